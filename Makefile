@@ -1,0 +1,42 @@
+# gangline: `make help` lists the targets. Everything installs into .venv, from constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?= qwen2.5-coder-1.5b
+STAMP := $(VENV)/.installed
+# Waiting threads must sleep: two spinning OpenMP threads on a busy two-core box cost 10-50x.
+export OMP_WAIT_POLICY := passive
+
+.PHONY: help setup run test test-slow lint type clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; pass PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+setup: $(STAMP) ## make .venv with gangline (editable) and the test tools
+
+run: $(STAMP) ## answer three questions over an example database (MODEL=smollm2-135m for a small machine)
+	@$(BIN)/python -m gangline.runtime.demo --model $(MODEL)
+
+lint: $(STAMP) ## ruff (format and lint), import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+type: $(STAMP) ## mypy strict
+	$(BIN)/mypy
+
+test: lint type ## everything CI checks: lint, types, tests
+	$(BIN)/pytest -q
+
+test-slow: $(STAMP) ## the tests that need the 1.1 GB model (downloads it)
+	$(BIN)/gangline models pull qwen2.5-coder-1.5b
+	$(BIN)/pytest -q -m slow --timeout 1800
+
+clean: ## remove the environment and every cache inside the folder
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist

@@ -1,0 +1,1 @@
+"""Graph IR: modules, passes, lowering, the frozen `Program`, and the records all parts share."""

@@ -1,0 +1,1 @@
+"""Frozen records that cross folders: device, fleet, model, request, event, plan."""

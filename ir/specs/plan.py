@@ -1,0 +1,69 @@
+"""A plan: where every stage of a program runs, and what that is expected to take and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage on one device.
+
+    `seconds` and `usd` are per visit; `visits` is how often a job is expected to run the stage
+    (map items, expected loop trips, branch probability). `low_s`..`high_s` is a 90 % interval.
+    `source` says what the estimate rests on: `probed`, `calibrated`, `spec` or `declared`.
+    """
+
+    stage: str
+    op: str
+    device: str
+    seconds: float
+    usd: float
+    visits: float = 1.0
+    low_s: float = 0.0
+    high_s: float = 0.0
+    source: str = ""
+    prompt_tokens: float = 0.0
+    output_tokens: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A placement of one program on one fleet.
+
+    `seconds` is the expected time along the critical path, `usd` the expected cost of one job.
+    `critical_path` lists stage names in order.
+    """
+
+    workflow: str
+    program_hash: str
+    fleet: str
+    stages: tuple[StagePlan, ...]
+    seconds: float
+    usd: float
+    deadline_s: float | None = None
+    budget_usd: float | None = None
+    critical_path: tuple[str, ...] = ()
+
+    def stage(self, name: str) -> StagePlan:
+        """Find a stage's row by name; KeyError if the plan does not cover it."""
+        for row in self.stages:
+            if row.stage == name:
+                return row
+        raise KeyError(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the plan as plain JSON (schema: docs/schemas/plan.json)."""
+        document = asdict(self)
+        document["stages"] = [asdict(row) for row in self.stages]
+        document["critical_path"] = list(self.critical_path)
+        return document
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Rebuild a plan from `to_json`."""
+        rows = tuple(StagePlan(**row) for row in data["stages"])
+        path = tuple(data["critical_path"])
+        return cls(**{**data, "stages": rows, "critical_path": path})

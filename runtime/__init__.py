@@ -1,0 +1,1 @@
+"""Running jobs: dispatcher, store, clock, simulator, model files, command line."""
