@@ -1,0 +1,93 @@
+"""The command tree, and how every command ends: exit codes, errors, interrupts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from gangline.ir.errors import GanglineError, UsageError
+
+from . import devices, evaluate, explain, jobs, models, plan, run_command
+from .output import exit_code, print_error
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="gangline",
+    help="Compile, place and run agent workflows on mixed devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run_command.run)
+app.command("explain")(explain.explain)
+app.command("plan")(plan.plan)
+app.command("eval")(evaluate.evaluate)
+app.command("devices")(devices.devices)
+app.add_typer(models.app, name="models")
+app.add_typer(jobs.app, name="jobs")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+) -> None:
+    if version:
+        from gangline import __version__
+
+        typer.echo(f"gangline {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; with `--debug` errors are raised.
+
+    Whatever goes wrong is said in one paragraph, or with `--json` in one document.
+    """
+    debug, as_json = "--debug" in arguments, "--json" in arguments
+    # --debug is accepted anywhere on the line, as users type it last.
+    arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
+    try:
+        code = app(args=list(arguments), standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except typer.Abort:
+        return INTERRUPTED
+    except typer.Exit as done:
+        return done.exit_code
+    except GanglineError as error:
+        if debug:
+            raise
+        print_error(error, as_json=as_json)
+        return exit_code(error)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        usage = _as_usage(error)
+        if debug and usage is None:
+            raise
+        print_error(usage or _as_internal(error), as_json=as_json)
+        return 2 if usage else 1
+
+
+def _as_usage(error: Exception) -> UsageError | None:
+    """Recognise the command-line parser's own errors (wrong option, missing argument)."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        return None
+    context = getattr(error, "ctx", None)
+    command = getattr(context, "command_path", "gangline") if context else "gangline"
+    return UsageError(str(message()), where=command, next_step=f"See `{command} --help`.")
+
+
+def _as_internal(error: Exception) -> GanglineError:
+    return GanglineError(
+        f"Something gangline did not expect: {type(error).__name__}: {error}",
+        next_step="Run the same command with --debug to see where, and please report it.",
+    )
