@@ -1,0 +1,97 @@
+"""Show a running job on stderr: steps as they start and end, and the text a model writes."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from gangline.ir.specs.event import Event
+
+from .output import console
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+_TAIL_CHARS = 200
+_QUIET_OPS = ("tokenize", "detokenize")
+
+
+class JobProgress:
+    """Draw the steps of one job; on a terminal in place, elsewhere one line a step.
+
+    Use as a context manager and hand it to the runner as `on_event`; events may come from any
+    thread, as only the drawing thread reads what they leave behind.
+    """
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        self._title = title
+        self._quiet = quiet
+        self._console = console(stderr=True)
+        self._running: dict[str, tuple[str, str, float]] = {}
+        self._done = 0
+        self._text = ""
+        self._begun = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(
+                get_renderable=self._picture,
+                console=self._console,
+                refresh_per_second=8,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event of the job."""
+        if self._quiet:
+            return
+        match event.type:
+            case "step.started":
+                stage = str(event.data.get("stage", event.step_id))
+                device = str(event.data.get("device", ""))
+                self._running[event.step_id] = (stage, device, time.monotonic())
+            case "step.completed" | "step.failed":
+                self._finish(event)
+            case "step.delta":
+                self._text = (self._text + str(event.data.get("text", "")))[-_TAIL_CHARS:]
+
+    def _finish(self, event: Event) -> None:
+        stage, device, begun = self._running.pop(event.step_id, (event.step_id, "", 0.0))
+        self._done += 1
+        if event.data.get("op", "").endswith("decode") or stage.endswith(".decode"):
+            self._text = ""
+        if self._live or stage.endswith(_QUIET_OPS):
+            return
+        seconds = event.data.get("actual_s") or (time.monotonic() - begun if begun else 0.0)
+        word = "failed" if event.type == "step.failed" else "done"
+        self._console.print(f"  {stage:<28} {device:<10} {seconds:7.2f} s  {word}", markup=False)
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.spinner import Spinner
+        from rich.text import Text
+
+        now = time.monotonic()
+        head = f"{self._title}  {now - self._begun:.1f} s, {self._done} steps done"
+        rows: list[RenderableType] = [Spinner("dots", Text(head))]
+        for stage, device, begun in list(self._running.values()):
+            rows.append(Text(f"  {stage:<28} {device:<10} {now - begun:6.1f} s", style="dim"))
+        if self._text:
+            rows.append(Text("  " + self._text.replace("\n", " "), style="cyan"))
+        return Group(*rows)

@@ -1,0 +1,105 @@
+"""`gangline run`: compile, plan and run one job here and now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gangline.ir.errors import from_json
+
+from .output import console, exit_code, print_document, print_error
+
+if TYPE_CHECKING:
+    from gangline.runtime.job import JobResult
+
+Workflow = Annotated[
+    str, typer.Argument(help="A built-in name (text_to_sql) or path/to/file.py:name.")
+]
+Inputs = Annotated[list[str] | None, typer.Option("-i", "--input", help="One input, key=value.")]
+InputJson = Annotated[
+    str | None, typer.Option("--input-json", help="All inputs from a JSON file (- for stdin).")
+]
+Fleet = Annotated[str | None, typer.Option("--fleet", help="A fleet file (TOML).")]
+Deadline = Annotated[str | None, typer.Option("--deadline", help="One job's deadline, e.g. 4s.")]
+Budget = Annotated[float | None, typer.Option("--budget-usd", help="One job's budget in $.")]
+Model = Annotated[str | None, typer.Option("--model", help="Use this model for every LLM stage.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def run(
+    workflow: Workflow,
+    inputs: Inputs = None,
+    input_json: InputJson = None,
+    fleet: Fleet = None,
+    deadline: Deadline = None,
+    budget_usd: Budget = None,
+    model: Model = None,
+    as_json: Json = False,
+) -> int:
+    """Run one job of WORKFLOW and print its output and its stages."""
+    from gangline.runtime.api import run_job
+    from gangline.workflows.registry import load
+
+    from .arguments import parse_duration, read_inputs
+    from .progress import JobProgress
+
+    loaded = load(workflow)
+    values = read_inputs(inputs or (), input_json, loaded.inputs)
+    with JobProgress(f"{loaded.name}", quiet=as_json) as progress:
+        result = run_job(
+            loaded,
+            values,
+            fleet=fleet,
+            deadline_s=parse_duration(deadline) if deadline else None,
+            budget_usd=budget_usd,
+            model=model,
+            source=workflow,
+            on_event=progress,
+        )
+    return show_result(result, as_json=as_json)
+
+
+def show_result(result: JobResult, *, as_json: bool) -> int:
+    """Print a finished job and return the command's exit code."""
+    document = result.to_json()
+    if as_json:
+        print_document(document)
+    else:
+        print_job(document)
+    if result.status == "succeeded":
+        return 0
+    return exit_code(from_json(document["error"])) if "error" in document else 1
+
+
+def print_job(document: dict[str, Any]) -> None:
+    """Print a job for people: the output, then the table of its stages."""
+    from .tables import add_total, steps_table
+
+    out = console()
+    if document["status"] == "succeeded":
+        print_output(document["output"])
+    elif document.get("error"):
+        print_error(from_json(document["error"]), as_json=False)
+    table = steps_table(document["steps"])
+    add_total(table, document["predicted"], document["actual"])
+    out.print(table)
+    out.print(f"job {document['job_id']}: {document['status']}", markup=False, style="dim")
+
+
+def print_output(output: Any) -> None:
+    """Print a job's output: SQL answers as a query and a table, the rest as text or JSON."""
+    import json
+
+    from .tables import rows_table
+
+    out = console()
+    if isinstance(output, dict) and {"sql", "columns", "rows"} <= set(output):
+        out.print(output["sql"], markup=False, style="cyan")
+        out.print()
+        out.print(rows_table(output["columns"], output["rows"]))
+    elif isinstance(output, str):
+        out.print(output, markup=False)
+    else:
+        out.print(json.dumps(output, indent=2, ensure_ascii=False), markup=False)
+    out.print()
