@@ -1,0 +1,89 @@
+"""Where a database is: a SQLite file or a PostgreSQL server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from gangline.ir.errors import DatabaseError
+
+SQLITE_MAGIC = b"SQLite format 3\x00"
+Dialect = Literal["sqlite", "postgres"]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """An opened-able database; `target` is an absolute path or a URL with its password."""
+
+    dialect: Dialect
+    target: str
+
+    @property
+    def shown(self) -> str:
+        """Give the target without a password, fit for messages and logs."""
+        return redacted(self.target) if self.dialect == "postgres" else self.target
+
+
+def locate(db: str) -> Location:
+    """Tell what `db` names; DatabaseError when no database can be there.
+
+    Looks at the file's first bytes, never creates it.
+    """
+    if db.startswith(("postgresql://", "postgres://")):
+        return Location("postgres", db)
+    if "://" in db and not db.startswith("sqlite:///"):
+        scheme = db.split("://", 1)[0]
+        raise DatabaseError(
+            f"Databases of type {scheme!r} are not supported",
+            where=redacted(db),
+            next_step="Give the path of a SQLite file or a postgresql:// URL.",
+        )
+    path = Path(db.removeprefix("sqlite:///")).expanduser()
+    _must_be_sqlite(path)
+    return Location("sqlite", str(path.resolve()))
+
+
+def sqlite_uri(path: str) -> str:
+    """Give the URI that opens a SQLite file read-only and leaves nothing beside it.
+
+    A file in WAL mode that nobody has open has no -wal file, and SQLite would make one to
+    read it. Such a file is opened as immutable instead, which holds as long as no writer
+    comes during the one short query.
+    """
+    with open(path, "rb") as file:
+        head = file.read(20)
+    idle_wal = head[18:20] == b"\x02\x02" and not Path(f"{path}-wal").exists()
+    return f"{Path(path).as_uri()}?mode=ro{'&immutable=1' if idle_wal else ''}"
+
+
+def redacted(url: str) -> str:
+    """Hide the password of a URL, in the host part and in the query."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    name = user.split(":", 1)[0]
+    query = "" if "password" in parts.query.lower() else parts.query
+    return urlunsplit((parts.scheme, f"{name}{at}{host}", parts.path, query, ""))
+
+
+def _must_be_sqlite(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(SQLITE_MAGIC))
+    except FileNotFoundError:
+        raise _error(path, "There is no database", "Check the path given as db.") from None
+    except IsADirectoryError:
+        raise _error(path, "A folder is not a database", "Give the file inside it.") from None
+    except (OSError, ValueError) as error:
+        step = "Check the path and that you may read it."
+        raise _error(path, f"The database cannot be read: {error}", step) from error
+    if not head:
+        raise _error(path, "The database file is empty", "Create tables in it first.")
+    if head != SQLITE_MAGIC:
+        step = "Give a SQLite 3 file or a postgresql:// URL."
+        raise _error(path, "The file is not a SQLite database", step)
+
+
+def _error(path: Path, detail: str, next_step: str) -> DatabaseError:
+    return DatabaseError(detail, where=str(path), next_step=next_step)
