@@ -1,0 +1,119 @@
+"""The catalogue of device types: rows of data read from `catalogue.toml` beside this file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gangline.ir.errors import ConfigError
+from gangline.ir.specs.device import DeviceSpec
+
+CATALOGUE_PATH = Path(__file__).with_name("catalogue.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """One device type with its on-demand price and the source of every figure.
+
+    `usd_per_hour` is None where an hourly price makes no sense (a remote endpoint).
+    """
+
+    spec: DeviceSpec
+    usd_per_hour: float | None = None
+    confidence: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the row as plain JSON (schema: docs/schemas/devices.json)."""
+        return {
+            **spec_to_json(self.spec),
+            "usd_per_hour": self.usd_per_hour,
+            "confidence": self.confidence,
+            "sources": dict(self.sources),
+        }
+
+
+def spec_to_json(spec: DeviceSpec) -> dict[str, Any]:
+    """Give a device row as plain JSON."""
+    return {
+        "type": spec.type,
+        "kind": spec.kind,
+        "flops": dict(spec.flops),
+        "memory_bytes": spec.memory_bytes,
+        "memory_bytes_per_s": spec.memory_bytes_per_s,
+        "cores": spec.cores,
+        "tdp_w": spec.tdp_w,
+        "generation": spec.generation,
+        "efficiency": dict(spec.efficiency),
+        "source": spec.source,
+    }
+
+
+def spec_from_json(data: Mapping[str, Any]) -> DeviceSpec:
+    """Rebuild a device row from `spec_to_json`; keys left out keep their defaults."""
+    return DeviceSpec(
+        type=str(data["type"]),
+        kind=str(data.get("kind", "cpu")),
+        flops={str(key): float(rate) for key, rate in data.get("flops", {}).items()},
+        memory_bytes=int(data.get("memory_bytes", 0)),
+        memory_bytes_per_s=float(data.get("memory_bytes_per_s", 0.0)),
+        cores=int(data.get("cores", 0)),
+        tdp_w=float(data.get("tdp_w", 0.0)),
+        generation=str(data.get("generation", "")),
+        efficiency={str(key): float(value) for key, value in data.get("efficiency", {}).items()},
+        source=str(data.get("source", "")),
+    )
+
+
+@cache
+def catalogue() -> Mapping[str, CatalogueRow]:
+    """Read the packaged rows, by device type."""
+    return read_catalogue(CATALOGUE_PATH.read_text(encoding="utf-8"))
+
+
+def read_catalogue(text: str) -> Mapping[str, CatalogueRow]:
+    """Parse a catalogue in the form of `catalogue.toml`, by device type."""
+    document = tomllib.loads(text)
+    kinds = document["kind"]
+    rows = [_row(data, kinds[data["kind"]]["efficiency"]) for data in document["device"]]
+    return {row.spec.type: row for row in rows}
+
+
+def _row(data: Mapping[str, Any], efficiency: Mapping[str, float]) -> CatalogueRow:
+    sources = dict(data.get("sources", {}))
+    merged = {**efficiency, **data.get("efficiency", {})}
+    source = "; ".join(dict.fromkeys(sources.get(key, "") for key in ("flops", "memory")))
+    spec = spec_from_json({**data, "efficiency": merged, "source": source.strip("; ")})
+    price = data.get("usd_per_hour")
+    return CatalogueRow(spec, price, str(data.get("confidence", "")), sources)
+
+
+def find_type(
+    name: str, rows: Mapping[str, CatalogueRow] | None = None, *, where: str = ""
+) -> CatalogueRow:
+    """Find a device type; ConfigError with near matches when there is none of that name."""
+    known = catalogue() if rows is None else rows
+    if name in known:
+        return known[name]
+    near = near_matches(name, known)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    raise ConfigError(
+        f"No device type is called {name!r}",
+        where=where,
+        next_step=f"{hint}`gangline devices` lists the types; "
+        "a type of your own goes into a [device.spec] table under its [[device]].",
+    )
+
+
+def near_matches(name: str, known: Mapping[str, Any]) -> list[str]:
+    """Give up to three known names that look like `name`, whatever its case."""
+    folded = {key.casefold(): key for key in known}
+    asked = name.casefold()
+    close = difflib.get_close_matches(asked, folded, n=3, cutoff=0.5)
+    prefixed = [key for key in folded if key.startswith(asked) or asked.startswith(key)]
+    return [folded[key] for key in dict.fromkeys(prefixed + close)][:3]

@@ -1,0 +1,128 @@
+"""The roofline cost model: seconds of prefill and decode from a device row and a model row.
+
+All methods take floats or numpy arrays of one shape and broadcast, so that a search prices
+thousands of shapes in one call. Nothing here names a device: an unknown type is priced from its
+row alone, and measured ratios (`calibration.py`) narrow the error afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gangline.ir.errors import PlanError
+from gangline.ir.specs.device import DeviceSpec
+from gangline.ir.specs.model import ModelSpec
+
+Number = TypeVar("Number", float, npt.NDArray[np.float64])
+
+BYTES_PER_ELEMENT = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5}
+
+SERVING_DTYPES = {"cpu": ("int8", "bf16", "fp32"), "gpu": ("bf16", "fp16", "fp32")}
+"""Weight formats the engine serves in, best first, by kind of device."""
+
+KV_BYTES_PER_ELEMENT = 2
+"""KV blocks are bf16 or fp16 wherever weights are narrower than fp32."""
+
+CHUNK_TOKENS = 512
+"""Prompt tokens per engine step in chunked prefill."""
+
+DEFAULT_MFU, DEFAULT_MBU = 0.5, 0.6
+"""Used for rows that state no efficiency: between the op-level fit of 0.76 and 0.78 on data
+center GPUs and what eager engines reach end to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roofline:
+    """One model on one device, as coefficients; build it with `roofline`.
+
+    Times follow max(operations / rate, bytes / bandwidth) + fixed overhead per engine step.
+    """
+
+    flop_per_s: float
+    byte_per_s: float
+    step_s: float
+    flop_per_token: float
+    head_flop: float
+    attention_flop: float
+    weight_bytes: float
+    kv_bytes_per_token: float
+    resident_bytes: float
+    dtype: str
+
+    def prefill_s(self, prompt_tokens: Number, cached_tokens: Number) -> Number:
+        """Seconds to compute a prompt of which `cached_tokens` are in the KV cache already.
+
+        At least one token is always computed: the engine needs its logits.
+        """
+        new = np.maximum(prompt_tokens - cached_tokens, 1.0)
+        steps = np.ceil(new / CHUNK_TOKENS)
+        context = cached_tokens + 0.5 * new
+        flop = new * (self.flop_per_token - self.head_flop + self.attention_flop * context)
+        moved = steps * self.weight_bytes + self.kv_bytes_per_token * (cached_tokens + new)
+        busy = np.maximum((flop + self.head_flop) / self.flop_per_s, moved / self.byte_per_s)
+        total: Number = busy + steps * self.step_s
+        return total
+
+    def step_at(self, context_tokens: Number, batch: Number) -> Number:
+        """Seconds of one decode step for `batch` sequences that each have that much context."""
+        flop = batch * (self.flop_per_token + self.attention_flop * context_tokens)
+        moved = self.weight_bytes + batch * self.kv_bytes_per_token * context_tokens
+        busy = np.maximum(flop / self.flop_per_s, moved / self.byte_per_s)
+        total: Number = busy + self.step_s
+        return total
+
+    def decode_s(self, prompt_tokens: Number, output_tokens: Number, batch: Number) -> Number:
+        """Seconds from the first output token to the last, in steps shared by `batch`.
+
+        The first token comes from the prefill, so `output_tokens - 1` steps remain.
+        """
+        steps = np.maximum(output_tokens - 1.0, 0.0)
+        total: Number = steps * self.step_at(prompt_tokens + 0.5 * output_tokens, batch)
+        return total
+
+
+def serving_dtype(spec: DeviceSpec) -> str:
+    """Choose the weight format a device serves in; PlanError when its row states no rate."""
+    wanted = SERVING_DTYPES.get(spec.kind, SERVING_DTYPES["gpu"])
+    for dtype in (*wanted, *spec.flops):
+        if spec.flops.get(dtype, 0.0) > 0.0 and dtype in BYTES_PER_ELEMENT:
+            return dtype
+    raise PlanError(
+        f"The device row {spec.type!r} states no operations per second",
+        next_step="Give it a `flops` table, for example flops = { bf16 = 1e14 }.",
+    )
+
+
+def roofline(spec: DeviceSpec, model: ModelSpec, dtype: str | None = None) -> Roofline:
+    """Reduce a device row and a model row to coefficients; PlanError if the row lacks rates."""
+    chosen = dtype or serving_dtype(spec)
+    if spec.memory_bytes_per_s <= 0.0 or spec.flops.get(chosen, 0.0) <= 0.0:
+        raise PlanError(
+            f"The device row {spec.type!r} states no memory bandwidth or no {chosen} rate",
+            next_step="Give the row `memory_bytes_per_s` and `flops`.",
+        )
+    width = BYTES_PER_ELEMENT[chosen]
+    constants = spec.efficiency
+    overhead = constants.get("step_s", 0.0) + model.num_layers * constants.get("layer_s", 0.0)
+    return Roofline(
+        flop_per_s=spec.flops[chosen] * constants.get("mfu", DEFAULT_MFU),
+        byte_per_s=spec.memory_bytes_per_s * constants.get("mbu", DEFAULT_MBU),
+        step_s=overhead,
+        flop_per_token=model.flops_per_token(),
+        head_flop=2.0 * model.vocab_size * model.hidden_size,
+        # Scores and weighted values: 2 products of head_dim per head and cached token.
+        attention_flop=4.0 * model.num_layers * model.num_heads * model.head_dim,
+        weight_bytes=0.5 * model.flops_per_token() * width,
+        kv_bytes_per_token=float(model.kv_bytes_per_token(KV_BYTES_PER_ELEMENT)),
+        resident_bytes=model.params * width,
+        dtype=chosen,
+    )
+
+
+def as_array(values: Any) -> npt.NDArray[np.float64]:
+    """Give an array of shapes for the vectorised methods."""
+    return np.asarray(values, dtype=np.float64)

@@ -1,0 +1,90 @@
+"""Propose a plan: which device runs each stage of a program, in what time and for how much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from gangline.ir.program import Program
+from gangline.ir.specs.fleet import Fleet
+from gangline.ir.specs.model import ModelSpec
+from gangline.ir.specs.plan import Plan
+
+from .infeasible import cannot_run, does_not_fit, too_dear, too_slow
+from .placement import PlacementProblem, Solution, cheapest, fastest
+from .profile import Profile
+from .situation import Situation, placement_problem, situation_of
+
+
+def propose(
+    program: Program,
+    profile: Profile | None,
+    fleet: Fleet,
+    models: Mapping[str, ModelSpec],
+    deadline_s: float | None = None,
+    budget_usd: float | None = None,
+    *,
+    split: bool = True,
+    strict: bool = True,
+) -> Plan:
+    """Place every step stage of a program on a fleet at least cost within deadline and budget.
+
+    Pure and deterministic. The program's own deadline and budget hold where none is given.
+
+    Args:
+        profile: what is known about the workflow's jobs; None or partial is filled up with
+            the program's defaults.
+        split: allow prefill and decode of a model on different, linked devices.
+        strict: raise when nothing meets deadline and budget; else give the nearest plan.
+
+    Raises:
+        InfeasibleError: naming the binding stage and what would be feasible.
+        ModelError: a stage names a model that `models` lacks.
+    """
+    deadline_s = program.deadline_s if deadline_s is None else deadline_s
+    budget_usd = program.budget_usd if budget_usd is None else budget_usd
+    situation = situation_of(program, profile, fleet, models, split and bool(fleet.links))
+    problem = placement_problem(situation, math.inf if deadline_s is None else deadline_s)
+    found = _solve(situation, problem, budget_usd, strict)
+    return _plan(situation, found, deadline_s, budget_usd)
+
+
+def _solve(
+    situation: Situation, problem: PlacementProblem, budget_usd: float | None, strict: bool
+) -> Solution:
+    found = cheapest(problem)
+    if found is None:
+        quickest = _quickest(situation, problem)
+        if strict:
+            raise too_slow(situation, problem, quickest)
+        return quickest
+    if strict and budget_usd is not None and found.usd > budget_usd:
+        raise too_dear(situation, problem, found, budget_usd)
+    return found
+
+
+def _quickest(situation: Situation, problem: PlacementProblem) -> Solution:
+    for group, row in zip(situation.classes, problem.usd, strict=True):
+        if not any(math.isfinite(usd) for usd in row):
+            raise cannot_run(situation, group)
+    found = fastest(problem)
+    if found is None:
+        raise does_not_fit(situation)
+    return found
+
+
+def _plan(
+    situation: Situation, found: Solution, deadline_s: float | None, budget_usd: float | None
+) -> Plan:
+    times = situation.timeline(found.assignment)
+    return Plan(
+        workflow=situation.program.name,
+        program_hash=situation.program.hash,
+        fleet=situation.fleet.name,
+        stages=situation.rows(found.assignment),
+        seconds=times.seconds,
+        usd=found.usd,
+        deadline_s=deadline_s,
+        budget_usd=budget_usd,
+        critical_path=times.path,
+    )
