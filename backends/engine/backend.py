@@ -1,0 +1,131 @@
+"""A device that runs models with our own engine: one engine, one thread, per model."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gangline.backends.base import Emit, Encode, Messages, ModelRunner
+from gangline.ir.errors import BackendError, GanglineError
+from gangline.ir.specs.request import EngineMessage, RequestFailed, Shutdown, Submit
+
+from .config import SchedulerConfig
+from .core import as_gangline
+from .engine import Engine
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One model's inbox and the thread that empties it."""
+
+    model: str
+    thread: threading.Thread | None = None
+    inbox: queue.SimpleQueue[EngineMessage] = field(default_factory=queue.SimpleQueue)
+
+
+class EngineBackend:
+    """Serves every model that `load` can load; each is loaded when first asked for.
+
+    Args:
+        load: makes the runner of a model; called on that model's own thread.
+        encoder: makes the function that turns chat messages into tokens, from the tokenizer
+            alone, so that prompts can be encoded while weights load.
+        clock: seconds on the clock that deadlines are on.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str], ModelRunner],
+        encoder: Callable[[str], Encode],
+        config: SchedulerConfig | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load = load
+        self._encoder = encoder
+        self._config = config
+        self._clock = clock
+        self._emit: Emit | None = None
+        self._lock = threading.Lock()  # guards _workers and _is_closed
+        self._workers: dict[str, _Worker] = {}
+        self._is_closed = False
+        self._encoder_lock = threading.Lock()  # a tokenizer is loaded once
+        self._encoders: dict[str, Encode] = {}
+
+    def start(self, emit: Emit) -> None:
+        """Take the callback for events; it is called from the engines' threads."""
+        self._emit = emit
+
+    def send(self, message: EngineMessage) -> None:
+        """Hand a message to the engine it is for; BackendError before start and after close."""
+        with self._lock:
+            if self._emit is None or self._is_closed:
+                raise BackendError("The engine backend is not running")
+            if isinstance(message, Submit):
+                self._worker(message.model).inbox.put(message)
+                return
+            # Only a Submit names its model. An engine ignores what it does not know.
+            for worker in self._workers.values():
+                worker.inbox.put(message)
+
+    def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
+        """Turn chat messages into prompt tokens; loads the tokenizer at the first call."""
+        with self._encoder_lock:
+            if model not in self._encoders:
+                self._encoders[model] = self._encoder(model)
+            encode = self._encoders[model]
+        return encode(messages)
+
+    def close(self) -> None:
+        """Shut every engine down and wait for its thread; may be called twice."""
+        with self._lock:
+            self._is_closed = True
+            workers = list(self._workers.values())
+            for worker in workers:
+                worker.inbox.put(Shutdown())
+        for worker in workers:
+            if worker.thread is not None and worker.thread is not threading.current_thread():
+                worker.thread.join()
+
+    def _worker(self, model: str) -> _Worker:
+        worker = self._workers.get(model)
+        if worker is None:
+            worker = self._workers[model] = _Worker(model)
+            name = f"engine-{model}"
+            # Daemon: an interpreter that exits without close() must not wait for a model.
+            worker.thread = threading.Thread(
+                target=self._serve, args=(worker,), name=name, daemon=True
+            )
+            worker.thread.start()
+        return worker
+
+    def _serve(self, worker: _Worker) -> None:
+        """Load the model and run its engine until shutdown: the body of its thread."""
+        try:
+            runner = self._load(worker.model)
+            engine = Engine(runner, self._clock, self._deliver(), self._config, worker.inbox)
+            engine.run()
+        except Exception as error:
+            logger.exception("the engine of model %s ended", worker.model)
+            self._retire(worker, as_gangline(error))
+
+    def _deliver(self) -> Emit:
+        assert self._emit is not None  # send() starts no thread before start()
+        return self._emit
+
+    def _retire(self, worker: _Worker, error: GanglineError) -> None:
+        """Answer everything queued with `error`; the next Submit tries to load again."""
+        with self._lock:
+            # From here on nothing more is put into this inbox.
+            if self._workers.get(worker.model) is worker:
+                del self._workers[worker.model]
+        emit, now = self._deliver(), self._clock()
+        while not worker.inbox.empty():
+            message = worker.inbox.get()
+            if isinstance(message, Submit):
+                emit(RequestFailed(message.request_id, now, error.to_json()))
