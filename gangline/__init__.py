@@ -5,5 +5,53 @@ Public names are imported when they are first used, so that `import gangline` st
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .workflows.combinators import branch, length, loop, map, record
+    from .workflows.decorators import llm, tool, workflow
+    from .workflows.grammar import json_schema, lark, regex
+    from .workflows.registry import load
+    from .workflows.values import Database, Free, Rows
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = [
+    "Database",
+    "Free",
+    "Rows",
+    "__version__",
+    "branch",
+    "json_schema",
+    "lark",
+    "length",
+    "llm",
+    "load",
+    "loop",
+    "map",
+    "record",
+    "regex",
+    "tool",
+    "workflow",
+]
+
+_HOMES = {
+    **dict.fromkeys(("branch", "length", "loop", "map", "record"), "workflows.combinators"),
+    **dict.fromkeys(("llm", "tool", "workflow"), "workflows.decorators"),
+    **dict.fromkeys(("json_schema", "lark", "regex"), "workflows.grammar"),
+    **dict.fromkeys(("Database", "Free", "Rows"), "workflows.values"),
+    "load": "workflows.registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,159 @@
+"""A module: MLIR held by `iree.compiler.ir`, with text and bytecode round trips.
+
+One context serves the process: types and attributes are then shared and compared by identity.
+It allows unregistered dialects, because the bindings offer no way to register our own; the op
+table gives their rules and `verifier` holds them.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import iree.compiler.ir as mlir
+
+from gangline.ir.errors import VerifyError
+
+from .ops import DIALECTS, OPS, OpSpec
+
+UNKNOWN_FILE = "<text>"
+
+_FILE_LOCATION = re.compile(r'loc\("((?:[^"\\]|\\.)*)":(\d+):\d+')
+_ESCAPE = re.compile(rb"\\([0-9A-Fa-f]{2}|\\)")
+
+
+@cache
+def context() -> Any:
+    """Give the context all modules of this process live in."""
+    made = mlir.Context()
+    made.allow_unregistered_dialects = True
+    # The passes of a module are far too small to be worth a thread pool.
+    made.enable_multithreading(False)
+    _register_op_views()
+    return made
+
+
+def _register_op_views() -> None:
+    from iree.compiler.dialects._ods_common import _cext
+
+    for name in DIALECTS:
+        dialect = type(name.title() + "Dialect", (mlir.Dialect,), {"DIALECT_NAMESPACE": name})
+        _cext.register_dialect(dialect)
+        for spec in OPS.values():
+            if spec.dialect == name:
+                _cext.register_operation(dialect)(_op_view(spec))
+
+
+def _op_view(spec: OpSpec) -> type:
+    members: dict[str, Any] = {"OPERATION_NAME": spec.name, "_ODS_REGIONS": (0, True)}
+    for attribute in spec.attributes:
+        # `name` is a property of every OpView already (the operation's name).
+        if attribute.name != "name":
+            members[attribute.name] = property(lambda op, key=attribute.name: op.attributes[key])
+    return type(spec.mnemonic.title(), (mlir.OpView,), members)
+
+
+class Module:
+    """An MLIR module at the agent or the stage level."""
+
+    __slots__ = ("mlir",)
+
+    def __init__(self, module: Any) -> None:
+        self.mlir = module
+
+    @classmethod
+    def parse(cls, text: str, *, filename: str = UNKNOWN_FILE) -> Module:
+        """Read a module from text; raises VerifyError with the line MLIR stopped at."""
+        try:
+            with context():
+                return cls(mlir.Module.parse(text))
+        except mlir.MLIRError as error:
+            raise _parse_error(error, filename) from None
+
+    @classmethod
+    def from_bytecode(cls, data: bytes) -> Module:
+        """Read a module from MLIR bytecode; raises VerifyError when it is damaged."""
+        try:
+            with context():
+                return cls(mlir.Module.parse(data))
+        except mlir.MLIRError as error:
+            raise _parse_error(error, "<bytecode>") from None
+
+    @property
+    def text(self) -> str:
+        """The canonical text, without locations: what a program is hashed by."""
+        return str(self.mlir)
+
+    @property
+    def text_with_locations(self) -> str:
+        return str(self.mlir.operation.get_asm(enable_debug_info=True))
+
+    @property
+    def bytecode(self) -> bytes:
+        sink = io.BytesIO()
+        self.mlir.operation.write_bytecode(sink)
+        return sink.getvalue()
+
+    def copy(self) -> Module:
+        """Give an independent copy."""
+        with context():
+            return Module.from_bytecode(self.bytecode)
+
+    def functions(self) -> Iterator[Any]:
+        """Yield the functions in order; the first public one is the workflow."""
+        for op in self.mlir.body.operations:
+            if op.operation.name == "func.func":
+                yield op.operation
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def blocks(op: Any) -> Iterator[Any]:
+    """Yield the blocks directly inside an operation."""
+    for region in op.regions:
+        yield from region.blocks
+
+
+def walk(op: Any) -> Iterator[Any]:
+    """Yield every operation inside `op`, in program order, outer before inner."""
+    for block in blocks(op):
+        for inner in block.operations:
+            yield inner.operation
+            yield from walk(inner.operation)
+
+
+def where(op: Any) -> str:
+    """Give `file:line` of an operation, or an empty string when it is not known."""
+    return location_text(op.location)
+
+
+def location_text(location: Any) -> str:
+    """Give `file:line` of a location; a location without a file gives an empty string."""
+    # Locations of diagnostics come back without their class, so read what they print.
+    found = _FILE_LOCATION.match(str(location))
+    if found is None:
+        return ""
+    name = _unescape(found[1])
+    return f"{UNKNOWN_FILE if name == '-' else name}:{found[2]}"
+
+
+def _unescape(text: str) -> str:
+    """Undo MLIR's string escapes (`\\22`, `\\\\`)."""
+    raw = _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] != b"\\" else b"\\", text.encode())
+    return raw.decode(errors="replace")
+
+
+def _parse_error(error: Any, filename: str) -> VerifyError:
+    first = error.error_diagnostics[0] if error.error_diagnostics else None
+    if first is None:
+        return VerifyError("MLIR could not read the module", where=filename)
+    at = location_text(first.location).replace(UNKNOWN_FILE, filename) or filename
+    return VerifyError(
+        f"MLIR could not read the module: {first.message}",
+        where=at,
+        next_step="Print a module with `gangline explain` to see the form it has.",
+    )

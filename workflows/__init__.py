@@ -1,0 +1,1 @@
+"""The front end: decorators, tracing and the built-in workflows."""

@@ -1,0 +1,173 @@
+"""A tool: a Python function that a workflow calls as one step."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from pydantic import ValidationError
+
+from gangline.ir.errors import StepError
+
+from .annotations import adapter, describe, shape
+from .signature import Signature
+from .tracing import current, is_tracing
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+IDEMPOTENCY_KEY = "idempotency_key"
+"""A parameter of this name is filled by the runtime and never seen by a workflow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tool(Generic[P, R]):
+    """A registered function.
+
+    Attributes:
+        name: the registered name, which programs refer to.
+        effects: `none` (a pure function), `read` or `write`.
+        timeout_s: seconds after which the step counts as failed.
+        retries: how often a failed call is tried again.
+        idempotent: True where calling twice with one idempotency key does no harm.
+        signature: hash of parameter names and types; a job refuses a tool that changed.
+        is_async: True where `call` gives an awaitable.
+        accepts_idempotency_key: True where the function has such a parameter.
+    """
+
+    name: str
+    fn: Callable[P, R]
+    effects: str
+    timeout_s: float
+    retries: int
+    idempotent: bool
+    signature: str
+    is_async: bool
+    accepts_idempotency_key: bool
+    parameters: Signature
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the definition."""
+        return self.parameters.where
+
+    @property
+    def returns(self) -> Any:
+        return self.parameters.returns
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Record a step while a workflow is traced; run the plain function otherwise."""
+        if not is_tracing():
+            return self.fn(*args, **kwargs)
+        result: Any = self.record(self.parameters.bind(args, kwargs))
+        return result  # type: ignore[no-any-return]
+
+    def record(self, arguments: Mapping[str, Any]) -> Any:
+        """Record a step of the current trace and give the symbol of its result."""
+        tracer = current()
+        values = [
+            tracer.argument(
+                given,
+                self.parameters.fields[key].annotation,
+                f"argument {key!r} of {self.name}() is",
+            )
+            for key, given in arguments.items()
+        ]
+        attributes = {
+            "name": self.name,
+            "tool": self.name,
+            "names": list(arguments),
+            "effects": self.effects,
+            "timeout_s": self.timeout_s,
+            "retries": self.retries,
+            "idempotent": self.idempotent,
+            "signature": self.signature,
+        }
+        operands = [*values, *tracer.after(self.effects)]
+        made = tracer.emit("agent.tool", operands, attributes, self.returns)
+        tracer.happened(self.effects, made._gl_value)
+        return made
+
+    def call(self, arguments: Mapping[str, Any]) -> Any:
+        """Run the function on JSON arguments and give its JSON result.
+
+        Gives an awaitable where `is_async`. Raises StepError where an argument or the result
+        is not of its annotated type; what the function raises passes through.
+        """
+        python = self._arguments(arguments)
+        if self.is_async:
+            return self._call_async(python)
+        return self._result(self.fn(**python))  # type: ignore[call-arg]
+
+    async def _call_async(self, python: dict[str, Any]) -> Any:
+        return self._result(await self.fn(**python))  # type: ignore[call-arg, misc]
+
+    def _arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        python: dict[str, Any] = {}
+        for key, given in arguments.items():
+            if key == IDEMPOTENCY_KEY and self.accepts_idempotency_key:
+                python[key] = given
+            elif key not in self.parameters.fields:
+                raise StepError(f"tool {self.name} has no parameter {key!r}", where=self.name)
+            else:
+                python[key] = self._checked(
+                    given, self.parameters.fields[key].annotation, f"argument {key!r} of"
+                )
+        return python
+
+    def _result(self, value: Any) -> Any:
+        checked = self._checked(value, self.returns, "the result of")
+        return adapter(self.returns).dump_python(checked, mode="json")
+
+    def _checked(self, value: Any, annotation: Any, what: str) -> Any:
+        try:
+            return adapter(annotation).validate_python(value)
+        except ValidationError as error:
+            found = error.errors(include_url=False)[0]
+            raise StepError(
+                f"{what} tool {self.name} is no {describe(annotation)}: {found['msg']}",
+                where=self.where,
+                next_step="Return or pass what the annotation says.",
+            ) from None
+
+
+def signature_hash(parameters: Signature) -> str:
+    """Hash parameter names, types and requiredness, and the return type, in hex."""
+    described = {
+        "parameters": [
+            [field.name, shape(field.annotation), field.required]
+            for field in parameters.fields.values()
+        ],
+        "returns": shape(parameters.returns),
+    }
+    text = json.dumps(described, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def make_tool(
+    name: str,
+    fn: Callable[P, R],
+    parameters: Signature,
+    *,
+    effects: str,
+    timeout_s: float,
+    retries: int,
+    idempotent: bool | None,
+) -> Tool[P, R]:
+    """Make a tool; `idempotent` None means: whatever does not write is."""
+    return Tool(
+        name=name,
+        fn=fn,
+        effects=effects,
+        timeout_s=timeout_s,
+        retries=retries,
+        idempotent=effects != "write" if idempotent is None else idempotent,
+        signature=signature_hash(parameters),
+        is_async=inspect.iscoroutinefunction(fn),
+        accepts_idempotency_key=IDEMPOTENCY_KEY in inspect.signature(fn).parameters,
+        parameters=parameters,
+    )

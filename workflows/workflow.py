@@ -1,0 +1,181 @@
+"""A workflow: a Python function that is traced, compiled and run as one job."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from gangline.ir.errors import LoweringError, TraceError, UsageError
+from gangline.ir.graph import Input
+
+from . import annotations
+from .annotations import adapter, type_name
+from .signature import EMPTY, Field, Signature
+from .sources import author_line
+from .tracing import Tracer, current, is_tracing
+
+if TYPE_CHECKING:
+    from gangline.ir.module import Module
+    from gangline.ir.program import Parameter, Program
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RUNTIME = "gangline.runtime.api"
+"""Where `run` and `explain` find the runtime; named, not imported, since it is a layer above."""
+
+_PLAIN_SCHEMAS = ({"type": "string"}, {"type": "integer"}, {"type": "number"}, {"type": "boolean"})
+
+
+class Workflow(Generic[P, R]):
+    """A decorated function.
+
+    Attributes:
+        name: the function's name, which the job store and the CLI show.
+        fn: the function itself.
+        deadline_s, budget_usd: what one job may take unless its caller says otherwise.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        signature: Signature,
+        deadline_s: float | None = None,
+        budget_usd: float | None = None,
+    ) -> None:
+        self.name = signature.name
+        self.fn = fn
+        self.signature = signature
+        self.deadline_s = deadline_s
+        self.budget_usd = budget_usd
+        self.__doc__ = fn.__doc__
+        self.__name__ = signature.name
+        self.__module__ = fn.__module__
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name} ({self.where})>"
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the definition."""
+        return self.signature.where
+
+    @property
+    def returns(self) -> Any:
+        return self.signature.returns
+
+    @property
+    def inputs(self) -> tuple[Parameter, ...]:
+        """The inputs in order, with JSON Schema and defaults."""
+        return self.program().inputs
+
+    @cached_property
+    def graph_inputs(self) -> tuple[Input, ...]:
+        return tuple(_input(field, self.where) for field in self.signature.fields.values())
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Record a nested call; raises TraceError outside another workflow."""
+        if not is_tracing():
+            raise TraceError(
+                f"{self.name}() is a workflow",
+                where=author_line(),
+                next_step=f"Write {self.name}.run(...) to run it.",
+            )
+        result: Any = self._record(args, kwargs)
+        return result  # type: ignore[no-any-return]
+
+    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        tracer = current()
+        given = self.signature.bind(args, kwargs)
+        for name, field in self.signature.fields.items():
+            given.setdefault(name, field.default)
+        name = tracer.trace(self)
+        values = [
+            tracer.converted(given[key], field.annotation, f"argument {key!r} of {self.name}() is")
+            for key, field in self.signature.fields.items()
+        ]
+        effects = tracer.effects_of(name)
+        before = tracer.after(effects)
+        if before and values:
+            values[0] = _delayed(tracer, values[0], before)
+        made = tracer.emit("agent.call", values, {"name": name, "callee": name}, self.returns)
+        tracer.happened(effects, made._gl_value)
+        return made
+
+    def trace(self) -> Module:
+        """Trace the function and give the verified agent-level module."""
+        from gangline.ir.builder import build
+        from gangline.ir.verifier import verify
+
+        tracer = Tracer()
+        root = tracer.trace(self)
+        try:
+            module = build(tracer.ordered(root))
+        except LoweringError as error:
+            raise TraceError(
+                error.detail, where=error.where or self.where, next_step=error.next_step
+            ) from None
+        verify(module, level="agent")
+        return module
+
+    def program(self) -> Program:
+        """Give the compiled program (made once)."""
+        return self._program
+
+    @cached_property
+    def _program(self) -> Program:
+        from gangline.ir.compiler import compile_module
+
+        return compile_module(self.trace())
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run one job here and now and give its output; raises the job's error if it failed."""
+        result = self._runtime("run_workflow")(self, self._by_name(args, kwargs))
+        output = getattr(result, "output", result)
+        value: R = adapter(self.returns).validate_python(output)
+        return value
+
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Give the MLIR, the plan, and the predicted seconds and $ as text."""
+        text: str = self._runtime("explain_workflow")(self, self._by_name(args, kwargs))
+        return text
+
+    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        # The runtime knows what is missing or wrong; here only positions become names.
+        names = list(self.signature.fields)
+        if len(args) > len(names):
+            raise UsageError(
+                f"{self.name} takes {len(names)} inputs, {len(args)} were given",
+                where=author_line(),
+                next_step=f"Give {', '.join(names)}.",
+            )
+        return {**dict(zip(names, args, strict=False)), **kwargs}
+
+    @staticmethod
+    def _runtime(function: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(importlib.import_module(RUNTIME), function)
+        return found
+
+
+def _input(field: Field, where: str) -> Input:
+    schema = annotations.schema(field.annotation)
+    default = None
+    if field.default is not EMPTY:
+        default = adapter(field.annotation).dump_python(field.default, mode="json")
+    return Input(
+        name=field.name,
+        type=type_name(field.annotation),
+        schema={} if schema in _PLAIN_SCHEMAS else schema,
+        required=field.required,
+        default=default,
+    )
+
+
+def _delayed(tracer: Tracer, value: Any, before: list[Any]) -> Any:
+    """Give `value` only after the `before` values: a call takes no operands but its arguments."""
+    listing = tracer.emit("agent.compute", [value, *before], {"fn": "list"}, list[Any])
+    operands = [listing._gl_value, tracer.constant(0, int)._gl_value]
+    made = tracer.emit("agent.compute", operands, {"fn": "item"}, Any, ir_type=value.type)
+    return made._gl_value
