@@ -1,0 +1,122 @@
+"""What the dispatcher asks of the world around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gangline.ir.program import Stage
+from gangline.ir.specs.request import SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One execution of a stage: what its record will say before anything is measured.
+
+    `device` is what the plan says (a device name or id), `predicted_*` are per visit and None
+    where the plan has no row for the stage. `attempt` counts from 1.
+    """
+
+    id: str
+    stage: Stage
+    device: str
+    parents: tuple[str, ...] = ()
+    attempt: int = 1
+    predicted_s: float | None = None
+    predicted_usd: float | None = None
+
+    @property
+    def where(self) -> str:
+        """Name the step and the author's line, for errors."""
+        return f"{self.stage.where}, step {self.id}" if self.stage.where else f"step {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Call the registered tool `name` with JSON `arguments`, if its signature still matches."""
+
+    step: Step
+    name: str
+    arguments: Mapping[str, Any]
+    signature: str
+    effects: str
+    timeout_s: float | None
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """Turn chat messages into prompt tokens with the tokenizer of `model`."""
+
+    step: Step
+    model: str
+    messages: tuple[Mapping[str, str], ...]
+    serving_device: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRequest:
+    """Send one engine request that covers a prefill step and a decode step.
+
+    `deadline_s` is absolute on the clock of the events; `remaining_s` is what the plan expects
+    the job to need after this request.
+    """
+
+    step: Step
+    prefill: Step
+    request_id: str
+    model: str
+    prompt_tokens: tuple[int, ...]
+    sampling: SamplingParams
+    deadline_s: float
+    remaining_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParseOutput:
+    """Turn generated text into the value of a `detokenize` step (`format`: text or json)."""
+
+    step: Step
+    text: str
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """Tell the engine that nobody waits for this request any more."""
+
+    request_id: str
+    step_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """Record `step.retrying` for the step once `delay_s` has passed."""
+
+    step: Step
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The job has its output; `late` if its soft deadline had passed."""
+
+    output: Any
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job stops without output; `type` is the event to record, `error` says why."""
+
+    type: str
+    error: Mapping[str, str]
+    step_id: str = ""
+
+
+Command = (
+    RunTool | Encode | SubmitRequest | ParseOutput | CancelRequest | RetryAfter | Complete | Fail
+)
+Work = RunTool | Encode | SubmitRequest | ParseOutput
+"""Commands that carry out a step."""

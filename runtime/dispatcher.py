@@ -1,0 +1,409 @@
+"""The dispatcher: a reducer over a job's events.
+
+`apply(event, now)` updates the state in place and gives commands; it does no I/O, reads no
+clock and draws no random number, so applying the stored events again rebuilds the same state.
+Each event costs O(1) amortised, whatever the size of the job.
+
+    job.queued      the program and its inputs are known
+    job.started     work may be issued; after a crash or a retry: what was in flight is issued
+                    again where that is safe, and a person is asked where it is not
+    step.started    the step is in flight
+    step.completed  its value is known; steps that waited for it are issued
+    step.failed     it is tried again later, or the job fails
+    step.retrying   the delay has passed; the step is issued again
+    job.*           the job has ended, or waits for a person
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gangline.ir.errors import (
+    BudgetError,
+    GanglineError,
+    JobCancelled,
+    JobError,
+    StoreError,
+)
+from gangline.ir.program import Program, Stage
+from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.ir.specs.plan import Plan
+
+from .commands import (
+    CancelRequest,
+    Command,
+    Complete,
+    Fail,
+    RetryAfter,
+    Step,
+    Work,
+)
+from .interpreter import Activation, Interpreter, KvHandle
+from .remaining import Expectation
+from .requests import work_for
+
+BACKOFF_S = 0.5
+MAX_BACKOFF_S = 30.0
+
+_ENDED = {
+    "job.completed": "succeeded",
+    "job.failed": "failed",
+    "job.cancelled": "cancelled",
+    "job.expired": "expired",
+    "job.input_required": "input_required",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A step that was issued and has not ended.
+
+    `started` says that its step.started is in the log; `uncertain` that its effect may have
+    happened although it failed.
+    """
+
+    activation: Activation
+    attempt: int
+    reserved_usd: float
+    started: bool = False
+    uncertain: bool = False
+    waiting: bool = False
+
+
+class Dispatcher:
+    """The state of one job, and what it wants done next."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self.status = "new"
+        self.spent_usd = 0.0
+        self.budget_usd: float | None = None
+        self.deadline_s = math.inf
+        self.default_device = ""
+        self.output: Any = None
+        self.error: Mapping[str, str] | None = None
+        self._reserved_usd = 0.0
+        self._running = False
+        self._closing = False
+        self._failure: Fail | None = None
+        self._flights: dict[str, Flight] = {}
+        self._writes = 0
+        self._parked: deque[tuple[Activation, int]] = deque()
+        self._prefills: set[str] = set()
+        self._prefilled: set[str] = set()
+        self._interpreter: Interpreter
+        self._expectation: Expectation
+
+    @property
+    def outstanding(self) -> tuple[str, ...]:
+        """Ids of the steps that are in flight or ready, in the order they became so."""
+        return (*self._flights, *(activation.id for activation, _ in self._parked))
+
+    @property
+    def finished(self) -> bool:
+        """Say whether the job has ended for good."""
+        return self.status in FINAL_STATUSES
+
+    @property
+    def stopping(self) -> bool:
+        """Say whether no further step may begin."""
+        return not self._running or self._failure is not None
+
+    @property
+    def operations(self) -> int:
+        """Count the elementary operations of the interpreter so far (for tests of growth)."""
+        return self._interpreter.operations
+
+    def in_flight(self, step_id: str) -> bool:
+        """Say whether a step was issued and has not ended."""
+        return step_id in self._flights
+
+    def flying(self, step_id: str, attempt: int) -> bool:
+        """Say whether this attempt of a step is under way (and not waiting to be retried)."""
+        flight = self._flights.get(step_id)
+        return flight is not None and flight.attempt == attempt and not flight.waiting
+
+    def prefilled(self, step_id: str) -> bool:
+        """Say whether this prefill step has been recorded as completed."""
+        return step_id in self._prefilled
+
+    def apply(self, event: Event, now: float) -> list[Command]:
+        """Fold one event in; give what is to be done because of it."""
+        match event.type:
+            case "job.queued":
+                self._queued(event)
+            case "job.started":
+                return self._started(event, now)
+            case "step.started":
+                self._step_started(event)
+            case "step.completed":
+                return self._step_completed(event, now)
+            case "step.failed":
+                return self._step_failed(event, now)
+            case "step.retrying":
+                return self._step_retrying(event, now)
+            case "job.planned" | "job.replanned":
+                self._planned(event)
+            case kind if kind in _ENDED:
+                return self._ended(event)
+        return []
+
+    def _queued(self, event: Event) -> None:
+        data = event.data
+        self._program = Program.from_json(data["program"])
+        self._interpreter = Interpreter(self._program)
+        self._limits(data, event.at_s)
+        self.default_device = data.get("device", "")
+        self._expectation = Expectation(self._program, None)
+        self._planned(event)
+        self.status = "queued"
+        inputs = data["inputs"]
+        rows = self._program.inputs
+        self._interpreter.start([inputs.get(row.name, row.default) for row in rows])
+        self._take_ready()
+
+    def _limits(self, data: Mapping[str, Any], at_s: float) -> None:
+        if data.get("deadline_s") is not None:
+            self.deadline_s = at_s + data["deadline_s"]
+        if data.get("budget_usd") is not None:
+            self.budget_usd = data["budget_usd"]
+
+    def _planned(self, event: Event) -> None:
+        plan = event.data.get("plan")
+        if plan is not None:
+            self._expectation = Expectation(self._program, Plan.from_json(plan))
+
+    def _started(self, event: Event, now: float) -> list[Command]:
+        """Begin, or go on after a crash, a failure or a question."""
+        self.status, self._running, self._closing = "running", True, False
+        self._failure = self.error = None
+        self._limits(event.data, event.at_s)
+        rerun = frozenset(event.data.get("rerun", ()))
+        flights = self._flights
+        for step_id, flight in flights.items():
+            if step_id not in rerun and self._unsafe(flight):
+                return [Fail("job.input_required", _question(flight).to_json(), step_id)]
+        # What was in flight is issued again: the process that carried it is gone.
+        self._flights, self._writes, self._reserved_usd = {}, 0, 0.0
+        self._parked.extendleft((flight.activation, 1) for flight in reversed(flights.values()))
+        return self._go_on(now)
+
+    def _unsafe(self, flight: Flight) -> bool:
+        attributes = flight.activation.stage.attributes
+        touched = flight.started and not flight.waiting
+        writes = _writes(flight.activation.stage) and not attributes.get("idempotent")
+        return writes and (touched or flight.uncertain)
+
+    def _take_ready(self) -> None:
+        ready = self._interpreter.ready
+        while ready:
+            activation = ready.popleft()
+            if activation.stage.op == "decode":
+                self._prefills.add(activation.operands[0].step_id)
+            self._parked.append((activation, 1))
+
+    def _go_on(self, now: float) -> list[Command]:
+        """Issue what is ready and fits the budget; end the job when it has an end."""
+        commands: list[Command] = []
+        self._take_ready()
+        # Invariant: spent + reserved never exceeds the budget by an issue made here.
+        while self._may_issue():
+            if not self._fits(self._parked[0][0]):
+                break
+            try:
+                commands.append(self._issue(*self._parked.popleft()))
+            except GanglineError as error:
+                self._fail(error.to_json(), commands)
+        commands.extend(self._settle(now))
+        return commands
+
+    def _may_issue(self) -> bool:
+        active = self._running and self._failure is None and self._interpreter.error is None
+        return active and bool(self._parked)
+
+    def _fits(self, activation: Activation) -> bool:
+        if self.budget_usd is None:
+            return True
+        wanted = self.spent_usd + self._reserved_usd + self._predicted_usd(activation)
+        return wanted <= self.budget_usd
+
+    def _predicted_usd(self, activation: Activation) -> float:
+        stages = [activation.stage]
+        if activation.stage.op == "decode":
+            stages.append(activation.operands[0].stage)
+        rows = [self._expectation.row(stage) for stage in stages]
+        return sum(row.usd for row in rows if row is not None)
+
+    def _issue(self, activation: Activation, attempt: int) -> Work:
+        work = self._work(activation, attempt)
+        reserved = self._predicted_usd(activation)
+        self._flights[activation.id] = Flight(activation, attempt, reserved)
+        self._reserved_usd += reserved
+        self._writes += _writes(activation.stage)
+        return work
+
+    def _work(self, activation: Activation, attempt: int) -> Work:
+        stage, prefill = activation.stage, None
+        step = self._step(activation.id, stage, activation.parents, attempt)
+        if stage.op == "decode":
+            handle: KvHandle = activation.operands[0]
+            prefill = self._step(handle.step_id, handle.stage, handle.parents, attempt)
+        due = (self.deadline_s, self._expectation.after(stage))
+        serving = self._expectation.serving_device(stage) or self.default_device
+        return work_for(activation, step, self.job_id, prefill, due, serving)
+
+    def _step(self, step_id: str, stage: Stage, parents: tuple[str, ...], attempt: int) -> Step:
+        row = self._expectation.row(stage)
+        if row is None:
+            return Step(step_id, stage, self.default_device, parents, attempt)
+        return Step(step_id, stage, row.device, parents, attempt, row.seconds, row.usd)
+
+    def _step_started(self, event: Event) -> None:
+        flight = self._flights.get(event.step_id)
+        if flight is not None:
+            flight.started = True
+
+    def _step_completed(self, event: Event, now: float) -> list[Command]:
+        self.spent_usd += event.data.get("usd") or 0.0
+        if event.step_id in self._prefills and event.step_id not in self._prefilled:
+            self._prefilled.add(event.step_id)
+            return []
+        flight = self._landed(event)
+        self._interpreter.finish(flight.activation, event.data.get("value"))
+        return self._go_on(now)
+
+    def _landed(self, event: Event) -> Flight:
+        flight = self._flights.pop(event.step_id, None)
+        if flight is None:
+            raise StoreError(
+                f"The log of job {self.job_id} ends step {event.step_id!r}, which is not running",
+                next_step="Run the job again; this one cannot be continued.",
+            )
+        self._reserved_usd = self._reserved_usd - flight.reserved_usd if self._flights else 0.0
+        self._writes -= _writes(flight.activation.stage)
+        return flight
+
+    def _step_failed(self, event: Event, now: float) -> list[Command]:
+        self.spent_usd += event.data.get("usd") or 0.0
+        flight = self._landed(event)
+        error = event.data["error"]
+        stage = flight.activation.stage
+        lasting = error.get("code") == "timeout" and _writes(stage)
+        flight.uncertain = lasting and not stage.attributes.get("idempotent", False)
+        flight.waiting, flight.reserved_usd = True, 0.0
+        self._flights[event.step_id] = flight
+        commands: list[Command] = []
+        left = stage.attributes.get("retries", 0) - flight.attempt + 1
+        if left > 0 and event.data.get("retryable", True) and not flight.uncertain:
+            step = self._step(event.step_id, stage, flight.activation.parents, flight.attempt)
+            if self._failure is None:
+                commands.append(RetryAfter(step, backoff_s(flight.attempt)))
+        else:
+            self._fail(error, commands, event.step_id)
+        return commands + self._go_on(now)
+
+    def _step_retrying(self, event: Event, now: float) -> list[Command]:
+        flight = self._flights.get(event.step_id)
+        if flight is None or not flight.waiting:
+            return []
+        del self._flights[event.step_id]
+        self._parked.appendleft((flight.activation, flight.attempt + 1))
+        return self._go_on(now)
+
+    def stop(self, kind: str, error: GanglineError, step_id: str, now: float) -> list[Command]:
+        """Issue nothing more; a Fail command that records `kind` comes once writes have ended."""
+        commands: list[Command] = []
+        self._fail(error.to_json(), commands, step_id, kind)
+        return commands + self._settle(now)
+
+    def cancel(self, now: float) -> list[Command]:
+        """Stop the job because somebody asked for it."""
+        return self.stop("job.cancelled", JobCancelled("The job was cancelled"), "", now)
+
+    def withdraw(self, step_id: str, now: float) -> list[Command]:
+        """Take back a command that was not carried out; it is issued again on resumption."""
+        flight = self._flights.pop(step_id)
+        self._writes -= _writes(flight.activation.stage)
+        self._reserved_usd -= flight.reserved_usd
+        self._parked.appendleft((flight.activation, flight.attempt))
+        return self._settle(now)
+
+    def _fail(
+        self,
+        error: Mapping[str, str],
+        commands: list[Command],
+        step_id: str = "",
+        kind: str = "job.failed",
+    ) -> None:
+        """Remember the first failure and take back what engines still work on."""
+        if self._failure is not None or self.finished:
+            return
+        self._failure = Fail(kind, error, step_id)
+        for flown, flight in self._flights.items():
+            if flight.activation.stage.op == "decode" and not flight.waiting:
+                request_id = f"{self.job_id}:{flown}:{flight.attempt}"
+                commands.append(CancelRequest(request_id, flown))
+
+    def _settle(self, now: float) -> list[Command]:
+        """End the job once: with its output, or with its failure when no write is in flight."""
+        if self._closing or not self._running:
+            return []
+        commands: list[Command] = []
+        if self._interpreter.error is not None:
+            self._fail(self._interpreter.error.to_json(), commands)
+        elif self._interpreter.output is not None and self._failure is None:
+            self._closing = True
+            return [Complete(self._interpreter.output.value, now > self.deadline_s)]
+        elif self._stuck():
+            self._fail(self._overspend().to_json(), commands, self._parked[0][0].id)
+        if self._failure is not None and self._writes == 0:
+            self._closing = True
+            commands.append(self._failure)
+        return commands
+
+    def _stuck(self) -> bool:
+        """Say whether nothing that runs could free the budget the next step needs."""
+        if not self._parked or self._failure is not None:
+            return False
+        return all(flight.waiting for flight in self._flights.values())
+
+    def _overspend(self) -> BudgetError:
+        activation = self._parked[0][0]
+        next_usd, budget = self._predicted_usd(activation), self.budget_usd or 0.0
+        return BudgetError(
+            f"The job has spent ${self.spent_usd:.6f} and its next step is expected to cost "
+            f"${next_usd:.6f}, over its budget of ${budget:.6f}",
+            where=f"step {activation.id}",
+            next_step="Raise the budget with --budget-usd, or plan for a cheaper device.",
+        )
+
+    def _ended(self, event: Event) -> list[Command]:
+        self.status = _ENDED[event.type]
+        self._running = False
+        if event.type == "job.completed":
+            self.output = event.data.get("output")
+        self.error = event.data.get("error")
+        return []
+
+
+def backoff_s(attempt: int) -> float:
+    """Give the seconds to wait after the attempt of this number failed (0.5, 1, 2, ... 30)."""
+    return min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(attempt - 1, 16))
+
+
+def _writes(stage: Stage) -> bool:
+    return stage.op == "tool" and stage.attributes.get("effects", "write") == "write"
+
+
+def _question(flight: Flight) -> JobError:
+    name = flight.activation.stage.attributes["tool"]
+    return JobError(
+        f"The tool {name!r} writes, and the job stopped while it ran. Whether its effect "
+        "happened is not known",
+        where=f"step {flight.activation.id}",
+        next_step="Check what it did, then retry the job and confirm that this step may run again.",
+    )

@@ -1,0 +1,249 @@
+"""Walk a program: which steps are ready, given the results so far.
+
+Constants, computations and control flow are evaluated here; every other op comes out as an
+Activation, once. Work goes through one queue and never through recursion, so that a chain of
+100,000 stages needs no stack.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gangline.ir.errors import GanglineError, LoweringError, StepError
+from gangline.ir.program import Program, Stage
+
+from .compute import evaluate
+from .frame import Bound, Control, Frame, Parents, merge
+from .layout import layouts
+
+
+@dataclass(frozen=True, slots=True)
+class KvHandle:
+    """The value of a prefill until its request has run: what the decode will submit.
+
+    It lives in memory only; a handle never survives a crash, the pair is run again as a unit.
+    """
+
+    step_id: str
+    stage: Stage
+    tokens: tuple[int, ...]
+    parents: Parents
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A step that may run: its id, its stage and the values it reads."""
+
+    id: str
+    stage: Stage
+    operands: tuple[Any, ...]
+    parents: Parents
+    frame: Frame
+    position: int
+
+
+class Interpreter:
+    """Execute the control flow of one job.
+
+    `ready` holds activations nobody has taken yet. After the last result `output` is set; a
+    computation without value sets `error` and nothing further happens.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._layouts = layouts(program)
+        self._work: deque[tuple[Frame, int]] = deque()
+        self.ready: deque[Activation] = deque()
+        self.operations = 0
+        self.output: Bound | None = None
+        self.error: GanglineError | None = None
+
+    def start(self, inputs: Sequence[Any]) -> None:
+        """Begin with the inputs in the order of the program's parameters."""
+        self._spawn(0, None, None, 0, "", (), [Bound(value) for value in inputs])
+        self._drain()
+
+    def finish(self, activation: Activation, value: Any) -> None:
+        """Give the result of a step, and find what has become ready."""
+        bound = Bound(value, (activation.id,))
+        self._finish(activation.frame, activation.position, bound)
+        self._drain()
+
+    def _drain(self) -> None:
+        # Invariant: every position in the queue has all its values and was queued once.
+        while self._work and self.error is None:
+            frame, position = self._work.popleft()
+            self.operations += 1
+            try:
+                self._fire(frame, position)
+            except GanglineError as error:
+                self.error = error
+
+    def _spawn(
+        self,
+        region: int,
+        parent: Frame | None,
+        owner: Control | None,
+        slot: int,
+        prefix: str,
+        control: Parents,
+        arguments: Sequence[Bound],
+    ) -> None:
+        layout = self._layouts[region]
+        frame = Frame(layout, parent, owner, slot, prefix, control)
+        idle = [at for at, count in enumerate(frame.missing) if count == 0]
+        self._work.extend((frame, position) for position in idle)
+        if len(arguments) != len(layout.region.arguments):
+            raise LoweringError(f"Region {region} of the program is given the wrong arguments")
+        for value, bound in zip(layout.region.arguments, arguments, strict=True):
+            self._bind(frame, value, bound)
+
+    def _bind(self, frame: Frame, value: int, bound: Bound) -> None:
+        frame.values[value] = bound
+        self._arrived(frame, frame.layout.users.get(value, ()))
+        for waiter, positions in frame.waiters.pop(value, ()):
+            self._arrived(waiter, positions)
+
+    def _arrived(self, frame: Frame, positions: Sequence[int]) -> None:
+        self.operations += len(positions)
+        for position in positions:
+            frame.missing[position] -= 1
+            if frame.missing[position] == 0:
+                self._work.append((frame, position))
+
+    def _finish(self, frame: Frame, position: int, bound: Bound) -> None:
+        for value in frame.layout.stages[position].results:
+            self._bind(frame, value, bound)
+        self._close(frame)
+
+    def _close(self, frame: Frame) -> None:
+        frame.open -= 1
+        if frame.open:
+            return
+        yields = frame.read(frame.layout.region.yields)
+        value = yields[0] if yields else Bound(None)
+        if frame.owner is None:
+            self.output = value
+        else:
+            self._returned(frame.owner, frame.slot, value)
+
+    def _fire(self, frame: Frame, position: int) -> None:
+        if position == len(frame.layout.stages):
+            self._close(frame)
+            return
+        stage = frame.layout.stages[position]
+        operands = frame.read(stage.operands)
+        match stage.op:
+            case "constant":
+                self._finish(frame, position, Bound(stage.attributes["value"]))
+            case "compute":
+                self._finish(frame, position, _compute(stage, operands))
+            case "prefill":
+                self._finish(frame, position, _prefill(frame, stage, operands[0]))
+            case "map":
+                self._map(frame, position, operands[0])
+            case "branch":
+                self._branch(frame, position, operands[0])
+            case "loop":
+                control = Control(frame, position, [operands[0]], 0)
+                self._trip(control, operands[0])
+            case "call":
+                control = Control(frame, position, [Bound(None)], 1)
+                self._inner(control, 0, 0, "/", (), operands)
+            case _:
+                self.ready.append(_activation(frame, position, stage, operands))
+
+    def _inner(
+        self,
+        control: Control,
+        region: int,
+        slot: int,
+        label: str,
+        decided_by: Parents,
+        arguments: Sequence[Bound],
+    ) -> None:
+        frame, stage = control.frame, control.frame.layout.stages[control.position]
+        prefix = f"{frame.prefix}{stage.name}{label}"
+        parents = merge([frame.control, decided_by])
+        index = stage.regions[region]
+        self._spawn(index, frame, control, slot, prefix, parents, arguments)
+
+    def _map(self, frame: Frame, position: int, items: Bound) -> None:
+        stage = frame.layout.stages[position]
+        if not isinstance(items.value, list | tuple):
+            raise StepError(
+                f"{stage.name} needs a list, and got {type(items.value).__name__}",
+                where=stage.where or stage.name,
+                next_step="Give gl.map a value that is a list.",
+            )
+        count = len(items.value)
+        if count == 0:
+            self._finish(frame, position, Bound([], items.parents))
+            return
+        control = Control(frame, position, [Bound(None)] * count, count)
+        for slot, item in enumerate(items.value):
+            argument = Bound(item, items.parents)
+            self._inner(control, 0, slot, f"[{slot}]/", (), (argument,))
+
+    def _branch(self, frame: Frame, position: int, condition: Bound) -> None:
+        control = Control(frame, position, [Bound(None)], 1)
+        side, label = (0, ".then/") if condition.value else (1, ".else/")
+        self._inner(control, side, 0, label, condition.parents, ())
+
+    def _trip(self, control: Control, value: Bound) -> None:
+        stage = control.frame.layout.stages[control.position]
+        control.results[0] = value
+        if control.trips >= stage.attributes["max_trips"]:
+            self._finish(control.frame, control.position, value)
+            return
+        control.testing = True
+        self._inner(control, 0, 0, f".until[{control.trips}]/", (), (value,))
+
+    def _returned(self, control: Control, slot: int, value: Bound) -> None:
+        """Go on with a control stage, one of whose frames has ended."""
+        stage = control.frame.layout.stages[control.position]
+        if stage.op == "loop":
+            self._loop(control, value)
+            return
+        control.results[slot] = value
+        control.waiting -= 1
+        if control.waiting == 0:
+            whole = _gathered(control.results) if stage.op == "map" else value
+            self._finish(control.frame, control.position, whole)
+
+    def _loop(self, control: Control, value: Bound) -> None:
+        if not control.testing:
+            control.trips += 1
+            self._trip(control, value)
+        elif value.value:
+            self._finish(control.frame, control.position, control.results[0])
+        else:
+            control.testing = False
+            label = f"[{control.trips}]/"
+            self._inner(control, 1, 0, label, value.parents, (control.results[0],))
+
+
+def _gathered(results: list[Bound]) -> Bound:
+    values = [bound.value for bound in results]
+    return Bound(values, merge([bound.parents for bound in results]))
+
+
+def _compute(stage: Stage, operands: list[Bound]) -> Bound:
+    where = f"{stage.where}, {stage.name}" if stage.where else stage.name
+    values = [bound.value for bound in operands]
+    value = evaluate(stage.attributes["fn"], values, stage.attributes, where)
+    return Bound(value, merge([bound.parents for bound in operands]))
+
+
+def _prefill(frame: Frame, stage: Stage, tokens: Bound) -> Bound:
+    step_id = frame.prefix + stage.name
+    parents = merge([tokens.parents, frame.control])
+    return Bound(KvHandle(step_id, stage, tuple(tokens.value), parents), (step_id,))
+
+
+def _activation(frame: Frame, position: int, stage: Stage, operands: list[Bound]) -> Activation:
+    parents = merge([*(bound.parents for bound in operands), frame.control])
+    values = tuple(bound.value for bound in operands)
+    return Activation(frame.prefix + stage.name, stage, values, parents, frame, position)

@@ -1,0 +1,18 @@
+"""How an engine request went, with the times its steps are measured by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gangline.ir.specs.request import Finished
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOutcome:
+    """A finished request. Times are on the runtime's clock; `first_token_s` may be NaN."""
+
+    finished: Finished
+    submitted_s: float
+    at_s: float
+    first_token_s: float = math.nan

@@ -1,0 +1,102 @@
+"""From an activation to the command that carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gangline.ir.errors import StepError
+from gangline.ir.specs.request import Grammar, SamplingParams
+
+from .commands import Encode, ParseOutput, RunTool, Step, SubmitRequest, Work
+from .interpreter import Activation, KvHandle
+from .prompt import render
+
+
+def work_for(
+    activation: Activation,
+    step: Step,
+    job_id: str,
+    prefill: Step | None,
+    due: tuple[float, float],
+    serving_device: str,
+) -> Work:
+    """Build the command of a step; StepError if the values it reads do not fit.
+
+    `due` is (absolute deadline, seconds expected after this step); `prefill` belongs to decode;
+    `serving_device` is where the tokens of a tokenize step will be read.
+    """
+    attributes, named = step.stage.attributes, _named(activation)
+    match step.stage.op:
+        case "tool":
+            return _tool(step, named, job_id)
+        case "tokenize":
+            messages = render(attributes["template"], named, step.where)
+            return Encode(step, attributes["model"], messages, serving_device)
+        case "decode":
+            handle = activation.operands[0]
+            assert isinstance(handle, KvHandle) and prefill is not None
+            return SubmitRequest(
+                step=step,
+                prefill=prefill,
+                request_id=f"{job_id}:{step.id}:{step.attempt}",
+                model=attributes["model"],
+                prompt_tokens=handle.tokens,
+                sampling=_sampling(attributes, named, step.where),
+                deadline_s=due[0],
+                remaining_s=due[1],
+            )
+        case "detokenize":
+            text = activation.operands[0]["text"]
+            return ParseOutput(step, text, attributes.get("format", "text"))
+        case op:
+            raise StepError(f"The dispatcher cannot run a stage of op {op!r}", where=step.where)
+
+
+def _named(activation: Activation) -> dict[str, Any]:
+    skip = 1 if activation.stage.op == "decode" else 0
+    names = activation.stage.attributes.get("names", ())
+    return dict(zip(names, activation.operands[skip:], strict=False))
+
+
+def _tool(step: Step, arguments: Mapping[str, Any], job_id: str) -> RunTool:
+    attributes = step.stage.attributes
+    return RunTool(
+        step=step,
+        name=attributes["tool"],
+        arguments=arguments,
+        signature=attributes.get("signature", ""),
+        effects=attributes.get("effects", "write"),
+        timeout_s=attributes.get("timeout_s"),
+        idempotency_key=f"{job_id}/{step.id}",
+    )
+
+
+def _sampling(
+    attributes: Mapping[str, Any], named: Mapping[str, Any], where: str
+) -> SamplingParams:
+    options = {key: value for key, value in {**attributes, **named}.items() if value is not None}
+    try:
+        return SamplingParams(
+            max_tokens=int(options["max_tokens"]),
+            temperature=float(options.get("temperature", 0.0)),
+            top_p=float(options.get("top_p", 1.0)),
+            seed=int(options.get("seed", 0)),
+            stop=tuple(options.get("stop", ())),
+            grammar=_grammar(options.get("grammar")),
+            ignore_eos=bool(options.get("ignore_eos", False)),
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise StepError(
+            f"A sampling option cannot be used: {error}",
+            where=where,
+            next_step="Check seed, temperature, max_tokens and grammar of this llm call.",
+        ) from None
+
+
+def _grammar(value: Any) -> Grammar | None:
+    if value is None or isinstance(value, Grammar):
+        return value
+    if isinstance(value, str):
+        return Grammar("lark", value)
+    return Grammar(str(value["kind"]), str(value["text"]))

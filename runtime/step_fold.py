@@ -1,0 +1,90 @@
+"""Fold a job's events into its step records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gangline.ir.specs.event import Event, StepRecord
+
+_SHOWN = (
+    "start_s",
+    "end_s",
+    "predicted_s",
+    "predicted_usd",
+    "prompt_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "usd",
+    "kernels",
+    "error",
+)
+_STATUS = {
+    "step.started": "running",
+    "step.completed": "succeeded",
+    "step.failed": "failed",
+    "step.retrying": "queued",
+}
+_STOPPED = frozenset(
+    {"job.failed", "job.cancelled", "job.expired", "job.input_required", "job.completed"}
+)
+
+
+def fold_steps(events: Iterable[Event]) -> list[StepRecord]:
+    """Give one record per step, in the order the steps first appeared.
+
+    Start and end are seconds since the job started; a retried step shows its last attempt and
+    the money of all.
+    """
+    fold = StepFold()
+    for event in events:
+        fold.add(event)
+    return fold.records()
+
+
+class StepFold:
+    """Records of a job's steps, kept up event by event."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, dict[str, Any]] = {}
+        self._origin_s: float | None = None
+        self._stopped = False
+
+    def add(self, event: Event) -> None:
+        """Fold one event in."""
+        if event.type == "job.started":
+            self._origin_s = event.at_s if self._origin_s is None else self._origin_s
+        self._stopped = event.type in _STOPPED or (self._stopped and event.type != "job.started")
+        if event.type in _STATUS:
+            self._step(event)
+
+    def records(self) -> list[StepRecord]:
+        """Give the records so far; a step that a stopped job left running is `cancelled`."""
+        return [self._record(step_id, facts) for step_id, facts in self._steps.items()]
+
+    def _step(self, event: Event) -> None:
+        facts = self._steps.setdefault(event.step_id, {"usd_before": 0.0})
+        if event.type == "step.started":
+            facts["start_s"] = event.at_s - (self._origin_s or 0.0)
+            facts["error"] = facts["end_s"] = None
+        spent = facts["usd_before"]
+        facts.update(event.data)
+        facts["status"] = _STATUS[event.type]
+        if event.data.get("usd") is not None:
+            facts["usd"] = facts["usd_before"] = spent + event.data["usd"]
+
+    def _record(self, step_id: str, facts: Mapping[str, Any]) -> StepRecord:
+        start_s, end_s = facts.get("start_s"), facts.get("end_s")
+        actual_s = None if start_s is None or end_s is None else end_s - start_s
+        status = facts["status"]
+        left = status in ("running", "queued") and self._stopped
+        return StepRecord(
+            id=step_id,
+            parents=tuple(facts.get("parents", ())),
+            op=facts.get("op", ""),
+            stage=facts.get("stage", ""),
+            device=facts.get("device", ""),
+            status="cancelled" if left else status,
+            actual_s=actual_s,
+            **{name: facts.get(name) for name in _SHOWN},
+        )
