@@ -19,6 +19,8 @@ from gangline.ir.errors import VerifyError
 
 from .ops import DIALECTS, OPS, OpSpec
 
+__all__ = ["Module", "blocks", "context", "location_text", "mlir", "walk", "where"]
+
 UNKNOWN_FILE = "<text>"
 
 _FILE_LOCATION = re.compile(r'loc\("((?:[^"\\]|\\.)*)":(\d+):\d+')
@@ -52,8 +54,12 @@ def _op_view(spec: OpSpec) -> type:
     for attribute in spec.attributes:
         # `name` is a property of every OpView already (the operation's name).
         if attribute.name != "name":
-            members[attribute.name] = property(lambda op, key=attribute.name: op.attributes[key])
+            members[attribute.name] = _attribute_property(attribute.name)
     return type(spec.mnemonic.title(), (mlir.OpView,), members)
+
+
+def _attribute_property(name: str) -> property:
+    return property(lambda op: op.attributes[name])
 
 
 class Module:

@@ -103,7 +103,7 @@ def computes_fit(module: Module) -> Iterator[VerifyError]:
     """A compute function has as many operands as it takes, and its key or keys."""
     for op in _all(module, "agent.compute", "stage.compute"):
         found, count = _json(op), len(op.operands)
-        fn = found.get("fn")
+        fn = str(found.get("fn"))
         if fn not in COMPUTE_ARITY:
             continue
         fewest, most = COMPUTE_ARITY[fn]
@@ -124,7 +124,7 @@ def calls_resolve(module: Module) -> Iterator[VerifyError]:
     edges: dict[str, set[str]] = {name: set() for name in functions}
     for name, function in functions.items():
         for op in (op for op in walk(function) if op.name == "agent.call"):
-            callee = _json(op).get("callee")
+            callee = str(_json(op).get("callee"))
             if callee not in functions:
                 yield VerifyError(f"agent.call of @{callee}, which is not there", where=where(op))
                 continue
@@ -133,9 +133,9 @@ def calls_resolve(module: Module) -> Iterator[VerifyError]:
             given = [value.type for value in op.operands], [value.type for value in op.results]
             if given != (list(kind.inputs), list(kind.results)):
                 yield VerifyError(f"agent.call of @{callee} does not fit {kind}", where=where(op))
-    for name in functions:
+    for name, function in functions.items():
         if _reaches(edges, name):
-            yield VerifyError(f"function @{name} calls itself", where=where(functions[name]))
+            yield VerifyError(f"function @{name} calls itself", where=where(function))
 
 
 def _reaches(edges: dict[str, set[str]], start: str) -> bool:
@@ -168,8 +168,8 @@ def loops_are_bounded(module: Module) -> Iterator[VerifyError]:
     """An scf.while carries one value unchanged to its body and has a bound."""
     for op in _all(module, "scf.while"):
         yield from _labelled(op)
-        bound = op.attributes["agent.max_trips"] if "agent.max_trips" in op.attributes else None
-        if not isinstance(bound, mlir.IntegerAttr) or int(bound.value) < 1:
+        bound = _json(op).get("agent.max_trips")
+        if not isinstance(bound, int) or isinstance(bound, bool) or bound < 1:
             yield VerifyError("a loop needs agent.max_trips of at least 1", where=where(op))
         condition = list(op.regions[0].blocks[0].operations)[-1].operation
         carried = list(condition.operands)[1:]

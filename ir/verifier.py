@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gangline.ir.errors import VerifyError
+from gangline.ir.errors import LoweringError, VerifyError
 
 from .attributes import decode
 from .module import Module, blocks, location_text, mlir, walk, where
@@ -174,7 +174,7 @@ def _attribute(op: Any, known: AttributeSpec, given: Any) -> Iterator[VerifyErro
     what = f"attribute {known.name!r} of {op.name}"
     try:
         value = decode(given)
-    except Exception:
+    except LoweringError:
         yield VerifyError(f"{what} is {given}, which is no JSON value", where=where(op))
         return
     if not _is_kind(value, given, known.kind):

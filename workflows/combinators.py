@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from gangline.ir.errors import TraceError
 from gangline.ir.graph import Value
 
-from . import annotations
-from .annotations import describe, is_assignable, type_name
+from . import hints
+from .hints import describe, is_assignable, type_name
 from .lifting import Lifter
 from .sources import author_line
 from .symbols import Symbol, kind_of
@@ -28,16 +28,16 @@ def map(fn: Callable[[T], R], items: Iterable[T] | int) -> list[R]:
     _require_callable(fn, 1, "gl.map", "fn")
     tracer = current()
     listing = _as_list(tracer, items)
-    kind = annotations.element(listing._gl_type)
+    kind = hints.element(listing._gl_type)
     item = Value(type_name(kind))
     with tracer.body("map", (item,)) as scope:
         result = tracer.lift(fn(Symbol(item, kind, scope)))  # type: ignore[arg-type]
         scope.block.yields = (tracer.value(result),)
-    returned = list[kind_of(result)]  # type: ignore[misc]
+    returned = hints.list_of(kind_of(result))
     operands = [tracer.value(listing)]
-    made = tracer.emit("map", operands, {"name": "map"}, returned, (scope.block,))
+    made: Any = tracer.emit("map", operands, {"name": "map"}, returned, (scope.block,))
     tracer.happened_inside([scope], made._gl_value)
-    return made  # type: ignore[return-value]
+    return made
 
 
 def _as_list(tracer: Tracer, items: Any) -> Symbol:
@@ -79,9 +79,9 @@ def branch(condition: bool, then: Callable[[], T], orelse: Callable[[], T]) -> T
     for scope in (taken, other):
         _convert_yield(tracer, scope, joined)
     blocks = (taken.block, other.block)
-    made = tracer.emit("branch", (test,), {"name": "branch"}, joined, blocks)
+    made: Any = tracer.emit("branch", (test,), {"name": "branch"}, joined, blocks)
     tracer.happened_inside([taken, other], made._gl_value)
-    return made  # type: ignore[return-value]
+    return made
 
 
 def _traced(tracer: Tracer, kind: str, fn: Callable[[], Any]) -> tuple[Scope, Any]:
@@ -132,7 +132,7 @@ def loop(
         state = Symbol(trip.block.arguments[0], kind, trip)
         result = body(state)  # type: ignore[arg-type]
         trip.block.yields = (tracer.converted(result, kind, "the body of gl.loop gives"),)
-    made = tracer.emit(
+    made: Any = tracer.emit(
         "loop",
         (tracer.value(start),),
         {"name": "loop", "max_trips": max_trips},
@@ -140,7 +140,7 @@ def loop(
         (test.block, trip.block),
     )
     tracer.happened_inside([test, trip], made._gl_value)
-    return made  # type: ignore[return-value]
+    return made
 
 
 def _require_bound(max_trips: Any) -> None:
@@ -189,7 +189,7 @@ def length(items: Any) -> int:
 
 def record(model: type[T], **fields: Any) -> T:
     """Build a pydantic model whose fields are values of the trace."""
-    if annotations.fields(model) is None:
+    if hints.fields(model) is None:
         raise TraceError(
             f"gl.record needs a pydantic model, not {describe(model)}",
             where=author_line(),

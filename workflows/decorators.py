@@ -11,7 +11,7 @@ from gangline.ir.ops import EFFECTS
 from gangline.ir.specs.request import Grammar
 
 from . import grammar as grammars
-from .annotations import is_assignable, is_free, type_name
+from .hints import is_assignable, is_free, type_name
 from .llm import STEERING, Llm
 from .registry import LLMS, TOOLS, WORKFLOWS
 from .signature import EMPTY, Signature, read_signature

@@ -8,7 +8,7 @@ from typing import Any
 
 from gangline.ir.specs.request import Grammar
 
-from .annotations import schema
+from .hints import schema
 
 
 def lark(text: str) -> Grammar:

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from gangline.ir.errors import TraceError
 
-from . import annotations
-from .annotations import adapter, describe
+from . import hints
+from .hints import adapter, describe
 from .signature import near
 from .sources import author_line
 from .symbols import Symbol, kind_of
@@ -36,7 +36,7 @@ class Lifter:
         return self._sequence(value, annotation)
 
     def _constant(self, value: Any, annotation: Any) -> Symbol:
-        if annotations.strip(annotation) in (Any, object):
+        if hints.strip(annotation) in (Any, object):
             annotation = _type_of_constant(value)
         try:
             checked = adapter(annotation).validate_python(value, strict=not _is_container(value))
@@ -51,26 +51,26 @@ class Lifter:
 
     def _sequence(self, items: Sequence[Any], annotation: Any) -> Symbol:
         wanted = Any
-        if annotations.type_name(annotation) == "list":
-            wanted = annotations.element(annotation)
+        if hints.type_name(annotation) == "list":
+            wanted = hints.element(annotation)
         symbols = [self.tracer.checked(item, wanted, "an element is") for item in items]
         kinds = [kind_of(symbol) for symbol in symbols]
         same = all(kind == kinds[0] for kind in kinds[1:])
-        return self.tracer.compute("list", symbols, list[kinds[0]] if same else list[Any])
+        return self.tracer.compute("list", symbols, hints.list_of(kinds[0] if same else Any))
 
     def _mapping(self, items: Mapping[str, Any], annotation: Any) -> Symbol:
-        known = annotations.fields(annotation)
+        known = hints.fields(annotation)
         if known is not None:
             return self.record(annotation, items)
-        inner = annotations.member(annotation)
+        inner = hints.member(annotation)
         symbols = [self.tracer.checked(item, inner, f"{key!r} is") for key, item in items.items()]
-        kind = annotations.strip(annotation)
-        found = kind if annotations.type_name(kind) == "json" and kind is not Any else dict
+        kind = hints.strip(annotation)
+        found = kind if hints.type_name(kind) == "json" and kind is not Any else dict
         return self.tracer.compute("dict", symbols, found, keys=list(items))
 
     def record(self, model: Any, items: Mapping[str, Any]) -> Symbol:
         """Build a pydantic model of symbols; fields left out take their constant default."""
-        known = annotations.fields(model) or {}
+        known = hints.fields(model) or {}
         for name in items:
             if name not in known:
                 raise TraceError(
@@ -89,7 +89,7 @@ class Lifter:
         symbols = [
             self.tracer.checked(given[name], known[name], f"field {name!r} is") for name in known
         ]
-        return self.tracer.compute("dict", symbols, annotations.strip(model), keys=list(known))
+        return self.tracer.compute("dict", symbols, hints.strip(model), keys=list(known))
 
 
 def _defaults(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _is_container(value: Any) -> bool:
 def _type_of_constant(value: Any) -> Any:
     if isinstance(value, list | tuple | range):
         kinds = {type(item) for item in value}
-        return list[kinds.pop()] if len(kinds) == 1 else list[Any]  # type: ignore[misc]
+        return hints.list_of(kinds.pop() if len(kinds) == 1 else Any)
     return type(value)
 
 

@@ -87,7 +87,8 @@ class Llm(Generic[P, R]):
     def _symbols(self, tracer: Tracer, arguments: Mapping[str, Any]) -> dict[str, Any]:
         # A prompt is rendered by the runtime, which knows no Python defaults: fill them here.
         fields = self.parameters.fields
-        given = {k: f.default for k, f in fields.items() if f.default is not EMPTY} | arguments
+        defaults = {k: f.default for k, f in fields.items() if f.default is not EMPTY}
+        given = {**defaults, **arguments}
         return {
             key: tracer.checked(
                 given[key], field.annotation, f"argument {key!r} of {self.name}() is"

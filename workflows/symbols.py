@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gangline.ir.errors import TraceError
 
-from . import annotations
-from .annotations import describe, is_assignable
+from . import hints
+from .hints import describe, is_assignable
 from .signature import near
 from .sources import author_line
 
@@ -42,7 +42,7 @@ class Symbol:
         # copy, pickle, pydantic and the like probe for dunder names: they are no fields.
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
-        known = annotations.fields(self._gl_type)
+        known = hints.fields(self._gl_type)
         if known is None:
             _refuse_attribute(self, name)
         if name not in known:
@@ -54,9 +54,9 @@ class Symbol:
         return _compute("get", (self,), known[name], key=name)
 
     def __getitem__(self, key: Any) -> Any:
-        kind = annotations.type_name(self._gl_type)
+        kind = hints.type_name(self._gl_type)
         if isinstance(key, str) and kind == "json":
-            known = annotations.fields(self._gl_type)
+            known = hints.fields(self._gl_type)
             return getattr(self, key) if known else _get_member(self, key)
         if isinstance(key, bool) or not (
             isinstance(key, int) or (isinstance(key, Symbol) and _is_a(key, int))
@@ -68,7 +68,7 @@ class Symbol:
             )
         if kind not in ("list", "json", "text"):
             _refuse(self, "indexing it", "Only lists, dicts and text have elements.")
-        inner = annotations.element(self._gl_type) if kind == "list" else Any
+        inner = hints.element(self._gl_type) if kind == "list" else Any
         return _compute("item", (self, key), str if kind == "text" else inner)
 
     # Comparing ----------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Symbol:
 
     # What needs the real value ----------------------------------------------------------------
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> NoReturn:  # noqa: PLE0304 (it never returns)
         _refuse(
             self,
             "using it as a Python bool (if, while, and, or, not)",
@@ -140,7 +140,7 @@ class Symbol:
     def __iter__(self) -> NoReturn:
         _refuse(self, "iterating over it", "Write gl.map(fn, items), or read fields by name.")
 
-    def __len__(self) -> NoReturn:
+    def __len__(self) -> NoReturn:  # noqa: PLE0303
         _refuse(self, "len() of it", "Write gl.length(items).")
 
     def __contains__(self, item: object) -> NoReturn:
@@ -148,7 +148,7 @@ class Symbol:
             self, "`in` on it", 'Do the test in a @gl.tool(effects="none") that returns a bool.'
         )
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # noqa: PLE0307
         _refuse(
             self,
             "writing it into a string (str, f-string, print)",
@@ -161,7 +161,7 @@ class Symbol:
     def __int__(self) -> int:
         _refuse(self, "int() of it", 'Convert it in a @gl.tool(effects="none").')
 
-    def __index__(self) -> int:
+    def __index__(self) -> int:  # noqa: PLE0305
         _refuse(self, "using it as a Python index or count", "Write gl.map(fn, count).")
 
     def __float__(self) -> float:
@@ -202,7 +202,7 @@ def _refuse_attribute(symbol: Symbol, name: str) -> NoReturn:
 
 
 def _get_member(symbol: Symbol, key: str) -> Any:
-    return _compute("get", (symbol,), annotations.member(symbol._gl_type), key=key)
+    return _compute("get", (symbol,), hints.member(symbol._gl_type), key=key)
 
 
 def _shown(value: Any) -> str:

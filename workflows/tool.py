@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from gangline.ir.errors import StepError
 
-from .annotations import adapter, describe, shape
+from .hints import adapter, describe, shape
 from .signature import Signature
 from .tracing import current, is_tracing
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gangline.ir.errors import TraceError
 from gangline.ir.graph import Block, Function, Node, Value
 
-from .annotations import describe, is_assignable, type_name
+from .hints import describe, is_assignable, type_name
 from .lifting import Lifter
 from .sources import author_line
 from .symbols import Symbol, kind_of

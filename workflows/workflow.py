@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from gangline.ir.errors import LoweringError, TraceError, UsageError
 from gangline.ir.graph import Input
 
-from . import annotations
-from .annotations import adapter, type_name
+from . import hints
+from .hints import adapter, type_name
 from .signature import EMPTY, Field, Signature
 from .sources import author_line
 from .tracing import Tracer, current, is_tracing
@@ -160,7 +160,7 @@ class Workflow(Generic[P, R]):
 
 
 def _input(field: Field, where: str) -> Input:
-    schema = annotations.schema(field.annotation)
+    schema = hints.schema(field.annotation)
     default = None
     if field.default is not EMPTY:
         default = adapter(field.annotation).dump_python(field.default, mode="json")

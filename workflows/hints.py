@@ -67,6 +67,11 @@ def element(annotation: Any) -> Any:
     return arguments[0] if arguments else Any
 
 
+def list_of(annotation: Any) -> Any:
+    """Give the annotation of a list of such elements."""
+    return types.GenericAlias(list, (annotation,))
+
+
 def member(annotation: Any) -> Any:
     """Give the annotation of the values of a dict annotation; Any where it is not known."""
     arguments = get_args(strip(annotation))
