@@ -111,9 +111,13 @@ def find_type(
 
 
 def near_matches(name: str, known: Mapping[str, Any]) -> list[str]:
-    """Give up to three known names that look like `name`, whatever its case."""
-    folded = {key.casefold(): key for key in known}
+    """Give up to three known names that look like `name`, whatever its case, nearest first."""
     asked = name.casefold()
-    close = difflib.get_close_matches(asked, folded, n=3, cutoff=0.5)
-    prefixed = [key for key in folded if key.startswith(asked) or asked.startswith(key)]
-    return [folded[key] for key in dict.fromkeys(prefixed + close)][:3]
+
+    def likeness(key: str) -> float:
+        near = difflib.SequenceMatcher(a=asked, b=key.casefold()).ratio()
+        # "h100" means H100-SXM-80: a common start counts for more than length does against it.
+        return max(near, 0.75 if asked and key.casefold().startswith(asked) else 0.0)
+
+    ranked = sorted(known, key=likeness, reverse=True)
+    return [key for key in ranked[:3] if likeness(key) >= 0.6]
