@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Iterator
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import iree.compiler.ir as mlir
@@ -23,6 +25,7 @@ __all__ = ["Module", "blocks", "context", "location_text", "mlir", "walk", "wher
 
 UNKNOWN_FILE = "<text>"
 
+_PREFIX = "gangline_dialects"
 _FILE_LOCATION = re.compile(r'loc\("((?:[^"\\]|\\.)*)":(\d+):\d+')
 _ESCAPE = re.compile(rb"\\([0-9A-Fa-f]{2}|\\)")
 
@@ -39,9 +42,15 @@ def context() -> Any:
 
 
 def _register_op_views() -> None:
+    """Make an OpView class of every row of the op table."""
     from iree.compiler.dialects._ods_common import _cext
 
+    # The bindings look for a Python module of a dialect on every access to an operation until
+    # they find one, which costs a failed import each time.
+    _cext.globals.append_dialect_search_prefix(_PREFIX)
+    sys.modules[_PREFIX] = ModuleType(_PREFIX)
     for name in DIALECTS:
+        sys.modules[f"{_PREFIX}.{name}"] = ModuleType(f"{_PREFIX}.{name}")
         dialect = type(name.title() + "Dialect", (mlir.Dialect,), {"DIALECT_NAMESPACE": name})
         _cext.register_dialect(dialect)
         for spec in OPS.values():

@@ -37,7 +37,7 @@ def map(fn: Callable[[T], R], items: Iterable[T] | int) -> list[R]:
     operands = [tracer.value(listing)]
     made: Any = tracer.emit("map", operands, {"name": "map"}, returned, (scope.block,))
     tracer.happened_inside([scope], made._gl_value)
-    return made
+    return made  # type: ignore[no-any-return]
 
 
 def _as_list(tracer: Tracer, items: Any) -> Symbol:
@@ -81,7 +81,7 @@ def branch(condition: bool, then: Callable[[], T], orelse: Callable[[], T]) -> T
     blocks = (taken.block, other.block)
     made: Any = tracer.emit("branch", (test,), {"name": "branch"}, joined, blocks)
     tracer.happened_inside([taken, other], made._gl_value)
-    return made
+    return made  # type: ignore[no-any-return]
 
 
 def _traced(tracer: Tracer, kind: str, fn: Callable[[], Any]) -> tuple[Scope, Any]:
@@ -140,7 +140,7 @@ def loop(
         (test.block, trip.block),
     )
     tracer.happened_inside([test, trip], made._gl_value)
-    return made
+    return made  # type: ignore[no-any-return]
 
 
 def _require_bound(max_trips: Any) -> None:
