@@ -154,7 +154,8 @@ class Dispatcher:
 
     def _queued(self, event: Event) -> None:
         data = event.data
-        self._program = Program.from_json(data["program"])
+        program = data["program"]
+        self._program = program if isinstance(program, Program) else Program.from_json(program)
         self._interpreter = Interpreter(self._program)
         self._limits(data, event.at_s)
         self.default_device = data.get("device", "")

@@ -35,15 +35,18 @@ class Job:
     device: str = ""
     source: str = ""
 
-    def to_event_data(self) -> dict[str, Any]:
-        """Give the data of the job.queued event; InputError if an input is missing."""
+    def to_event_data(self, as_json: bool = True) -> dict[str, Any]:
+        """Give the data of the job.queued event; InputError if an input is missing.
+
+        With `as_json` False the program stays an object, for jobs that are never stored.
+        """
         check_inputs(self.program, self.inputs)
         program = self.program
         deadline_s = program.deadline_s if self.deadline_s is None else self.deadline_s
         budget_usd = program.budget_usd if self.budget_usd is None else self.budget_usd
         return {
             "workflow": self.workflow,
-            "program": program.to_json(),
+            "program": program.to_json() if as_json else program,
             "program_hash": program.hash,
             "inputs": dict(self.inputs),
             "plan": self.plan.to_json() if self.plan else None,

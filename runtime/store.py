@@ -175,6 +175,17 @@ class Store:
             raise _unknown(job_id)
         return _row(rows[0])
 
+    def resolve(self, part: str) -> str:
+        """Find the one job whose id begins or ends with `part`; StoreError if none or several."""
+        rows = self._read(
+            "SELECT id FROM jobs WHERE ? <> '' AND (substr(id, 1, length(?)) = ? "
+            "OR substr(id, -length(?)) = ?) LIMIT 2",
+            (part, part, part, part, part),
+        )
+        if len(rows) != 1:
+            raise _ambiguous(part) if rows else _unknown(part)
+        return str(rows[0][0])
+
     def jobs(self, limit: int = 50, after: str = "", status: str | None = None) -> list[JobRow]:
         """List jobs, newest first; `after` is the last id of the page before."""
         if status is not None and status not in JOB_STATUSES:
@@ -325,6 +336,13 @@ def _event(job_id: str, row: Sequence[Any]) -> Event:
 def _unknown(job_id: str) -> StoreError:
     return StoreError(
         f"No job has the id {job_id!r}", next_step="See `gangline jobs list` for the jobs stored."
+    )
+
+
+def _ambiguous(part: str) -> StoreError:
+    return StoreError(
+        f"Several jobs have an id that begins or ends with {part!r}",
+        next_step="Give more of the id: `gangline jobs list` shows them whole.",
     )
 
 

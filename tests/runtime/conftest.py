@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 from gangline.backends.fake import FakeBackend
 from gangline.ir.program import Parameter, Program, Region, Stage
 from gangline.runtime.executor import Executor

@@ -1,0 +1,141 @@
+"""The runtime as one call: what `Workflow.run` and the CLI use."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gangline.backends.base import Backend
+from gangline.ir.errors import InputError, from_json
+from gangline.ir.specs.fleet import Fleet
+
+from .driver import OnEvent
+from .job import JobResult
+from .session import Options, Session
+from .store import Store
+
+if TYPE_CHECKING:
+    from gangline.workflows.workflow import Workflow
+
+_sessions: dict[str, Session] = {}
+"""Sessions by fleet, kept open until the process ends: engines stay warm between calls."""
+
+
+def run_workflow(
+    workflow: Workflow[..., Any],
+    inputs: Mapping[str, Any],
+    *,
+    fleet: Fleet | str | None = None,
+    deadline: float | None = None,
+    budget_usd: float | None = None,
+    model: str | None = None,
+    backends: Mapping[str, Backend] | None = None,
+    store: Store | None = None,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Run one job here and now; raises the job's error unless it succeeded."""
+    result = run_job(
+        workflow,
+        inputs,
+        fleet=fleet,
+        deadline_s=deadline,
+        budget_usd=budget_usd,
+        model=model,
+        backends=backends,
+        store=store,
+        on_event=on_event,
+    )
+    if result.status != "succeeded":
+        raise from_json(dict(result.error or {"code": "job", "detail": f"It {result.status}."}))
+    return result
+
+
+def run_job(
+    workflow: Workflow[..., Any],
+    inputs: Mapping[str, Any],
+    *,
+    fleet: Fleet | str | None = None,
+    deadline_s: float | None = None,
+    budget_usd: float | None = None,
+    model: str | None = None,
+    source: str = "",
+    backends: Mapping[str, Backend] | None = None,
+    store: Store | None = None,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Run one job and give its result, failed or not."""
+    options = Options(deadline_s, budget_usd, model, source)
+    with open_session(fleet, backends, store) as session:
+        return session.run(workflow, inputs, options, on_event)
+
+
+def retry_job(
+    job: str,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    rerun: frozenset[str] = frozenset(),
+    fleet: Fleet | str | None = None,
+    backends: Mapping[str, Backend] | None = None,
+    store: Store | None = None,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Continue a stored job; what is recorded is not run again.
+
+    `job` may be a unique beginning or end of an id; `rerun` names writing steps that a person
+    has confirmed may run a second time.
+    """
+    with open_session(fleet, backends, store) as session:
+        assert session.store is not None
+        job_id = session.store.resolve(job)
+        source = session.store.events(job_id)[0].data.get("source")
+        if source:
+            from gangline.workflows.registry import load
+
+            load(source)  # registers the tools of the job's file
+        return session.executor.resume(job_id, inputs=inputs, rerun=rerun, on_event=on_event)
+
+
+@contextmanager
+def open_session(
+    fleet: Fleet | str | None = None,
+    backends: Mapping[str, Backend] | None = None,
+    store: Store | None = None,
+) -> Iterator[Session]:
+    """Give a session: one that stays warm for the process, or one of one's own parts."""
+    if backends is None and store is None:
+        yield _shared(fleet)
+        return
+    with Session(_fleet(fleet), backends, store) as session:
+        yield session
+
+
+def _shared(fleet: Fleet | str | None) -> Session:
+    key = fleet if isinstance(fleet, str) else repr(fleet)
+    if key not in _sessions:
+        if not _sessions:
+            atexit.register(close_sessions)
+        _sessions[key] = Session(_fleet(fleet))
+    return _sessions[key]
+
+
+def close_sessions() -> None:
+    """Close the sessions that were kept open."""
+    while _sessions:
+        _sessions.popitem()[1].close()
+
+
+def _fleet(fleet: Fleet | str | None) -> Fleet | None:
+    if not isinstance(fleet, str):
+        return fleet
+    if not Path(fleet).exists():
+        raise InputError(
+            "There is no such fleet file", where=fleet, next_step="Check the path of --fleet."
+        )
+    from gangline.planner.fleet_file import load_fleet
+
+    from .probe import detect
+
+    return load_fleet(fleet, cpu=detect())

@@ -1,0 +1,151 @@
+"""One fleet with its engines, kept open for many jobs.
+
+Engines keep their weights and prefix caches for as long as the session lives, so the second
+question to the same database finds the schema already computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from gangline.backends.base import Backend
+from gangline.ir.program import Program
+from gangline.ir.specs.fleet import Fleet
+from gangline.ir.specs.plan import Plan
+
+from .clock import Clock, WallClock
+from .driver import OnEvent
+from .executor import Executor
+from .job import Job, JobResult
+from .store import Store
+
+if TYPE_CHECKING:
+    from gangline.workflows.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one call may set for its job; `source` is how the workflow was named."""
+
+    deadline_s: float | None = None
+    budget_usd: float | None = None
+    model: str | None = None
+    source: str = ""
+
+
+class Session:
+    """Run workflows on one fleet. Use as a context manager, from any thread.
+
+    Args:
+        fleet: where stages may be placed; None makes no plan and uses the first backend.
+        backends: by device id or name; None builds the default ones of the fleet.
+        store: where jobs are kept; None opens the user's own.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet | None = None,
+        backends: Mapping[str, Backend] | None = None,
+        store: Store | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        from gangline.workflows.registry import TOOLS
+
+        from .default_backends import default_backends, default_fleet
+
+        clock = clock or WallClock()
+        if fleet is None and backends is None:
+            fleet = default_fleet()
+        if backends is None:
+            assert fleet is not None
+            backends = default_backends(fleet, clock)
+        self.fleet = fleet
+        self._device = next(iter(backends), "")
+        self._owned_store = Store() if store is None else None
+        self.store = self._owned_store or store
+        self.executor = Executor(backends, TOOLS.get, fleet=fleet, store=self.store, clock=clock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave running jobs in the store, and close engines and store."""
+        self.executor.close()
+        if self._owned_store is not None:
+            self._owned_store.close()
+
+    def run(
+        self,
+        workflow: Workflow[..., Any],
+        inputs: Mapping[str, Any],
+        options: Options | None = None,
+        on_event: OnEvent | None = None,
+    ) -> JobResult:
+        """Run one job and wait; the result says how it went."""
+        job = self.job(workflow, inputs, options or Options())
+        return self.executor.run(job, on_event)
+
+    def submit(
+        self,
+        workflow: Workflow[..., Any],
+        inputs: Mapping[str, Any],
+        options: Options | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Future[JobResult]:
+        """Start one job among others; the future gives its result."""
+        job = self.job(workflow, inputs, options or Options())
+        return self.executor.submit(job, on_event)
+
+    def job(self, workflow: Workflow[..., Any], inputs: Mapping[str, Any], options: Options) -> Job:
+        """Compile and plan one job without running it."""
+        program = with_model(workflow.program(), options.model)
+        deadline_s = _first(options.deadline_s, workflow.deadline_s, program.deadline_s)
+        budget_usd = _first(options.budget_usd, workflow.budget_usd, program.budget_usd)
+        return Job(
+            workflow=workflow.name,
+            program=program,
+            inputs=inputs,
+            plan=self.plan(program, deadline_s, budget_usd),
+            deadline_s=deadline_s,
+            budget_usd=budget_usd,
+            device=self._device,
+            source=options.source,
+        )
+
+    def plan(
+        self, program: Program, deadline_s: float | None, budget_usd: float | None
+    ) -> Plan | None:
+        """Place a program on the fleet; a plan that misses the limits is still a plan."""
+        if self.fleet is None:
+            return None
+        from gangline.planner.proposal import propose
+
+        from .models import catalogue
+
+        models = catalogue()
+        return propose(
+            program, None, self.fleet, models, deadline_s, budget_usd, split=False, strict=False
+        )
+
+
+def with_model(program: Program, model: str | None) -> Program:
+    """Give the program with every llm stage on `model`; its hash changes with it."""
+    if model is None:
+        return program
+    stages = tuple(
+        replace(stage, attributes={**stage.attributes, "model": model})
+        if "model" in stage.attributes
+        else stage
+        for stage in program.stages
+    )
+    return replace(program, stages=stages, text=f"// model = {model}\n{program.text}")
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
