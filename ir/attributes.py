@@ -69,7 +69,9 @@ def _encode_mapping(value: Mapping[Any, Any]) -> Any:
     keys = list(value)
     if not all(isinstance(key, str) for key in keys):
         raise LoweringError(f"the keys of {value!r} are not all text")
-    if "" not in keys and keys == sorted(keys, key=lambda key: _utf8(key).encode()):
+    # The bindings cut keys at a NUL, and MLIR wants keys of at least one character.
+    plain = all(key and "\0" not in key for key in keys)
+    if plain and keys == sorted(keys, key=lambda key: _utf8(key).encode()):
         return mlir.DictAttr.get({key: _encode(item) for key, item in value.items()})
     pairs = [mlir.ArrayAttr.get([_encode(key), _encode(item)]) for key, item in value.items()]
     return mlir.ArrayAttr.get([mlir.UnitAttr.get(), *pairs])

@@ -81,7 +81,7 @@ def branch(condition: bool, then: Callable[[], T], orelse: Callable[[], T]) -> T
     blocks = (taken.block, other.block)
     made: Any = tracer.emit("branch", (test,), {"name": "branch"}, joined, blocks)
     tracer.happened_inside([taken, other], made._gl_value)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _traced(tracer: Tracer, kind: str, fn: Callable[[], Any]) -> tuple[Scope, Any]:
