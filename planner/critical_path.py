@@ -85,9 +85,10 @@ class _Walk:
         if not stage.regions:
             return stage.operands or (_NOTHING,)
         made = {value for inner in self._inside(stage) for value in inner.results}
+        inner_reads = {value for inner in self._inside(stage) for value in inner.operands}
         for region in self._regions(stage):
             made.update(self.program.regions[region].arguments)
-        inner_reads = {value for inner in self._inside(stage) for value in inner.operands}
+            inner_reads.update(self.program.regions[region].yields)
         return (*stage.operands, *sorted(inner_reads - made), _NOTHING)
 
     def _inside(self, stage: Stage) -> list[Stage]:
@@ -108,10 +109,7 @@ class _Walk:
         path = before.path
         for region, share in zip(stage.regions, shares, strict=False):
             done = self.region(region, offset_s + before.at_s + spent, outer)
-            if stage.op == "branch":
-                spent += share * done.at_s
-            else:
-                spent += max(share, 0.0) * done.at_s
+            spent += max(share, 0.0) * done.at_s
             path = (*path, *(done.path if share > 0.0 else ()))
         return _Done(before.at_s + spent, path)
 

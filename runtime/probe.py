@@ -146,7 +146,7 @@ def _probe_accelerator(index: int, limit_s: float) -> DeviceSpec:
 
 
 def _measured_spec(row: DeviceSpec, measured: Measured, label: str) -> DeviceSpec:
-    """Turn medians into a row whose roofline gives the measured engine steps back."""
+    """Turn measured times into a row whose roofline gives the measured engine steps back."""
     from gangline.planner.cost_model import BYTES_PER_ELEMENT
 
     from .probe_measure import PREFILL_TOKENS
@@ -171,7 +171,7 @@ def _measured_spec(row: DeviceSpec, measured: Measured, label: str) -> DeviceSpe
             "layer_s": measured.layer_s,
         },
         source=f"probed: {label}, torch {_torch_version()}, {measured.precision}, "
-        f"median of {measured.num_rounds}",
+        f"{measured.num_rounds} rounds",
     )
 
 
