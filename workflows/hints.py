@@ -15,6 +15,7 @@ from pydantic.errors import PydanticUserError
 
 from gangline.ir.errors import TraceError
 
+from .sources import author_line
 from .values import Database, DatabaseMark, FreeMark
 
 _SCALARS: Mapping[Any, str] = {str: "text", bool: "bool", int: "int", float: "float"}
@@ -160,6 +161,7 @@ def adapter(annotation: Any) -> TypeAdapter[Any]:
         raise TraceError(
             f"the type {describe(annotation)} cannot be written as JSON: "
             f"{str(error).splitlines()[0]}",
+            where=author_line(),
             next_step="Use str, int, float, bool, list, dict or a pydantic model.",
         ) from None
 
@@ -171,6 +173,7 @@ def schema(annotation: Any) -> dict[str, Any]:
     except PydanticUserError as error:
         raise TraceError(
             f"the type {describe(annotation)} has no JSON Schema: {str(error).splitlines()[0]}",
+            where=author_line(),
             next_step="Use str, int, float, bool, list, dict or a pydantic model.",
         ) from None
 

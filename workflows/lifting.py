@@ -45,7 +45,7 @@ class Lifter:
             raise TraceError(
                 f"{value!r} is no {describe(annotation)}: {_first(error)}",
                 where=author_line(),
-                next_step=f"Give a {describe(annotation)}.",
+                next_step=f"Give a value of type {describe(annotation)}.",
             ) from None
         return self.tracer.constant(plain, annotation)
 

@@ -197,7 +197,7 @@ class Tracer:
             raise TraceError(
                 f"{what} {describe(kind_of(symbol))} where {describe(annotation)} is wanted",
                 where=where or author_line(),
-                next_step=f"Give a {describe(annotation)}, or change the annotation.",
+                next_step=f"Give a value of type {describe(annotation)}, or change the annotation.",
             )
         return symbol
 
