@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from gangline.ir.program import STEP_OPS, Program, Stage
 
-from .profile import Amount, Profile, StageProfile
+from .profile import PRIOR_JOBS, Amount, Profile, StageProfile
 
 CHARS_PER_TOKEN = 3.5
 """English prose has about 4 characters per token, SQL and code about 3."""
@@ -189,19 +189,20 @@ def _tool_seconds(stage: Stage) -> Amount:
 def complete(program: Program, history: Profile | None = None) -> Profile:
     """Fill a profile up with the program's defaults, so that every step stage has a row.
 
-    Rows of a history that rests on no job override the defaults as they are; observed rows are
-    merged, and the factors of control stages are inferred from the visits inside them.
+    Rows of the history stand as they are. Once it rests on jobs, stages it never saw become
+    less likely, and the factors of control stages are inferred from the visits inside them.
     """
     base = default_profile(program)
     if history is None:
         return base
+    factors = {**base.factors, **history.factors}
+    doubt = PRIOR_JOBS / (PRIOR_JOBS + history.num_jobs)
+    declared = _recount(program, base, factors)
+    unseen = {name: replace(row, visits=row.visits * doubt) for name, row in declared.items()}
+    full = replace(history, stages={**unseen, **history.stages}, factors=factors)
     if history.num_jobs == 0:
-        factors = {**base.factors, **history.factors}
-        recounted = _recount(program, base, factors)
-        return replace(history, stages={**recounted, **history.stages}, factors=factors)
-    merged = base.merge(history)
-    inferred = _inferred_factors(program, merged)
-    return replace(merged, factors={**merged.factors, **inferred, **history.factors})
+        return full
+    return replace(full, factors={**factors, **_inferred_factors(program, full)})
 
 
 def _recount(
