@@ -139,3 +139,10 @@ def _fleet(fleet: Fleet | str | None) -> Fleet | None:
     from .probe import detect
 
     return load_fleet(fleet, cpu=detect())
+
+
+def open_fleet(fleet: Fleet | str | None) -> Fleet:
+    """Give the fleet of a file, or this machine's own where none is named."""
+    from .default_backends import default_fleet
+
+    return _fleet(fleet) or default_fleet()

@@ -8,33 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from gangline.ir.errors import ConfigError, DatabaseError, UsageError
+from gangline.workflows.text_to_sql.evaluate import Pair, judge
+from gangline.workflows.text_to_sql.match import Rule
 
-RULES = ("spider", "bird", "defog")
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One question with its accepted answers; `db` is a file name under the database folder."""
-
-    id: str
-    db: str
-    question: str
-    gold: tuple[str, ...]
-    evidence: str = ""
-    category: str = ""
-
-    @property
-    def prompt(self) -> str:
-        """The question as the workflow is asked it."""
-        return f"{self.question} (Hint: {self.evidence})" if self.evidence else self.question
+from .job import JobResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,57 +40,6 @@ class Scored:
     attempts: int = 0
 
 
-def read_pairs(file: Path, db_dir: Path) -> list[Pair]:
-    """Read a pairs file (JSON lines) and check that its databases are there."""
-    if not file.exists():
-        raise UsageError(
-            "The pairs file does not exist", where=str(file), next_step="Check --pairs."
-        )
-    pairs = [_pair(line, file, n) for n, line in enumerate(_lines(file), start=1)]
-    for name in sorted({pair.db for pair in pairs}):
-        if not (db_dir / name).exists():
-            raise DatabaseError(
-                f"The database {name} of the pairs file is missing",
-                where=str(db_dir / name),
-                next_step="Check --db-dir.",
-            )
-    return pairs
-
-
-def _lines(file: Path) -> list[str]:
-    return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _pair(line: str, file: Path, number: int) -> Pair:
-    try:
-        row = json.loads(line)
-        gold = (row["gold"],) if isinstance(row["gold"], str) else tuple(row["gold"])
-        return Pair(
-            id=str(row.get("id", number)),
-            db=row["db"],
-            question=row["question"],
-            gold=gold,
-            evidence=row.get("evidence") or "",
-            category=row.get("category") or "",
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"A line of the pairs file is wrong ({type(error).__name__}: {error})",
-            where=f"{file}:{number}",
-            next_step="Each line is a JSON object with id, db, question and gold.",
-        ) from None
-
-
-def sample(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:
-    """Take `limit` pairs, one database after the other in turn, each in its file's order."""
-    groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.db].append(pair)
-    turns = zip_longest(*groups.values())
-    taken = [pair for turn in turns for pair in turn if pair is not None]
-    return taken[:limit] if limit is not None else taken
-
-
 class Progress:
     """The answers so far, kept on disk, so that an interrupted evaluation goes on.
 
@@ -123,24 +56,26 @@ class Progress:
         """Read the answers so far; a line cut off by a crash is left out."""
         found: dict[str, Scored] = {}
         if self.path.exists():
-            for line in _lines(self.path):
+            for line in self.path.read_text(encoding="utf-8").splitlines():
                 try:
-                    scored = Scored(**json.loads(line))
+                    row = Scored(**json.loads(line))
                 except (ValueError, TypeError):
                     continue
-                found[scored.id] = scored
+                found[row.id] = row
         return found
 
-    def add(self, scored: Scored) -> None:
+    def add(self, row: Scored) -> None:
+        """Keep one more answer."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(scored)) + "\n")
+            file.write(json.dumps(asdict(row)) + "\n")
 
     def clear(self) -> None:
+        """Forget the answers: the evaluation is complete."""
         self.path.unlink(missing_ok=True)
 
 
 def report(
-    scored: Iterable[Scored],
+    answers: Iterable[Scored],
     *,
     model: str,
     workflow: str,
@@ -149,7 +84,7 @@ def report(
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Make the evaluation document (schema: docs/schemas/eval.json)."""
-    rows = list(scored)
+    rows = list(answers)
     correct = sum(row.correct for row in rows)
     costs = [row.usd for row in rows if row.usd is not None]
     return {
@@ -168,29 +103,55 @@ def report(
     }
 
 
-def score_document(
-    pair: Pair, document: Mapping[str, Any], rule: str, matches: Callable[[Pair, str, str], bool]
-) -> Scored:
-    """Score one finished job by running its SQL and the gold through the rule."""
+def scored(pair: Pair, document: Mapping[str, Any], db_dir: Path, rule: Rule) -> Scored:
+    """Score one finished job by running its SQL and the gold and comparing their rows."""
     output = document.get("output") or {}
     steps = document.get("steps") or []
     sql = str(output.get("sql") or "")
     error = str(output.get("error") or document.get("error", {}).get("detail") or "")
+    verdict = judge(pair, sql, db_dir, rule=rule) if sql and not error else None
     return Scored(
         id=pair.id,
         db=pair.db,
         question=pair.question,
         sql=sql,
-        correct=bool(sql) and not error and matches(pair, sql, rule),
+        correct=verdict is not None and verdict.correct,
         seconds=document.get("actual", {}).get("seconds"),
         prompt_tokens=_tokens(steps, "prefill", "prompt_tokens"),
         cached_tokens=_tokens(steps, "prefill", "cached_tokens"),
         output_tokens=_tokens(steps, "decode", "output_tokens"),
-        error=error,
+        error=error or (verdict.error if verdict else "no query"),
         rule=rule,
         usd=document.get("actual", {}).get("usd"),
         attempts=sum(step["op"] == "decode" for step in steps),
     )
+
+
+def question_of(pair: Pair) -> str:
+    """The question as the workflow is asked it, with the upstream hint where there is one."""
+    return f"{pair.question} (Hint: {pair.evidence})" if pair.evidence else pair.question
+
+
+def run_pairs(
+    pairs: Sequence[Pair],
+    submit: Callable[[Pair], Future[JobResult]],
+    score: Callable[[Pair, Mapping[str, Any]], Scored],
+    *,
+    concurrency: int,
+    on_scored: Callable[[Scored], None],
+) -> None:
+    """Answer all pairs, at most `concurrency` jobs in flight; `on_scored` is called as each ends.
+
+    Questions of one database follow each other, so that they share its schema's KV blocks.
+    """
+    waiting = deque(sorted(pairs, key=lambda pair: pair.db))
+    flying: dict[Future[JobResult], Pair] = {}
+    while waiting or flying:
+        while waiting and len(flying) < concurrency:
+            pair = waiting.popleft()
+            flying[submit(pair)] = pair
+        for future in wait(flying, return_when=FIRST_COMPLETED).done:
+            on_scored(score(flying.pop(future), future.result().to_json()))
 
 
 def _tokens(steps: Sequence[Mapping[str, Any]], op: str, key: str) -> int:
@@ -206,4 +167,4 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
 
     n, k = only_first + only_second, min(only_first, only_second)
     tail = sum(comb(n, i) for i in range(k + 1)) / 2**n
-    return min(1.0, 2 * tail)
+    return min(1.0, 2.0 * float(tail))

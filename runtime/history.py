@@ -1,4 +1,4 @@
-"""The jobs in the store, as documents; nothing is run here."""
+"""Stored jobs as documents: what `gangline jobs` and the REST API show."""
 
 from __future__ import annotations
 
@@ -7,59 +7,43 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from gangline.ir.errors import JobCancelled, UsageError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 
 from .job import result_of
 from .store import Store
 
 
-def list_jobs(
-    limit: int = 20,
-    after: str | None = None,
-    status: str | None = None,
-    store: Store | None = None,
-) -> dict[str, Any]:
-    """Give a page of jobs, the newest first: `data`, and `next`, the cursor of the next page."""
-    with _opened(store) as opened:
-        rows = opened.jobs(limit=limit + 1, after=after or "", status=status)
+def list_jobs(*, limit: int, after: str | None, status: str | None) -> dict[str, Any]:
+    """Give one page of jobs, the newest first (schema: docs/schemas/jobs.json)."""
+    with Store() as store:
+        rows = store.jobs(limit + 1, after or "", status)
     page = [asdict(row) for row in rows[:limit]]
     return {"data": page, "next": page[-1]["id"] if len(rows) > limit else None}
 
 
-def job_document(job: str, store: Store | None = None) -> dict[str, Any]:
-    """Give a job's document as `gangline run --json` prints it, whatever its state."""
-    with _opened(store) as opened:
-        return result_of(opened.events(opened.resolve(job))).to_json()
+def job_document(part: str) -> dict[str, Any]:
+    """Give one job's document by its id, or by a unique beginning or end of it."""
+    with Store() as store:
+        return result_of(store.events(store.resolve(part))).to_json()
 
 
-def cancel_job(job: str, store: Store | None = None) -> dict[str, Any]:
-    """Cancel a job that no process runs; LeaseLost while one does."""
-    with _opened(store) as opened:
-        job_id = opened.resolve(job)
-        row = opened.job(job_id)
-        if row.status not in FINAL_STATUSES:
-            now = time.time()
-            epoch = opened.acquire(job_id, f"cancel:{os.getpid()}", 10.0, now)
-            last_seq = opened.job(job_id).last_seq
-            event = Event(job_id, last_seq + 1, "job.cancelled", now)
-            opened.append(job_id, [event], epoch).result()
-            opened.release(job_id, epoch).result()
-            row = opened.job(job_id)
-    return {"id": row.id, "status": row.status}
-
-
-class _Borrowed:
-    """A store that somebody else closes."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> Store:
-        return self._store
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-
-def _opened(store: Store | None) -> Store | _Borrowed:
-    return Store() if store is None else _Borrowed(store)
+def cancel_job(part: str) -> dict[str, Any]:
+    """End a stored job that nobody runs; LeaseLost if somebody does, UsageError if it ended."""
+    with Store() as store:
+        job_id = store.resolve(part)
+        row = store.job(job_id)
+        if row.status in FINAL_STATUSES:
+            raise UsageError(
+                f"The job has ended already: {row.status}",
+                where=job_id,
+                next_step="`gangline jobs show` prints what it gave.",
+            )
+        now = time.time()
+        epoch = store.acquire(job_id, f"cancel:{os.getpid()}", 10.0, now)
+        seq = store.events(job_id)[-1].seq + 1
+        error = JobCancelled("The job was cancelled from the command line").to_json()
+        event = Event(job_id, seq, "job.cancelled", now, data={"error": error})
+        store.append(job_id, [event], epoch).result()
+        store.release(job_id, epoch).result()
+        return {"id": job_id, "status": "cancelled"}

@@ -2,67 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
+from concurrent.futures import Future
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gangline.ir.errors import ConfigError, DatabaseError, UsageError
 from gangline.runtime.evaluation import (
-    Pair,
     Progress,
     Scored,
     mcnemar_p,
-    read_pairs,
+    question_of,
     report,
-    sample,
-    score_document,
+    run_pairs,
+    scored,
 )
+from gangline.runtime.job import JobResult
+from gangline.workflows.text_to_sql.evaluate import Pair
 
 
 def make_pair(name: str, db: str = "a.sqlite", **more: Any) -> Pair:
-    return Pair(id=name, db=db, question=f"question {name}?", gold=("SELECT 1",), **more)
+    return Pair(id=name, db=db, question=f"question {name}?", gold=("SELECT x FROM t",), **more)
 
 
 def make_scored(name: str, correct: bool = True) -> Scored:
     return Scored(name, "a.sqlite", "q", "SELECT 1", correct, 1.0, 10, 5, 3, "", "spider")
-
-
-def test_sampling_takes_databases_in_turn() -> None:
-    pairs = [make_pair(f"a{n}", "a") for n in range(5)] + [
-        make_pair("b0", "b"),
-        make_pair("c0", "c"),
-    ]
-    assert [pair.id for pair in sample(pairs, 4)] == ["a0", "b0", "c0", "a1"]
-    assert len(sample(pairs, None)) == 7
-
-
-def test_pairs_are_read_and_checked(tmp_path: Path) -> None:
-    (tmp_path / "x.sqlite").touch()
-    file = tmp_path / "pairs.jsonl"
-    row = {
-        "id": "1",
-        "db": "x.sqlite",
-        "question": "?",
-        "gold": ["SELECT 1"],
-        "evidence": "be quick",
-    }
-    file.write_text(json.dumps(row) + "\n\n")
-    (pair,) = read_pairs(file, tmp_path)
-    assert pair.prompt == "? (Hint: be quick)"
-    with pytest.raises(DatabaseError, match="missing"):
-        read_pairs(file, tmp_path / "elsewhere")
-
-
-def test_a_bad_line_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "pairs.jsonl"
-    file.write_text('{"id": "1", "db": "x"}\n')
-    with pytest.raises(ConfigError) as caught:
-        read_pairs(file, tmp_path)
-    assert caught.value.where.endswith("pairs.jsonl:1")
-    with pytest.raises(UsageError):
-        read_pairs(tmp_path / "none.jsonl", tmp_path)
 
 
 def test_an_interrupted_run_goes_on_and_skips_a_torn_line(tmp_path: Path) -> None:
@@ -77,27 +44,72 @@ def test_an_interrupted_run_goes_on_and_skips_a_torn_line(tmp_path: Path) -> Non
 
 
 def test_the_gold_is_not_in_what_is_asked() -> None:
-    assert "SELECT" not in make_pair("1", evidence="use LIKE").prompt
+    assert question_of(make_pair("1", evidence="use LIKE")) == "question 1? (Hint: use LIKE)"
+    assert question_of(make_pair("1")) == "question 1?"
 
 
-@pytest.mark.parametrize(
-    ("output", "correct"),
-    [
-        ({"sql": "SELECT 1", "error": None}, True),
-        ({"sql": "SELECT 1", "error": "no such table"}, False),
-        ({"sql": "", "error": None}, False),
-        (None, False),
-    ],
-)
-def test_only_a_query_that_ran_can_be_right(output: Any, correct: bool) -> None:
+@pytest.fixture
+def db_dir(tmp_path: Path) -> Path:
+    with closing(sqlite3.connect(tmp_path / "a.sqlite")) as db:
+        db.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2);")
+    return tmp_path
+
+
+def make_document(sql: str, error: str | None = None) -> dict[str, Any]:
     steps = [
         {"op": "prefill", "prompt_tokens": 7, "cached_tokens": 4, "output_tokens": None},
         {"op": "decode", "prompt_tokens": 7, "cached_tokens": 4, "output_tokens": 9},
     ]
-    document = {"output": output, "steps": steps, "actual": {"seconds": 2.0, "usd": 0.1}}
-    scored = score_document(make_pair("1"), document, "spider", lambda *args: True)
-    assert scored.correct is correct
-    assert (scored.prompt_tokens, scored.cached_tokens, scored.output_tokens) == (7, 4, 9)
+    output = {"sql": sql, "error": error}
+    return {"output": output, "steps": steps, "actual": {"seconds": 2.0, "usd": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("sql", "error", "correct"),
+    [
+        ("SELECT x FROM t", None, True),
+        ("SELECT x FROM t WHERE x = 1", None, False),
+        ("SELECT y FROM t", None, False),
+        ("SELECT x FROM t", "it timed out", False),
+        ("", None, False),
+    ],
+)
+def test_only_a_query_that_ran_can_be_right(
+    db_dir: Path, sql: str, error: str | None, correct: bool
+) -> None:
+    row = scored(make_pair("1"), make_document(sql, error), db_dir, "spider")
+    assert row.correct is correct
+    assert bool(row.error) is not correct or sql.endswith("1")
+    assert (row.prompt_tokens, row.cached_tokens, row.output_tokens) == (7, 4, 9)
+
+
+def test_a_job_that_failed_counts_as_wrong_and_keeps_its_reason(db_dir: Path) -> None:
+    document = {"output": None, "steps": [], "error": {"detail": "the engine died"}}
+    row = scored(make_pair("1"), document, db_dir, "spider")
+    assert not row.correct and row.error == "the engine died"
+
+
+def test_all_pairs_are_answered_with_bounded_concurrency(db_dir: Path) -> None:
+    flying, most, rows = 0, 0, []
+
+    def submit(pair: Pair) -> Future[JobResult]:
+        nonlocal flying, most
+        flying += 1
+        most = max(most, flying)
+        future: Future[JobResult] = Future()
+        future.set_result(JobResult(pair.id, "w", "succeeded", {"sql": "SELECT x FROM t"}))
+        return future
+
+    def done(row: Scored) -> None:
+        nonlocal flying
+        flying -= 1
+        rows.append(row)
+
+    pairs = [make_pair(str(n)) for n in range(20)]
+    score = partial(scored, db_dir=db_dir, rule="spider")
+    run_pairs(pairs, submit, score, concurrency=4, on_scored=done)
+    assert sorted(row.id for row in rows) == sorted(pair.id for pair in pairs)
+    assert most == 4 and all(row.correct for row in rows)
 
 
 def test_report_counts() -> None:

@@ -1,0 +1,80 @@
+"""`gangline explain`: what a workflow was compiled to, and what is expected of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gangline.ir.errors import UsageError
+
+from .output import console, print_document
+from .run_command import Fleet, Json, Model, Workflow
+
+STAGES = ("agent", "stage", "plan", "timeline")
+
+
+def explain(
+    workflow: Workflow,
+    stage: Annotated[str, typer.Option(help="agent, stage, plan or timeline.")] = "agent",
+    fleet: Fleet = None,
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option(help="Write to a file instead (.mlir, .svg).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show WORKFLOW as MLIR (agent or stage level), as a plan, or as a predicted timeline."""
+    if stage not in STAGES:
+        raise UsageError(
+            f"There is no stage {stage!r}", next_step=f"Use one of: {', '.join(STAGES)}."
+        )
+    if stage in ("agent", "stage"):
+        _explain_module(workflow, stage, out, as_json)
+    else:
+        _explain_plan(workflow, stage, fleet, model, out, as_json)
+
+
+def _explain_module(workflow: str, stage: str, out: Path | None, as_json: bool) -> None:
+    from gangline.ir.compiler import to_stages
+    from gangline.workflows.registry import load
+
+    loaded = load(workflow)
+    module = loaded.trace()
+    text = (to_stages(module) if stage == "stage" else module).text
+    if as_json:
+        document = {"workflow": loaded.name, "stage": stage, "program": loaded.program().hash}
+        print_document({**document, "mlir": text})
+    elif out:
+        _write(out, text)
+    else:
+        console().print(text, markup=False, soft_wrap=True)
+
+
+def _explain_plan(
+    workflow: str, stage: str, fleet: str | None, model: str | None, out: Path | None, as_json: bool
+) -> None:
+    from gangline.planner.report import timeline_svg, timeline_text
+
+    from .plan import print_plan, propose_plan
+
+    proposed = propose_plan(workflow, fleet, None, None, model)
+    if as_json:
+        print_document(proposed.to_json())
+    elif out:
+        _write(out, timeline_svg(proposed))
+    elif stage == "plan":
+        print_plan(proposed)
+    else:
+        console().print(timeline_text(proposed), markup=False)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"The file cannot be written: {error.strerror}",
+            where=str(path),
+            next_step="Check --out.",
+        ) from None
+    console(stderr=True).print(f"written: {path}", markup=False)

@@ -1,0 +1,76 @@
+"""`gangline plan`: place a workflow on a fleet without running it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import console, print_document
+from .run_command import Fleet, Json, Model, Workflow
+
+if TYPE_CHECKING:
+    from gangline.ir.specs.plan import Plan
+
+
+def plan(
+    workflow: Workflow,
+    fleet: Fleet = None,
+    slo: Annotated[
+        str | None, typer.Option("--slo", help="An objective such as p95=4s; taken as deadline.")
+    ] = None,
+    budget_usd: Annotated[float | None, typer.Option("--budget-usd", help="$ per job.")] = None,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Place the stages of WORKFLOW on a fleet at least $, or say why that cannot be."""
+    from .arguments import parse_slo
+
+    deadline_s = parse_slo(slo)[1] if slo else None
+    proposed = propose_plan(workflow, fleet, deadline_s, budget_usd, model)
+    if as_json:
+        print_document(proposed.to_json())
+    else:
+        print_plan(proposed)
+
+
+def propose_plan(
+    workflow: str,
+    fleet: str | None,
+    deadline_s: float | None,
+    budget_usd: float | None,
+    model: str | None,
+) -> Plan:
+    """Compile a workflow and propose its placement; InfeasibleError if there is none."""
+    from gangline.planner.proposal import propose
+    from gangline.runtime.api import open_fleet
+    from gangline.runtime.models import catalogue
+    from gangline.runtime.session import with_model
+    from gangline.workflows.registry import load
+
+    program = with_model(load(workflow).program(), model)
+    return propose(program, None, open_fleet(fleet), catalogue(), deadline_s, budget_usd)
+
+
+def print_plan(proposed: Plan) -> None:
+    """Print a plan for people: one line a stage, the critical path marked."""
+    from rich.table import Table
+
+    from .tables import usd
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "stage", "device", "visits", "s", "90 % of s", "$", "rests on"):
+        table.add_column(name)
+    critical = set(proposed.critical_path)
+    for row in proposed.stages:
+        cells: list[Any] = ["*" if row.stage in critical else "", row.stage, row.device]
+        cells += [f"{row.visits:.2g}", f"{row.seconds:.3f}", f"{row.low_s:.3f}-{row.high_s:.3f}"]
+        table.add_row(*cells, usd(row.usd), row.source)
+    out = console()
+    out.print(table)
+    limit = f", deadline {proposed.deadline_s:g} s" if proposed.deadline_s else ""
+    out.print(
+        f"{proposed.workflow} on {proposed.fleet}: {proposed.seconds:.3f} s along the critical "
+        f"path (*){limit}, ${usd(proposed.usd)} a job",
+        markup=False,
+    )
