@@ -1,0 +1,153 @@
+"""Show a plan to people: a table, and a timeline with the critical path marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from gangline.ir.program import Program
+from gangline.ir.specs.fleet import Fleet
+from gangline.ir.specs.plan import Plan, StagePlan
+
+from .critical_path import timeline
+from .profile import Profile
+from .workload import complete, visits
+
+COLUMNS = ("stage", "device", "seconds", "90 %", "visits", "in", "out", "usd", "source")
+BAR_HEIGHT, ROW_HEIGHT, LABEL_WIDTH, CHART_WIDTH, TOP = 16, 24, 220, 640, 34
+SVG_HEAD = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" role="img"'
+COLOURS = {
+    "tool": "#5b8c5a",
+    "tokenize": "#9a9a9a",
+    "prefill": "#c2703d",
+    "decode": "#3d6fb6",
+    "detokenize": "#9a9a9a",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The first expected visit of a stage, in seconds since the job starts."""
+
+    stage: str
+    op: str
+    device: str
+    start_s: float
+    end_s: float
+    critical: bool
+
+
+def table_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Give a plan's rows as text, under `COLUMNS`; stages of the critical path carry a star."""
+    critical = frozenset(plan.critical_path)
+    return [_row(row, row.stage in critical) for row in plan.stages]
+
+
+def _row(row: StagePlan, critical: bool) -> tuple[str, ...]:
+    return (
+        f"{'*' if critical else ' '} {row.stage}",
+        row.device,
+        f"{row.seconds:.3g}",
+        f"{row.low_s:.3g}..{row.high_s:.3g}",
+        f"{row.visits:.3g}",
+        f"{row.prompt_tokens:.0f}" if row.op == "prefill" else "",
+        f"{row.output_tokens:.0f}" if row.op == "decode" else "",
+        f"{row.usd * row.visits:.2e}",
+        row.source,
+    )
+
+
+def text_table(plan: Plan) -> str:
+    """Give a plan as plain text: a header line, a row per stage, a total."""
+    rows = [COLUMNS, *table_rows(plan)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    lines = ["  ".join(_padded(row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, _total(plan)]) + "\n"
+
+
+def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+
+
+def _total(plan: Plan) -> str:
+    deadline = "" if plan.deadline_s is None else f" of {plan.deadline_s:g} s allowed"
+    budget = "" if plan.budget_usd is None else f" of ${plan.budget_usd:g} allowed"
+    return (
+        f"* critical path: {plan.seconds:.3g} s{deadline}; ${plan.usd:.6f} a job{budget}; "
+        f"fleet {plan.fleet}"
+    )
+
+
+def bars(program: Program, plan: Plan, profile: Profile | None = None) -> list[Bar]:
+    """Lay a plan out in time: when the first visit of each stage is expected to run.
+
+    Waiting turns and hops between devices are not drawn.
+    """
+    full = complete(program, profile)
+    seconds = {
+        visit.stage.id: plan.stage(visit.stage.name).seconds
+        for visit in visits(program, full.factors)
+        if visit.stage.name in full.stages
+    }
+    spans = timeline(program, seconds, full.factors, lambda source, target: 0.0).spans
+    critical = frozenset(plan.critical_path)
+    return [
+        Bar(row.stage, row.op, row.device, *spans[row.stage], row.stage in critical)
+        for row in plan.stages
+        if row.stage in spans
+    ]
+
+
+def svg_timeline(program: Program, plan: Plan, profile: Profile | None = None) -> str:
+    """Draw `bars` as an SVG image, one row per stage, grouped as the plan lists them."""
+    drawn = bars(program, plan, profile)
+    end_s = max((bar.end_s for bar in drawn), default=0.0) or 1.0
+    height = TOP + ROW_HEIGHT * len(drawn) + ROW_HEIGHT
+    width = LABEL_WIDTH + CHART_WIDTH + 80
+    parts = [
+        f'<svg {SVG_HEAD} viewBox="0 0 {width} {height}">',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        _text(8, 18, f"{plan.workflow} on {plan.fleet}: {_total(plan)[2:]}"),
+        *(part for index, bar in enumerate(drawn) for part in _bar(bar, index, end_s)),
+        _text(LABEL_WIDTH, height - 8, "0 s"),
+        _text(LABEL_WIDTH + CHART_WIDTH, height - 8, f"{end_s:.3g} s", "end"),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _bar(bar: Bar, index: int, end_s: float) -> list[str]:
+    scale = CHART_WIDTH / end_s
+    left, top = LABEL_WIDTH + bar.start_s * scale, TOP + index * ROW_HEIGHT
+    width = max((bar.end_s - bar.start_s) * scale, 1.0)
+    edge = ' stroke="#b00020" stroke-width="2"' if bar.critical else ""
+    label = f"{bar.stage} ({bar.device})"
+    title = f"<title>{escape(label)}: {bar.end_s - bar.start_s:.3g} s</title>"
+    place = f'x="{left:.1f}" y="{top}" width="{width:.1f}" height="{BAR_HEIGHT}"'
+    colour = COLOURS.get(bar.op, "#777777")
+    return [
+        _text(8, top + 12, label),
+        f'<rect {place} fill="{colour}"{edge}>{title}</rect>',
+    ]
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def fleet_rows(fleet: Fleet) -> list[tuple[str, ...]]:
+    """Give a fleet's device groups as text: name, type, count, backend, price, source."""
+    return [
+        (
+            device.name,
+            device.spec.type,
+            str(device.count),
+            device.backend,
+            f"${device.usd_per_hour:g}/h"
+            if device.usd_per_hour
+            else f"${device.usd_per_mtok_in:g} in, ${device.usd_per_mtok_out:g} out per Mtok",
+            device.spec.source,
+        )
+        for device in fleet.devices
+    ]
