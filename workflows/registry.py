@@ -22,7 +22,7 @@ from gangline.ir.errors import GanglineError, TraceError, UsageError
 from .llm import Llm
 from .signature import near
 from .sources import definition_line
-from .tool import Tool
+from .tool import USER_MODULE, Tool
 from .workflow import Workflow
 
 __all__ = ["BUILT_IN", "LLMS", "TOOLS", "WORKFLOWS", "Registry", "Tool", "load"]
@@ -146,7 +146,7 @@ def _import_file(path: Path) -> ModuleType:
     resolved = path.resolve()
     digest = hashlib.blake2b(str(resolved).encode(), digest_size=6).hexdigest()
     # Unique by path, so that two files of one name do not meet; stable, so that names stay.
-    name = f"gangline_user_{digest}_{resolved.stem}"
+    name = f"{USER_MODULE}{digest}_{resolved.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, resolved)

@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from pydantic import ValidationError
@@ -19,6 +20,9 @@ from .tracing import current, is_tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+USER_MODULE = "gangline_user_"
+"""What the module names of workflow files begin with (`registry.load`)."""
 
 IDEMPOTENCY_KEY = "idempotency_key"
 """A parameter of this name is filled by the runtime and never seen by a workflow."""
@@ -34,7 +38,7 @@ class Tool(Generic[P, R]):
         timeout_s: seconds after which the step counts as failed.
         retries: how often a failed call is tried again.
         idempotent: True where calling twice with one idempotency key does no harm.
-        signature: hash of parameter names and types; a job refuses a tool that changed.
+        signature: hash of origin, parameter names and types; a job refuses a tool that changed.
         is_async: True where `call` gives an awaitable.
         accepts_idempotency_key: True where the function has such a parameter.
     """
@@ -135,9 +139,26 @@ class Tool(Generic[P, R]):
             ) from None
 
 
-def signature_hash(parameters: Signature) -> str:
-    """Hash parameter names, types and requiredness, and the return type, in hex."""
+def origin(fn: Callable[..., Any]) -> str:
+    """Give where a function comes from: its module, or its file's stem for a user's own file.
+
+    A user's file has one origin however it was started and wherever it lies.
+    """
+    code = getattr(fn, "__code__", None)
+    module = fn.__module__
+    if code is not None and (module == "__main__" or module.startswith(USER_MODULE)):
+        module = Path(code.co_filename).stem
+    return f"{module}:{fn.__qualname__}"
+
+
+def signature_hash(fn: Callable[..., Any], parameters: Signature) -> str:
+    """Hash origin, parameter names, types and requiredness, and the return type, in hex.
+
+    The origin is part of it because names are given in the order of imports: a stored job must
+    not meet another file's tool of the same name and types.
+    """
     described = {
+        "origin": origin(fn),
         "parameters": [
             [field.name, shape(field.annotation), field.required]
             for field in parameters.fields.values()
@@ -166,7 +187,7 @@ def make_tool(
         timeout_s=timeout_s,
         retries=retries,
         idempotent=effects != "write" if idempotent is None else idempotent,
-        signature=signature_hash(parameters),
+        signature=signature_hash(fn, parameters),
         is_async=inspect.iscoroutinefunction(fn),
         accepts_idempotency_key=IDEMPOTENCY_KEY in inspect.signature(fn).parameters,
         parameters=parameters,
