@@ -340,3 +340,21 @@ def test_public_names_are_there_and_others_are_not() -> None:
         assert getattr(gl, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         gl.nothing  # noqa: B018
+
+
+def test_what_is_the_same_for_every_item_runs_once_before_the_map() -> None:
+    @gl.workflow
+    def flow(db: gl.Database, items: list[int]) -> list[str]:
+        fixed = gl.map(lambda i: read_schema(db), [1, 2])
+        unknown = gl.map(lambda i: read_schema(db), items)
+        writing = gl.map(lambda i: [read_schema(db), save("x")], [1, 2])
+        gl.length(writing)
+        return fixed + unknown
+
+    program = flow.program()
+    fixed, unknown, writing = stages(program, "map", "map#2", "map#3")
+    counts = [
+        sum(program.stages[i].op == "tool" for i in program.regions[s.regions[0]].stages)
+        for s in (fixed, unknown, writing)
+    ]
+    assert counts == [0, 1, 2], "only a map that surely has items, and does not write, is left"
