@@ -231,7 +231,8 @@ class JobRun:
 
     def _parse(self, command: ParseOutput, advance: Advance, now: float) -> Sequence[Command]:
         step = command.step
-        data = self._described(step, now, now)
+        self._devices[step.id] = self._route(step)
+        data = {**self._described(step, now, now), "usd": 0.0}
         try:
             value = json.loads(command.text) if command.format == "json" else command.text
         except (ValueError, RecursionError) as error:
@@ -267,6 +268,7 @@ class JobRun:
                 self.started_s = event.at_s
             case "step.completed" | "step.failed":
                 self._issued_s.pop(event.step_id, None)
+                self._devices.pop(event.step_id, None)
             case (
                 "job.completed"
                 | "job.failed"
