@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
+import pytest
+
+from gangline.ir.errors import InputError, JobError, LeaseLost
+from gangline.ir.specs.event import Event
 from gangline.runtime.executor import Executor
-from gangline.runtime.job import Job
+from gangline.runtime.job import Job, result_of
 from gangline.runtime.store import Store
 
 
@@ -39,8 +44,6 @@ def test_straight_line(builder: Any, plain_tool: Any, tools: Any, executor: Exec
 def test_stored_job_gives_the_same_document(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
 ) -> None:
-    from gangline.runtime.job import result_of
-
     tools["double"] = plain_tool(lambda a0: 2 * a0)
     p = builder("n")
     program = p.done(p.tool("double", p.inputs[0]))
@@ -101,3 +104,293 @@ def test_many_jobs_at_once(builder: Any, plain_tool: Any, tools: Any, executor: 
     program = p.done(p.llm("greet", p.tool("meet", p.inputs[0])))
     futures = [executor.submit(job(program, n=n)) for n in range(8)]
     assert [future.result(20).output for future in futures] == ["hello"] * 8
+
+
+def test_tool_that_hangs_is_written_off(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor
+) -> None:
+    release = threading.Event()
+    tools["hang"] = plain_tool(lambda: release.wait(60))
+    p = builder()
+    result = executor.run(job(p.done(p.tool("hang", timeout_s=0.05))))
+    release.set()
+    assert result.error is not None and result.error["code"] == "timeout"
+    assert "0.05 s" in result.error["detail"]
+
+
+def test_async_tool_that_hangs_is_cancelled(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor
+) -> None:
+    ended = threading.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    tools["hang"] = plain_tool(hang, is_async=True)
+    p = builder()
+    result = executor.run(job(p.done(p.tool("hang", timeout_s=0.05))))
+    assert result.error is not None and result.error["code"] == "timeout"
+    assert ended.wait(10)
+
+
+def test_flaky_tool_succeeds_in_the_end(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("gangline.runtime.dispatcher.BACKOFF_S", 0.01)
+    tries: list[int] = []
+
+    def flaky() -> int:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("busy")
+        return 7
+
+    tools["flaky"] = plain_tool(flaky)
+    p = builder()
+    result = executor.run(job(p.done(p.tool("flaky", retries=2))))
+    assert (result.output, len(tries)) == (7, 3)
+    assert result.steps[0].status == "succeeded" and result.steps[0].error is None
+
+
+def test_result_that_is_no_json_fails_the_step(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor
+) -> None:
+    tools["odd"] = plain_tool(lambda: float("nan"))
+    p = builder()
+    result = executor.run(job(p.done(p.tool("odd"))))
+    assert result.error is not None and "JSON" in result.error["detail"]
+
+
+def test_missing_input_and_unknown_device(builder: Any, executor: Executor) -> None:
+    p = builder("q")
+    program = p.done(p.llm("greet", p.inputs[0]))
+    with pytest.raises(InputError, match="lacks q"):
+        executor.submit(job(program))
+    result = executor.run(Job("w", program, {"q": "x"}, device="moon/0"))
+    assert result.error is not None and result.error["code"] == "backend"
+    assert "moon/0" in result.error["detail"]
+
+
+def test_idempotency_key_is_the_same_on_every_attempt(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("gangline.runtime.dispatcher.BACKOFF_S", 0.01)
+    keys: list[str] = []
+
+    def pay(a0: int, idempotency_key: str) -> int:
+        keys.append(idempotency_key)
+        if len(keys) == 1:
+            raise OSError("network")
+        return a0
+
+    tools["pay"] = plain_tool(pay, accepts_idempotency_key=True)
+    p = builder("n")
+    program = p.done(p.tool("pay", p.inputs[0], effects="write", idempotent=True, retries=1))
+    result = executor.run(job(program, n=5))
+    assert result.output == 5 and keys == [f"{result.job_id}/pay"] * 2
+
+
+def test_changed_signature_asks(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor
+) -> None:
+    calls: list[int] = []
+    tools["send"] = plain_tool(lambda: calls.append(1), signature="new")
+    p = builder()
+    result = executor.run(job(p.done(p.tool("send", signature="old", effects="write"))))
+    assert result.status == "input_required" and calls == []
+    tools["send"] = plain_tool(lambda: "sent", signature="old")
+    assert executor.resume(result.job_id).output == "sent"
+
+
+def test_write_starts_only_when_its_record_is_on_disk(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+) -> None:
+    seen: list[str] = []
+
+    def send() -> None:
+        store.flush()
+        (row,) = store.jobs()
+        seen.extend(event.type for event in store.events(row.id))
+
+    tools["send"] = plain_tool(send)
+    p = builder()
+    executor.run(job(p.done(p.tool("send", effects="write"))))
+    assert seen[-1] == "step.started"
+
+
+def test_interrupted_job_is_shown_and_continued(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+) -> None:
+    reached, release, calls = threading.Event(), threading.Event(), list[str]()
+
+    def first() -> int:
+        calls.append("first")
+        return 1
+
+    def second(a0: int) -> int:
+        calls.append("second")
+        reached.set()
+        release.wait(30)
+        return a0 + 1
+
+    tools.update(first=plain_tool(first), second=plain_tool(second))
+    p = builder()
+    future = executor.submit(job(p.done(p.tool("second", p.tool("first")))))
+    assert reached.wait(20)
+    executor.interrupt()
+    with pytest.raises(JobError, match="interrupted"):
+        future.result(20)
+    store.flush()
+    (row,) = store.jobs()
+    shown = result_of(store.events(row.id))
+    assert shown.status == "running"
+    assert [(step.id, step.status) for step in shown.steps] == [
+        ("first", "succeeded"),
+        ("second", "running"),
+    ]
+    release.set()
+    result = executor.resume(row.id)
+    assert (result.status, result.output, calls) == ("succeeded", 2, ["first", "second", "second"])
+    assert executor.resume(row.id).output == 2  # nothing more is run
+    assert len(calls) == 3
+
+
+def test_failed_job_is_continued_where_it_failed(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor
+) -> None:
+    works = [False]
+
+    def second(a0: str) -> str:
+        if not works[0]:
+            raise OSError("down")
+        return a0 + "!"
+
+    tools["second"] = plain_tool(second)
+    p = builder("q")
+    program = p.done(p.tool("second", p.llm("greet", p.inputs[0])))
+    result = executor.run(job(program, q="x"))
+    assert result.status == "failed"
+    works[0] = True
+    again = executor.resume(result.job_id)
+    assert (again.output, again.job_id) == ("hello!", result.job_id)
+    decodes = [step for step in again.steps if step.op == "decode"]
+    assert len(decodes) == 1
+
+
+def test_job_of_another_process_is_not_taken(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+) -> None:
+    tools["fail"] = plain_tool(lambda: 1 // 0)
+    p = builder()
+    result = executor.run(job(p.done(p.tool("fail"))))
+    store.acquire(result.job_id, "another process", 60.0, time.time())
+    with pytest.raises(LeaseLost):
+        executor.resume(result.job_id)
+
+
+def test_lost_lease_stops_the_job(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+) -> None:
+    def steal() -> int:
+        store.flush()
+        (row,) = store.jobs()
+        store.acquire(row.id, "thief", 60.0, time.time() + 3600)
+        return 1
+
+    tools.update(steal=plain_tool(steal), never=plain_tool(lambda a0: a0))
+    p = builder()
+    future = executor.submit(job(p.done(p.tool("never", p.tool("steal"), effects="write"))))
+    with pytest.raises(LeaseLost):
+        future.result(20)
+    store.flush()
+    (row,) = store.jobs()
+    assert [event.type for event in store.events(row.id)][-1] == "step.started"
+
+
+def test_secret_is_asked_for_again(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor
+) -> None:
+    seen: list[str] = []
+    works = [False]
+
+    def connect(a0: str) -> str:
+        seen.append(a0)
+        if not works[0]:
+            raise OSError("down")
+        return "ok"
+
+    tools["connect"] = plain_tool(connect)
+    p = builder("db")
+    url = "postgresql://me:secret@host/db"
+    result = executor.run(job(p.done(p.tool("connect", p.inputs[0])), db=url))
+    works[0] = True
+    with pytest.raises(InputError, match="password in the input 'db'"):
+        executor.resume(result.job_id)
+    assert executor.resume(result.job_id, inputs={"db": url}).output == "ok"
+    assert seen == [url, url]
+
+
+def test_cancel_ends_a_running_job(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+) -> None:
+    reached, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        release.wait(30)
+
+    tools["wait"] = plain_tool(wait)
+    p = builder()
+    future = executor.submit(job(p.done(p.tool("wait"))))
+    assert reached.wait(20)
+    store.flush()
+    (row,) = store.jobs()
+    executor.cancel(row.id)
+    assert future.result(20).status == "cancelled"
+    release.set()
+
+
+def test_progress_sees_every_event_once_and_may_fail(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+) -> None:
+    seen: list[Event] = []
+    p = builder("q")
+    program = p.done(p.llm("greet", p.inputs[0]))
+    result = executor.run(job(program, q="x"), seen.append)
+    stored = store.events(result.job_id)
+    told = [(event.seq, event.type, event.step_id) for event in seen if event.seq]
+    assert told == [(event.seq, event.type, event.step_id) for event in stored]
+    text = "".join(event.data["text"] for event in seen if event.type == "step.delta")
+    assert text == "hello"
+
+    def broken(event: Event) -> None:
+        raise ValueError("cannot draw")
+
+    assert executor.run(job(program, q="x"), broken).status == "succeeded"
+
+
+def test_closing_leaves_a_job_to_be_continued(
+    builder: Any, plain_tool: Any, tools: Any, store: Store
+) -> None:
+    release, reached = threading.Event(), threading.Event()
+
+    def wait() -> int:
+        reached.set()
+        release.wait(30)
+        return 3
+
+    tools["wait"] = plain_tool(wait)
+    p = builder()
+    with Executor({}, tools.get, store=store) as one:
+        future = one.submit(job(p.done(p.tool("wait"))))
+        assert reached.wait(20)
+    with pytest.raises(JobError):
+        future.result(20)
+    release.set()
+    with Executor({}, tools.get, store=store) as two:
+        store.flush()
+        (row,) = store.jobs()
+        assert two.resume(row.id).output == 3
