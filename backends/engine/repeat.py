@@ -11,25 +11,26 @@ from .block_manager import BlockManager
 from .request import Request
 
 
-def num_repeats(decodes: Sequence[Request], blocks: BlockManager, head_lacks_blocks: bool) -> int:
-    """Count the steps, at least 1, in which exactly these requests draw one token each.
+def num_repeats(running: Sequence[Request], blocks: BlockManager, head_lacks_blocks: bool) -> int:
+    """Count the steps, at least 1, in which all that run draw one token each.
 
     It stops before the step that could go otherwise: after one that uses up some max_tokens,
     before one for which blocks are missing, and after one that fills a block if the head of
     the queue waits for blocks (it may share the full one). Stop strings are seen by the
     engine, not here, so with one in use every step is a decision.
     """
-    if not decodes or any(_may_end_early(request) for request in decodes):
+    if not running or any(_differs_next_time(request) for request in running):
         return 1
-    most = min(request.num_left for request in decodes)
+    most = min(request.num_left for request in running)
     if head_lacks_blocks:
         size = blocks.block_size
-        most = min(most, min(size - request.num_computed % size for request in decodes))
-    return _steps_with_blocks(decodes, blocks, most)
+        most = min(most, min(size - request.num_computed % size for request in running))
+    return _steps_with_blocks(running, blocks, most)
 
 
-def _may_end_early(request: Request) -> bool:
-    return request.num_pending != 1 or bool(request.submit.sampling.stop)
+def _differs_next_time(request: Request) -> bool:
+    one_token = request.num_pending == 1 and not request.is_prefilling
+    return not one_token or bool(request.submit.sampling.stop)
 
 
 def _steps_with_blocks(decodes: Sequence[Request], blocks: BlockManager, most: int) -> int:

@@ -53,7 +53,6 @@ class _Step:
     left: int
     scheduled: list[ScheduledRequest] = field(default_factory=list)
     preempted: list[str] = field(default_factory=list)
-    only_decodes: bool = True
 
 
 def _rank(request: Request) -> tuple[float, int]:
@@ -136,7 +135,9 @@ class Scheduler:
         self._schedule_decodes(step, order)
         self._schedule_prefills(step, order, now)
         num_tokens = self.config.max_batched_tokens - step.left
-        repeat = self._repeat(step)
+        seats_left = len(self._running) < self.config.max_num_seqs
+        blocked = seats_left and self._waiting.head() is not None
+        repeat = num_repeats(list(self._running.values()), self.blocks, blocked)
         return SchedulerOutput(tuple(step.scheduled), tuple(step.preempted), num_tokens, repeat)
 
     def update(
@@ -255,7 +256,10 @@ class Scheduler:
     def _make_room(
         self, step: _Step, request: Request, num_tokens: int, order: list[Request]
     ) -> bool:
-        """Get the blocks for `num_tokens` more, at the cost of the least urgent."""
+        """Get the blocks for `num_tokens` more, at the cost of the least urgent.
+
+        A victim does not come back in the same step: fewer blocks stay free than it had.
+        """
         num_tokens += request.num_computed
         # Invariant: `order` ends with requests not scheduled in this step: decodes are taken
         # from its front, and `request` itself stops the loop before it reaches one of those.
@@ -274,15 +278,13 @@ class Scheduler:
         left = min(step.left, chunk)
         while left > 0:
             first = prefills[0] if prefills else None
-            # Whoever lost its blocks just now would take them back at once: admit nobody.
-            request = None if step.preempted else self._admit_before(first, now)
+            request = self._admit_before(first, now)
             if request is None:
                 if first is None:
                     return
                 request = prefills.popleft()
             num_tokens = min(request.num_pending, left)
             left -= num_tokens
-            step.only_decodes = False
             self._schedule(step, request, num_tokens)
 
     def _schedule(self, step: _Step, request: Request, num_tokens: int) -> None:
@@ -301,15 +303,7 @@ class Scheduler:
     def _preempt(self, request: Request) -> None:
         self._stop_running(request)
         request.num_computed = 0
-        request.num_published = 0
         self._enqueue(request)
-
-    def _repeat(self, step: _Step) -> int:
-        if step.preempted or not step.only_decodes or len(step.scheduled) != len(self._running):
-            return 1
-        seats_left = len(self._running) < self.config.max_num_seqs
-        blocked = seats_left and self._waiting.head() is not None
-        return num_repeats(list(self._running.values()), self.blocks, blocked)
 
     # Progress ------------------------------------------------------------------------------
 

@@ -203,6 +203,7 @@ def test_a_message_in_a_skipped_run_cuts_it_at_the_end_of_the_step_under_way(
     backend.advance(20.0)
     backend.send(make_submit("c", 8, max_tokens=1))  # just between two steps: in time
     assert backend.next_event_s() == 21.0
+    assert [event.request_id for event in backend.advance(21.0)] == ["c", "c"]
 
 
 def test_a_coarse_simulator_misses_nothing(make_submit: MakeSubmit) -> None:

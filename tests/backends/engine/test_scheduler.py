@@ -134,6 +134,35 @@ def test_tenants_with_different_salts_share_nothing(make_submit: MakeSubmit) -> 
     assert set(driver.runner.num_computed_tokens.values()) == {64}
 
 
+def test_who_computes_a_prefix_inherits_the_urgency_of_who_waits_for_it(
+    make_submit: MakeSubmit,
+) -> None:
+    driver = Driver(max_batched_tokens=32)
+    driver.add(make_submit("owner", range(320), max_tokens=1))
+    driver.step()
+    driver.add(make_submit("urgent", range(320), max_tokens=1, deadline_s=2.0))
+    driver.step()
+    driver.add(make_submit("other", 640, max_tokens=1, deadline_s=20.0))
+    driver.run()
+    assert driver.finished() == ["owner", "urgent", "other"]
+
+
+def test_admission_leaves_a_block_for_every_request_that_runs(make_submit: MakeSubmit) -> None:
+    driver = Driver(num_blocks=6, block_size=4)
+    driver.add(make_submit("running", 16, max_tokens=4))
+    driver.step()
+    driver.add(make_submit("two blocks", 8, max_tokens=1, deadline_s=5.0))
+    assert "two blocks" not in sizes(driver.step())
+    driver.scheduler.cancel("two blocks")
+    driver.add(make_submit("one block", 4, max_tokens=1))
+    assert "one block" not in sizes(driver.step())  # the running one took its block
+    driver = Driver(num_blocks=6, block_size=4)
+    driver.add(make_submit("running", 15, max_tokens=4))
+    driver.step()
+    driver.add(make_submit("one block", 4, max_tokens=1))
+    assert "one block" in sizes(driver.step())
+
+
 @pytest.mark.parametrize("how", ["cancelled", "pre-empted"])
 def test_who_waits_for_a_prefix_goes_on_when_its_owner_does_not(
     make_submit: MakeSubmit, how: str
