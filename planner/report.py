@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -12,10 +12,11 @@ from gangline.ir.specs.plan import Plan, StagePlan
 
 from .critical_path import timeline
 from .profile import Profile
-from .workload import complete, visits
+from .workload import complete
 
 COLUMNS = ("stage", "device", "seconds", "90 %", "visits", "in", "out", "usd", "source")
 BAR_HEIGHT, ROW_HEIGHT, LABEL_WIDTH, CHART_WIDTH, TOP = 16, 24, 220, 640, 34
+TEXT_WIDTH = 60
 SVG_HEAD = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" role="img"'
 COLOURS = {
     "tool": "#5b8c5a",
@@ -24,6 +25,10 @@ COLOURS = {
     "decode": "#3d6fb6",
     "detokenize": "#9a9a9a",
 }
+
+
+Spans = Mapping[str, tuple[float, float]]
+"""(start, end) seconds by stage name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +84,13 @@ def _total(plan: Plan) -> str:
     )
 
 
-def bars(program: Program, plan: Plan, profile: Profile | None = None) -> list[Bar]:
+def bars(plan: Plan, program: Program | None = None, profile: Profile | None = None) -> list[Bar]:
     """Lay a plan out in time: when the first visit of each stage is expected to run.
 
-    Waiting turns and hops between devices are not drawn.
+    Waiting turns, repeated trips and hops between devices are not drawn. Without the program,
+    only the order along the critical path is known: other stages are drawn beside it.
     """
-    full = complete(program, profile)
-    seconds = {
-        visit.stage.id: plan.stage(visit.stage.name).seconds
-        for visit in visits(program, full.factors)
-        if visit.stage.name in full.stages
-    }
-    spans = timeline(program, seconds, full.factors, lambda source, target: 0.0).spans
+    spans = _chained(plan) if program is None else _computed(plan, program, profile)
     critical = frozenset(plan.critical_path)
     return [
         Bar(row.stage, row.op, row.device, *spans[row.stage], row.stage in critical)
@@ -99,16 +99,54 @@ def bars(program: Program, plan: Plan, profile: Profile | None = None) -> list[B
     ]
 
 
-def svg_timeline(program: Program, plan: Plan, profile: Profile | None = None) -> str:
-    """Draw `bars` as an SVG image, one row per stage, grouped as the plan lists them."""
-    drawn = bars(program, plan, profile)
+def _computed(plan: Plan, program: Program, profile: Profile | None) -> Spans:
+    full = complete(program, profile)
+    rows = {row.stage: row for row in plan.stages}
+    seconds = {stage.id: rows[stage.name].seconds for stage in program.walk() if stage.name in rows}
+    return timeline(program, seconds, full.factors, lambda source, target: 0.0).spans
+
+
+def _chained(plan: Plan) -> Spans:
+    critical = frozenset(plan.critical_path)
+    spans: dict[str, tuple[float, float]] = {}
+    end_s = 0.0
+    # Invariant: `end_s` is the end of the critical stages so far.
+    for row in plan.stages:
+        spans[row.stage] = (end_s, end_s + row.seconds)
+        end_s += row.seconds if row.stage in critical else 0.0
+    return spans
+
+
+def timeline_text(
+    plan: Plan, program: Program | None = None, profile: Profile | None = None
+) -> str:
+    """Draw `bars` as text, one line per stage; `#` marks the critical path."""
+    drawn = bars(plan, program, profile)
+    total_s = max((bar.end_s for bar in drawn), default=0.0) or 1.0
+    label = max((len(bar.stage) for bar in drawn), default=0)
+    device = max((len(bar.device) for bar in drawn), default=0)
+    lines = [
+        f"{bar.stage:<{label}}  {bar.device:<{device}}  {_text_bar(bar, total_s)}" for bar in drawn
+    ]
+    return "\n".join([*lines, f"0 to {total_s:.3g} s; # {_total(plan)[2:]}"]) + "\n"
+
+
+def _text_bar(bar: Bar, total_s: float) -> str:
+    left = round(bar.start_s / total_s * TEXT_WIDTH)
+    length = max(1, round(bar.end_s / total_s * TEXT_WIDTH) - left)
+    return " " * min(left, TEXT_WIDTH - 1) + ("#" if bar.critical else "-") * length
+
+
+def timeline_svg(plan: Plan, program: Program | None = None, profile: Profile | None = None) -> str:
+    """Draw `bars` as an SVG image, one row per stage, the critical path edged in red."""
+    drawn = bars(plan, program, profile)
     end_s = max((bar.end_s for bar in drawn), default=0.0) or 1.0
     height = TOP + ROW_HEIGHT * len(drawn) + ROW_HEIGHT
     width = LABEL_WIDTH + CHART_WIDTH + 80
     parts = [
         f'<svg {SVG_HEAD} viewBox="0 0 {width} {height}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        _text(8, 18, f"{plan.workflow} on {plan.fleet}: {_total(plan)[2:]}"),
+        _text(8, 18, f"{plan.workflow}: {_total(plan)[2:]}"),
         *(part for index, bar in enumerate(drawn) for part in _bar(bar, index, end_s)),
         _text(LABEL_WIDTH, height - 8, "0 s"),
         _text(LABEL_WIDTH + CHART_WIDTH, height - 8, f"{end_s:.3g} s", "end"),

@@ -49,6 +49,14 @@ def test_a_long_prefill_is_bound_by_compute(ideal: DeviceSpec, models: Models) -
     assert line.prefill_s(4096.0, 0.0) == pytest.approx((linear + attention + head) / 3e14)
 
 
+def test_every_chunk_of_a_prefill_reads_the_weights(ideal: DeviceSpec, models: Models) -> None:
+    starved = replace(ideal, flops={"bf16": 1e20})
+    line = roofline(starved, models["large"])
+    chunk = float(CHUNK_TOKENS)
+    one, three = line.prefill_s(chunk, 0.0), line.prefill_s(3 * chunk, 0.0)
+    assert three == pytest.approx(3 * one)
+
+
 def test_the_first_output_token_comes_with_the_prefill(gpu: DeviceSpec, models: Models) -> None:
     assert roofline(gpu, models["small"]).decode_s(100.0, 1.0, 1.0) == 0.0
 

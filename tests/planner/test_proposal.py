@@ -96,16 +96,28 @@ def test_prefill_and_decode_split_only_over_a_link(
     assert len({row.device for row in unsplit.stages if row.op in ("prefill", "decode")}) == 1
 
 
-def test_a_slow_link_costs_time(question: Program, fleet: Fleet, models: Models) -> None:
-    slow = replace(fleet, links=tuple(replace(link, latency_s=5.0) for link in fleet.links))
-    # Make the halves want different devices: compute on the card, bandwidth on the host.
+@pytest.fixture
+def halves(fleet: Fleet) -> Fleet:
+    """The halves of a call want different devices: compute is on the card, bandwidth not."""
     host, card = fleet.devices
     host = replace(host, spec=replace(host.spec, memory_bytes_per_s=4e12))
-    fast, late = (replace(f, devices=(host, card)) for f in (fleet, slow))
-    split = propose(question, None, fast, models)
+    return replace(fleet, devices=(host, card))
+
+
+def test_a_slow_link_costs_time(question: Program, halves: Fleet, models: Models) -> None:
+    slow = replace(halves, links=tuple(replace(link, latency_s=5.0) for link in halves.links))
+    split = propose(question, None, halves, models)
     assert split.stage("draft.prefill").device == "card"
     assert split.stage("draft.decode").device == "host"
-    assert propose(question, None, late, models).seconds > split.seconds + 5.0
+    assert propose(question, None, slow, models).seconds > split.seconds + 5.0
+
+
+def test_a_link_the_wrong_way_does_not_carry_the_kv_cache(
+    question: Program, halves: Fleet, models: Models
+) -> None:
+    back = replace(halves, links=tuple(x for x in halves.links if x.source == "host"))
+    plan = propose(question, None, back, models)
+    assert len({row.device for row in plan.stages if row.op in ("prefill", "decode")}) == 1
 
 
 def test_infeasible_deadline_names_the_stage_and_the_nearest_deadline(
