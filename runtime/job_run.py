@@ -77,6 +77,7 @@ class JobRun:
         self._route = route
         self._devices: dict[str, str] = {}
         self._issued_s: dict[str, float] = {}
+        self._prefills: set[str] = set()
 
     @property
     def ended(self) -> bool:
@@ -97,6 +98,7 @@ class JobRun:
         """Record that work begins, or goes on."""
         self.ended_s = None
         self._issued_s.clear()
+        self._prefills.clear()
         return self._advance([("job.started", "", data or {})], now)
 
     def completed(
@@ -142,11 +144,15 @@ class JobRun:
         """Take the result of an engine request: its prefill and its decode have ended."""
         if not self._current(command.step):
             return Advance()
-        drafts = [("step.completed", command.step.id, self._decode_data(command, outcome))]
-        if not self.dispatcher.prefilled(command.prefill.id):
-            drafts.insert(
-                0, ("step.completed", command.prefill.id, self._prefill_data(command, outcome))
-            )
+        drafts = []
+        decode, prefill = self._decode_data(command, outcome), self._prefill_data(command, outcome)
+        if self.dispatcher.prefilled(command.prefill.id):
+            # Another decode has recorded this prefill; what ours computed again is charged here.
+            decode["usd"] += prefill["usd"]
+            decode["busy_s"] += prefill["busy_s"]
+        else:
+            drafts.append(("step.completed", command.prefill.id, prefill))
+        drafts.append(("step.completed", command.step.id, decode))
         return self._advance(drafts, now)
 
     def request_failed(self, command: SubmitRequest, event: RequestFailed, now: float) -> Advance:
@@ -223,11 +229,13 @@ class JobRun:
         device = self._devices[command.step.id] = self._route(command.step)
         self._issued_s[command.step.id] = now
         data = _static(step, device)
-        if isinstance(command, SubmitRequest):
-            self._devices[step.id] = device
-            data["decode"] = command.step.id
-        self._record("step.started", step.id, data, now, advance)
         advance.actions.append(command)
+        if isinstance(command, SubmitRequest):
+            if step.id in self._prefills or self.dispatcher.prefilled(step.id):
+                return
+            self._prefills.add(step.id)
+            self._devices[step.id] = device
+        self._record("step.started", step.id, data, now, advance)
 
     def _parse(self, command: ParseOutput, advance: Advance, now: float) -> Sequence[Command]:
         step = command.step

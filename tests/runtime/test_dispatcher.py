@@ -228,6 +228,7 @@ def test_decodes_share_a_prefill_outside_the_map(builder: Any) -> None:
     run, advance = start(p.done(p.map(p.constant([5, 6]), decode)), {"q": "x"})
     advance = done(run, todo(advance)[0], [1, 2])
     assert [action.sampling.seed for action in todo(advance)] == [5, 6]
+    assert [e.step_id for e in advance.events if e.type == "step.started"] == ["pre"]
     ended: list[str] = []
     for action in todo(advance):
         end = Finished(action.request_id, 102.0, (1,), "a", "stop", 2, 0, 0.1, 0.1)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from gangline.ir.errors import StepError
 from gangline.ir.program import Program
 from gangline.ir.specs.event import Event
+from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.ir.specs.request import Finished
-from gangline.runtime.commands import Encode, RetryAfter, RunTool, SubmitRequest
+from gangline.runtime.commands import Command, Encode, RetryAfter, RunTool, SubmitRequest
 from gangline.runtime.compute import evaluate
 from gangline.runtime.job import Job
 from gangline.runtime.job_run import Advance, JobRun
@@ -288,3 +289,43 @@ def test_work_grows_linearly(builder: Any, shape: str) -> None:
 
     small, large = operations(1_000), operations(10_000)
     assert large <= 10.5 * small
+
+
+class PaidRun(JobRun):
+    """Every step costs this share of what was predicted for it."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__("j", Pricing(None))
+        self.share = share
+
+    def _record(
+        self, kind: str, step_id: str, data: Mapping[str, Any], now: float, advance: Advance
+    ) -> Sequence[Command]:
+        if kind == "step.completed":
+            data = {**data, "usd": data.get("predicted_usd", 0.0) * self.share}
+        return super()._record(kind, step_id, data, now, advance)
+
+
+@SETTINGS
+@given(data=st.data())
+def test_the_budget_is_never_exceeded(builder: Any, data: Any) -> None:
+    """Steps that cost at most what was predicted never add up to more than the budget."""
+    program = random_program(builder, data.draw)
+    rows = tuple(
+        StagePlan(stage.name, stage.op, "cpu", 1.0, number("usd", stage.name) / 10)
+        for stage in program.stages
+    )
+    budget_usd = data.draw(st.sampled_from([0.0, 0.5, 1.0, 3.0, 100.0]))
+    plan = Plan("w", program.hash, "f", rows, 1.0, 1.0)
+    job = Job("w", program, {"n": 3}, plan, budget_usd=budget_usd)
+    run = PaidRun(data.draw(st.floats(0.0, 1.0)))
+    world, choose = World(run), chooser(data.draw)
+    world.take(run.queue(job.to_event_data(), 0.0))
+    world.take(run.start(0.0))
+    while world.actions:
+        world.step(choose)
+        assert run.dispatcher.spent_usd <= budget_usd + 1e-9
+    last = world.events[-1]
+    assert last.type == "job.completed" or last.data["error"]["code"] == "budget"
+    if budget_usd == 100.0:
+        assert output(world) == expected(program, 0, {}, 3)

@@ -1,0 +1,51 @@
+"""Worker threads: they grow, wait in line, and are written off."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from gangline.runtime.workers import Workers
+
+
+def test_results_and_errors_come_back() -> None:
+    workers, outcomes = Workers(2), queue.SimpleQueue[Any]()
+    workers.submit(lambda: 41 + 1, lambda *outcome: outcomes.put(outcome))
+    assert outcomes.get(timeout=10) == (42, None)
+    workers.submit(lambda: 1 // 0, lambda *outcome: outcomes.put(outcome))
+    value, error = outcomes.get(timeout=10)
+    assert value is None and isinstance(error, ZeroDivisionError)
+    workers.close()
+
+
+def test_as_many_at_once_as_there_are_workers() -> None:
+    workers, outcomes = Workers(3), queue.SimpleQueue[Any]()
+    barrier = threading.Barrier(3, timeout=10)
+    for _ in range(9):
+        workers.submit(barrier.wait, lambda *outcome: outcomes.put(outcome))
+    assert all(outcomes.get(timeout=10)[1] is None for _ in range(9))
+    workers.close()
+
+
+def test_a_hanging_call_gives_its_place_away() -> None:
+    workers, outcomes = Workers(1), queue.SimpleQueue[Any]()
+    started, release = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        started.set()
+        release.wait(30)
+
+    hanging = workers.submit(hang, lambda *outcome: None)
+    assert started.wait(10)
+    waiting = workers.submit(lambda: "never", lambda *outcome: outcomes.put(outcome))
+    workers.submit(lambda: "next", lambda *outcome: outcomes.put(outcome))
+    workers.abandon(waiting)
+    assert outcomes.empty()
+    workers.abandon(hanging)
+    workers.abandon(hanging)
+    assert outcomes.get(timeout=10) == ("next", None)
+    release.set()
+    workers.submit(lambda: "after", lambda *outcome: outcomes.put(outcome))
+    assert outcomes.get(timeout=10) == ("after", None)
+    workers.close()
