@@ -206,19 +206,21 @@ def test_changed_signature_asks(
 
 
 def test_write_starts_only_when_its_record_is_on_disk(
-    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
 ) -> None:
-    seen: list[str] = []
+    called, gate, commit = threading.Event(), threading.Event(), store._commit
 
-    def send() -> None:
-        store.flush()
-        (row,) = store.jobs()
-        seen.extend(event.type for event in store.events(row.id))
+    def held(batch: Any) -> None:
+        gate.wait(20)
+        commit(batch)
 
-    tools["send"] = plain_tool(send)
+    monkeypatch.setattr(store, "_commit", held)
+    tools["send"] = plain_tool(called.set)
     p = builder()
-    executor.run(job(p.done(p.tool("send", effects="write"))))
-    assert seen[-1] == "step.started"
+    future = executor.submit(job(p.done(p.tool("send", effects="write"))))
+    assert not called.wait(0.1)
+    gate.set()
+    assert future.result(20).status == "succeeded" and called.is_set()
 
 
 def test_interrupted_job_is_shown_and_continued(

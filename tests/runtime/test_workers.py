@@ -49,3 +49,20 @@ def test_a_hanging_call_gives_its_place_away() -> None:
     workers.submit(lambda: "after", lambda *outcome: outcomes.put(outcome))
     assert outcomes.get(timeout=10) == ("after", None)
     workers.close()
+
+
+def test_a_place_given_away_while_nobody_waits_is_filled_later() -> None:
+    workers, outcomes = Workers(1), queue.SimpleQueue[Any]()
+    started, release = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        started.set()
+        release.wait(30)
+
+    hanging = workers.submit(hang, lambda *outcome: None)
+    assert started.wait(10)
+    workers.abandon(hanging)
+    workers.submit(lambda: "next", lambda *outcome: outcomes.put(outcome))
+    assert outcomes.get(timeout=10) == ("next", None)
+    release.set()
+    workers.close()
