@@ -84,7 +84,7 @@ def test_only_a_query_that_ran_can_be_right(
 
 
 def test_a_job_that_failed_counts_as_wrong_and_keeps_its_reason(db_dir: Path) -> None:
-    document = {"output": None, "steps": [], "error": {"detail": "the engine died"}}
+    document: dict[str, Any] = {"output": None, "steps": [], "error": {"detail": "the engine died"}}
     row = scored(make_pair("1"), document, db_dir, "spider")
     assert not row.correct and row.error == "the engine died"
 

@@ -152,7 +152,7 @@ def test_no_space_is_said_before_anything_is_fetched(
     class Usage:
         free = 1000
 
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
     with pytest.raises(DownloadError, match="no space") as caught:
         download.pull(spec, client=hub(CONTENT))
     assert "GANGLINE_CACHE" in caught.value.next_step

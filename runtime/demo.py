@@ -1,0 +1,74 @@
+"""`make run`: three questions over the example database, from nothing to a table of stages."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gangline.ir.errors import GanglineError
+
+from .cli.models import pull_with_progress
+from .cli.output import console, exit_code, print_error
+from .cli.progress import JobProgress
+from .cli.run_command import print_job
+from .example_database import make_example_database
+from .folders import cache_dir
+
+QUESTIONS = (
+    "How many customers are there in each country?",
+    "Which five products brought in the most revenue?",
+    "What is the average order total by channel in 2025?",
+)
+SMALL_MODEL_WORD = (
+    "smollm2-135m runs anywhere, but it is far too small for SQL: expect valid queries that "
+    "answer another question. The default, qwen2.5-coder-1.5b, is the one to judge by."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Answer the questions; exit codes as the `gangline` command."""
+    parser = argparse.ArgumentParser(description="Answer three questions over an example database.")
+    parser.add_argument("--model", default="qwen2.5-coder-1.5b")
+    parser.add_argument("--debug", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        return answer_all(options.model)
+    except KeyboardInterrupt:
+        return 130
+    except GanglineError as error:
+        if options.debug:
+            raise
+        print_error(error, as_json=False)
+        return exit_code(error)
+
+
+def answer_all(model: str) -> int:
+    """Bring the model and the database, then ask; 0 if every job succeeded."""
+    from .api import open_session
+    from .session import Options
+
+    err = console(stderr=True)
+    pull_with_progress(model)
+    if model.startswith("smollm2"):
+        err.print(SMALL_MODEL_WORD, style="yellow")
+    err.print("making the example database (12 tables, about 100,000 rows)", style="dim")
+    database = make_example_database(cache_dir("example") / "retailer.sqlite")
+    from gangline.workflows.text_to_sql import text_to_sql
+
+    failed = 0
+    with open_session() as session:
+        for question in QUESTIONS:
+            err.print()
+            console().print(question, style="bold", markup=False)
+            inputs = {"question": question, "db": str(database)}
+            with JobProgress("text_to_sql") as progress:
+                options = Options(model=model, source="text_to_sql")
+                result = session.run(text_to_sql, inputs, options, progress)
+            print_job(result.to_json())
+            failed += result.status != "succeeded"
+    err.print('Next: gangline run text_to_sql -i question="..." -i db=YOUR.sqlite', style="dim")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
