@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gangline.backends.base import Emit, Encode, Messages, ModelRunner
@@ -20,12 +20,13 @@ from .engine import Engine
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Worker:
     """One model's inbox and the thread that empties it."""
 
     model: str
     thread: threading.Thread | None = None
+    is_loading: bool = True
     inbox: queue.SimpleQueue[EngineMessage] = field(default_factory=queue.SimpleQueue)
 
 
@@ -82,14 +83,24 @@ class EngineBackend:
         return encode(messages)
 
     def close(self) -> None:
-        """Shut every engine down and wait for its thread; may be called twice."""
+        """Shut every engine down and wait for its thread; may be called twice.
+
+        A model that is still loading is not waited for: what was queued for it is answered
+        here, and its thread ends when the loader lets it.
+        """
         with self._lock:
             self._is_closed = True
             workers = list(self._workers.values())
+            loading = [worker for worker in workers if worker.is_loading]
+            unanswered = [message for worker in loading for message in _drain(worker.inbox)]
             for worker in workers:
                 worker.inbox.put(Shutdown())
+        # Not under the lock: the receiver may call back.
+        self._answer(unanswered, BackendError("The engine was shut down"))
         for worker in workers:
-            if worker.thread is not None and worker.thread is not threading.current_thread():
+            if worker in loading or worker.thread is None:
+                continue
+            if worker.thread is not threading.current_thread():
                 worker.thread.join()
 
     def _worker(self, model: str) -> _Worker:
@@ -109,6 +120,8 @@ class EngineBackend:
         try:
             runner = self._load(worker.model)
             engine = Engine(runner, self._clock, self._deliver(), self._config, worker.inbox)
+            with self._lock:
+                worker.is_loading = False
             engine.run()
         except Exception as error:
             logger.exception("the engine of model %s ended", worker.model)
@@ -119,13 +132,22 @@ class EngineBackend:
         return self._emit
 
     def _retire(self, worker: _Worker, error: GanglineError) -> None:
-        """Answer everything queued with `error`; the next Submit tries to load again."""
+        """Give a model up: answer what is queued; the next Submit tries to load again."""
         with self._lock:
             # From here on nothing more is put into this inbox.
             if self._workers.get(worker.model) is worker:
                 del self._workers[worker.model]
-        emit, now = self._deliver(), self._clock()
-        while not worker.inbox.empty():
-            message = worker.inbox.get()
+        self._answer(_drain(worker.inbox), error)
+
+    def _answer(self, messages: Iterable[EngineMessage], error: GanglineError) -> None:
+        for message in messages:
             if isinstance(message, Submit):
-                emit(RequestFailed(message.request_id, now, error.to_json()))
+                event = RequestFailed(message.request_id, self._clock(), error.to_json())
+                self._deliver()(event)
+
+
+def _drain(inbox: queue.SimpleQueue[EngineMessage]) -> list[EngineMessage]:
+    messages = []
+    while not inbox.empty():
+        messages.append(inbox.get())
+    return messages

@@ -110,21 +110,38 @@ def test_a_failure_to_load_answers_every_request_and_is_tried_again(
     assert isinstance(served.last(), Finished)
 
 
+def engine_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "engine-m"]
+
+
 def test_close_answers_what_is_in_flight_ends_the_threads_and_refuses_more(
+    served: Served, make_submit: MakeSubmit
+) -> None:
+    served.backend.send(hello(make_submit, "a"))
+    served.last()
+    for index in range(50):
+        served.backend.send(hello(make_submit, f"r{index}"))
+    served.backend.close()
+    assert len({served.last().request_id for _ in range(50)}) == 50
+    assert not engine_threads()
+    with pytest.raises(BackendError, match="not running"):
+        served.backend.send(hello(make_submit, "b"))
+    served.backend.close()
+
+
+def test_close_does_not_wait_for_a_model_that_loads(
     served: Served, make_submit: MakeSubmit
 ) -> None:
     served.load.may_load.clear()
     served.backend.send(hello(make_submit, "a"))
-    closing = threading.Thread(target=served.backend.close)
-    closing.start()
-    served.load.may_load.set()
-    closing.join(10)
-    assert not closing.is_alive()
-    assert served.last().request_id == "a"
-    assert not any(thread.name == "engine-m" for thread in threading.enumerate())
-    with pytest.raises(BackendError, match="not running"):
-        served.backend.send(hello(make_submit, "b"))
     served.backend.close()
+    event = served.last()
+    assert isinstance(event, RequestFailed)
+    assert event.request_id == "a"
+    served.load.may_load.set()
+    for thread in engine_threads():
+        thread.join(10)
+    assert not engine_threads()
 
 
 def test_many_threads_may_send(served: Served, make_submit: MakeSubmit) -> None:

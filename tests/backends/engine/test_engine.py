@@ -255,6 +255,23 @@ def test_shutdown_answers_what_is_in_flight_and_what_was_queued_behind_it(
     bench.assert_nothing_held()
 
 
+def test_an_engine_that_breaks_down_leaves_nobody_waiting(
+    make_submit: MakeSubmit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    bench.send(say(make_submit, "a"))
+
+    def broken(message: EngineMessage, now: float) -> list[EngineEvent]:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(bench.engine.core, "handle", broken)
+    bench.engine.send(Cancel("a"))
+    with pytest.raises(ZeroDivisionError):
+        bench.engine.run()
+    assert bench.failure("a")["code"] == "backend"
+    assert bench.runner.is_closed
+
+
 def test_an_idle_engine_sleeps_in_its_queue_and_a_busy_one_never_does(
     make_submit: MakeSubmit,
 ) -> None:
