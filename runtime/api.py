@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _sessions: dict[str, Session] = {}
 """Sessions by fleet, kept open until the process ends: engines stay warm between calls."""
+_lock = threading.Lock()
 
 
 def run_workflow(
@@ -114,11 +116,12 @@ def open_session(
 
 def _shared(fleet: Fleet | str | None) -> Session:
     key = fleet if isinstance(fleet, str) else repr(fleet)
-    if key not in _sessions:
-        if not _sessions:
-            atexit.register(close_sessions)
-        _sessions[key] = Session(_fleet(fleet))
-    return _sessions[key]
+    with _lock:
+        if key not in _sessions:
+            if not _sessions:
+                atexit.register(close_sessions)
+            _sessions[key] = Session(_fleet(fleet))
+        return _sessions[key]
 
 
 def close_sessions() -> None:

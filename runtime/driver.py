@@ -107,13 +107,22 @@ class Driver:
         if self.run.ended:
             self._finish()
 
+    def safely(self, function: Callable[..., None], *args: Any) -> None:
+        """Call a function of this driver on the loop; a fault ends this job and no other."""
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the caller must hear of it)
+            self.abort(error)
+
     def abort(self, error: BaseException) -> None:
         """Leave the job as it is stored: nothing is recorded any more."""
         if self._stopped:
             return
-        self._stop()
-        if not self.done.done():
-            self.done.set_exception(error)
+        try:
+            self._stop()
+        finally:
+            if not self.done.done():
+                self.done.set_exception(error)
 
     def on_engine(self, flight: InFlight, event: EngineEvent, at_s: float) -> None:
         """Take what an engine says about a request of this job."""
@@ -178,15 +187,14 @@ class Driver:
             case CancelRequest():
                 self._cancel(action)
             case RetryAfter():
-                retry = self._retry
-                self._timers[action.step.id] = self._around.loop.call_later(
-                    action.delay_s, retry, action.step
-                )
+                later = self._around.loop.call_later
+                timer = later(action.delay_s, self.safely, self._retry, action.step)
+                self._timers[action.step.id] = timer
 
     def _after_stored(self, stored: Future[None], action: RunTool) -> None:
         def begin(done: Future[None]) -> None:
             if done.exception() is None:
-                _back_to(self._around.loop, self._tool, action)
+                _back_to(self._around.loop, self.safely, self._tool, action)
 
         stored.add_done_callback(begin)
 
@@ -215,9 +223,9 @@ class Driver:
             try:
                 value = _plain(await tool.call(call_arguments(tool, command)))
             except Exception as error:  # noqa: BLE001 (author's code)
-                self._returned(command, None, error, started_s)
+                self.safely(self._returned, command, None, error, started_s)
             else:
-                self._returned(command, value, None, started_s)
+                self.safely(self._returned, command, value, None, started_s)
 
         task = self._around.loop.create_task(call())
         self._tasks.add(task)
@@ -243,7 +251,7 @@ class Driver:
         def done(value: Any, error: BaseException | None) -> None:
             ended_s = clock.now()
             arguments = (command, value, error, started[0], ended_s)
-            _back_to(loop, self._returned, *arguments)
+            _back_to(loop, self.safely, self._returned, *arguments)
 
         self._calls[command.step.id] = self._around.workers.submit(timed, done)
 
@@ -268,8 +276,8 @@ class Driver:
 
     def _limit(self, step: Step, timeout_s: float | None) -> None:
         if timeout_s is not None:
-            timer = self._around.loop.call_later(timeout_s, self._overrun, step, timeout_s)
-            self._timers[step.id] = timer
+            later = self._around.loop.call_later
+            self._timers[step.id] = later(timeout_s, self.safely, self._overrun, step, timeout_s)
 
     def _overrun(self, step: Step, timeout_s: float) -> None:
         call = self._calls.pop(step.id, None)
@@ -288,9 +296,14 @@ class Driver:
         if backend is None:
             self._failed(command.step, _no_backend(device), retryable=False)
             return
+        try:
+            backend.send(submit_message(command, now))
+        except Exception as error:  # noqa: BLE001 (a backend's fault is its request's failure)
+            self._failed(command.step, _told(error, command.step), retryable=True)
+            return
+        # Events come through the loop, so none can arrive before this.
         self._around.requests[command.request_id] = InFlight(self, command, device, now)
         self._around.routing.begin(device)
-        backend.send(submit_message(command, now))
 
     def _cancel(self, command: CancelRequest) -> None:
         flight = self._around.requests.get(command.request_id)

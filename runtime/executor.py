@@ -241,7 +241,7 @@ class Executor:
     def _cancel(self, job_id: str) -> None:
         driver = self._drivers.get(job_id)
         if driver is not None:
-            driver.advance(driver.run.cancel(self._clock.now()))
+            driver.safely(lambda: driver.advance(driver.run.cancel(self._clock.now())))
 
     def _emit(self, event: EngineEvent) -> None:
         # Called on an engine's thread. The time is taken here, not when the loop gets to it.
@@ -254,7 +254,7 @@ class Executor:
         if isinstance(event, Finished | RequestFailed):
             del self._around.requests[event.request_id]
             self._around.routing.end(flight.device)
-        flight.driver.on_engine(flight, event, at_s)
+        flight.driver.safely(flight.driver.on_engine, flight, event, at_s)
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
         if self._loop.is_closed():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gangline.backends.fake import FakeBackend
 from gangline.ir.errors import InputError, JobError, LeaseLost
 from gangline.ir.specs.event import Event
 from gangline.runtime.executor import Executor
@@ -396,3 +397,34 @@ def test_closing_leaves_a_job_to_be_continued(
         store.flush()
         (row,) = store.jobs()
         assert two.resume(row.id).output == 3
+
+
+def test_a_fault_in_a_backend_ends_the_job_and_no_other(
+    builder: Any, plain_tool: Any, tools: Any, store: Store, monkeypatch: Any
+) -> None:
+    backend = FakeBackend({"greet:": "hello"})
+    send = backend.send
+
+    def broken(message: Any) -> None:
+        if len(message.prompt_tokens) > 20:
+            raise RuntimeError("no such pipe")
+        send(message)
+
+    monkeypatch.setattr(backend, "send", broken)
+    p = builder("q")
+    program = p.done(p.llm("greet", p.inputs[0]))
+    with Executor({"cpu/0": backend}, tools.get, store=store) as executor:
+        bad, good = (executor.submit(job(program, q=q)) for q in ("x" * 30, "x"))
+        error = bad.result(20).error
+        assert error is not None and "no such pipe" in error["detail"]
+        assert good.result(20).output == "hello"
+
+
+def test_a_fault_of_our_own_is_raised_and_nothing_hangs(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, monkeypatch: Any
+) -> None:
+    tools["one"] = plain_tool(lambda: 1)
+    monkeypatch.setattr("gangline.runtime.job_run.JobRun.completed", lambda *_: 1 // 0)
+    p = builder()
+    with pytest.raises(ZeroDivisionError):
+        executor.submit(job(p.done(p.tool("one")))).result(20)
