@@ -17,9 +17,12 @@ FORMAT_VERSION = 1
 
 
 def default_root() -> Path:
-    """Give the folder of converted models: `$XDG_CACHE_HOME/gangline/engine` or under ~/.cache."""
+    """Give the folder of converted models, `engine` in gangline's cache folder.
+
+    That is `$GANGLINE_CACHE`, else `$XDG_CACHE_HOME/gangline`, else `~/.cache/gangline`.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "gangline" / "engine"
+    return Path(os.environ.get("GANGLINE_CACHE") or Path(base) / "gangline") / "engine"
 
 
 def private_folder(path: Path) -> Path:
@@ -29,7 +32,7 @@ def private_folder(path: Path) -> Path:
         if path.stat().st_uid != os.getuid():
             raise ModelError(
                 f"the cache folder {path} belongs to another user",
-                next_step="Set XDG_CACHE_HOME to a folder of your own.",
+                next_step="Set GANGLINE_CACHE to a folder of your own.",
             )
         path.chmod(0o700)
     except OSError as error:
@@ -41,7 +44,7 @@ def cannot_write(path: Path, error: OSError) -> ModelError:
     """Say that the cache cannot be written, and what to do."""
     return ModelError(
         f"the model cache {path} cannot be written: {error.strerror or error}",
-        next_step="Free disk space, or set XDG_CACHE_HOME to a folder on another disk.",
+        next_step="Free disk space, or set GANGLINE_CACHE to a folder on another disk.",
     )
 
 
@@ -82,7 +85,9 @@ def sha256_of(path: Path, root: Path | None = None) -> str:
     The digest of a file is remembered with its size, inode and modification time, because
     reading 1 GB at every start would cost more than loading the converted weights.
     """
-    files = sorted(path.glob("*.safetensors")) + [path / "config.json"] if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = [*sorted(path.glob("*.safetensors")), path / "config.json"]
     digests = [_remembered(file, private_folder(root or default_root())) for file in files]
     if len(digests) == 1:
         return digests[0]

@@ -59,7 +59,7 @@ class GGUFFile:
             return read()
         except (ImportError, ModelError):
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._refuse(f"{what} ({type(error).__name__}: {error})")
 
     @cached_property

@@ -14,6 +14,10 @@ from .kv_cache import KVCache
 from .linear import Linear, build
 from .weights import Weights
 
+MLP_ROWS = 256
+"""Rows the feed-forward part computes at once: beyond, its temporaries are so large that the
+allocator maps and clears fresh pages for each of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -55,8 +59,9 @@ class Model:
             normed = self._normed(hidden, layer.attn_norm)
             attended = self._attention(number, layer.qkv(normed), rotation, batch, cache)
             hidden += layer.o(attended)
-            gate, up = layer.gate_up(self._normed(hidden, layer.mlp_norm)).chunk(2, dim=-1)
-            hidden += layer.down(F.silu(gate).mul_(up))
+            for part in hidden.split(MLP_ROWS):
+                gate, up = layer.gate_up(self._normed(part, layer.mlp_norm)).chunk(2, dim=-1)
+                part += layer.down(F.silu(gate).mul_(up))
         rows = hidden.index_select(0, batch.sampled_rows)
         return self._head(self._normed(rows, self._norm)).float()
 

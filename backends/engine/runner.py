@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from gangline.ir.specs.request import Submit
 
 from . import batch as batches
 from . import linear, weights
+from .architecture import Architecture
 from .constraint import Constraint, Constraints
 from .encoder import Encoder, load_encoder
 from .kv_cache import KVCache
@@ -67,13 +68,15 @@ class TorchRunner:
     ) -> None:
         self._device = _device(device)
         _use_threads(threads)
-        precision = _precision(dtype, self._device)
         loaded = weights.load(
-            Path(path), precision, expected_sha256=expected_sha256, cache_root=cache_root
+            Path(path),
+            _precision(dtype, self._device),
+            expected_sha256=expected_sha256,
+            cache_root=cache_root,
         )
         self._encoder = load_encoder(Path(path), cache_root=cache_root)
         self._model = Model(loaded, self._device)
-        kv_dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+        kv_dtype = torch.float32 if loaded.precision == "fp32" else torch.bfloat16
         per_block = block_size * loaded.architecture.kv_bytes_per_token(kv_dtype.itemsize)
         blocks = num_blocks or max(1, kv_bytes // per_block)
         self._cache = KVCache(loaded.architecture, blocks, block_size, kv_dtype, self._device)
@@ -84,7 +87,7 @@ class TorchRunner:
         self.block_root = f"{loaded.sha256}:{str(kv_dtype).removeprefix('torch.')}"
         self.eos_token_ids = self._encoder.eos_token_ids
         self.context = loaded.architecture.context
-        self.kernels: Mapping[str, str] = self._model.kernels | {"precision": precision}
+        self.kernels: Mapping[str, str] = self._model.kernels | {"precision": loaded.precision}
 
     @property
     def encoder(self) -> Encoder:
@@ -205,9 +208,9 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _precision(dtype: str, device: torch.device) -> str:
+def _precision(dtype: str, device: torch.device) -> str | Callable[[Architecture], str]:
     if dtype == "auto":
-        return linear.default_precision(device)
+        return lambda shape: linear.default_precision(device, shape.hidden_size)
     if dtype not in linear.PRECISIONS:
         raise UsageError(
             f"the precision {dtype!r} is unknown",

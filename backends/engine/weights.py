@@ -6,7 +6,7 @@ Names: `embed`, `norm`, `head`, and per layer `layers.N.` + `attn_norm`, `qkv`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,10 +21,15 @@ from .architecture import Architecture
 from .encoder import TABLES_FILE, save_tables
 from .folder_source import FolderSource
 from .gguf_source import GGUFSource
-from .linear import quantise_rows
+from .linear import fine_part, quantise_rows
 
 ROWS_AT_ONCE = 8192
 """The two large tables are converted this many rows at a time, to bound memory."""
+
+SHAPE_FILE = "architecture.json"
+SUFFIXES = ("", ".scale", ".fine", ".bias")
+"""What may stand beside a matrix. The head of a bfloat16 model is stored in two int8 parts:
+its product then stays float32, where bfloat16 logits tie at the top (2 % of positions)."""
 
 
 class Source(Protocol):
@@ -52,29 +57,38 @@ class Weights:
 
         Each call maps the file anew, so that pages a kernel has repacked can be given back.
         """
-        wanted = [f"{name}{suffix}" for name in names for suffix in ("", ".scale", ".bias")]
+        wanted = [f"{name}{suffix}" for name in names for suffix in SUFFIXES]
         if self.folder is None:
             return {name: self.tensors[name] for name in wanted if name in self.tensors}
         return _read(self.folder / _file_name(names[0], self.precision), wanted)
 
 
 def load(
-    path: Path, precision: str, *, expected_sha256: str = "", cache_root: Path | None = None
+    path: Path,
+    precision: str | Callable[[Architecture], str],
+    *,
+    expected_sha256: str = "",
+    cache_root: Path | None = None,
 ) -> Weights:
     """Open a GGUF file or a model folder at a precision, converting it if that is new.
 
-    float32 is for comparisons: it is never cached (6 GB for a 1.5B model).
+    The precision may depend on the architecture. float32 is for comparisons: it is never
+    cached (6 GB for a 1.5B model).
     """
     folder = cache.model_folder(path, expected_sha256=expected_sha256, root=cache_root)
     sha256 = cache.sha256_of(path, cache_root)
-    if precision == "fp32":
-        source = open_source(path, folder)
-        return Weights(source.architecture, sha256, precision, None, _in_memory(source))
-    described = cache.read_json(folder / f"{precision}.json")
+    described, source = cache.read_json(folder / SHAPE_FILE), None
     if described is None:
-        described = _convert(open_source(path, folder), folder, precision)
-    shape = Architecture.from_json(described)
-    return Weights(shape, sha256, precision, folder, {})
+        source = open_source(path, folder)
+        cache.write_json(folder / SHAPE_FILE, source.architecture.to_json())
+    shape = source.architecture if source else Architecture.from_json(described)
+    chosen = precision if isinstance(precision, str) else precision(shape)
+    if chosen == "fp32":
+        tensors = _in_memory(source or open_source(path, folder))
+        return Weights(shape, sha256, chosen, None, tensors)
+    if not (folder / _file_name("head", chosen)).exists():
+        _convert(source or open_source(path, folder), folder, chosen)
+    return Weights(shape, sha256, chosen, folder, {})
 
 
 def open_source(path: Path, folder: Path | None = None) -> Source:
@@ -130,7 +144,7 @@ def _file_name(name: str, precision: str) -> str:
     return "embedding.safetensors" if name == "embed" else f"{precision}.safetensors"
 
 
-def _convert(source: Source, folder: Path, precision: str) -> dict[str, object]:
+def _convert(source: Source, folder: Path, precision: str) -> None:
     shape = source.architecture
     table = {"embed": (torch.bfloat16, (shape.vocab_size, shape.hidden_size))}
     pieces = (("embed", part.bfloat16()) for part in _chunks(source, "embed", shape.vocab_size))
@@ -138,30 +152,31 @@ def _convert(source: Source, folder: Path, precision: str) -> dict[str, object]:
         folder / _file_name("embed", precision), lambda file: weight_file.write(file, table, pieces)
     )
     layout, rest = _layout(shape, precision), _pieces(source, precision)
+    # Last: its presence says that the conversion is whole.
     cache.write_atomic(
         folder / _file_name("head", precision), lambda file: weight_file.write(file, layout, rest)
     )
-    described = shape.to_json()
-    cache.write_json(folder / f"{precision}.json", described)  # last: its presence means whole
-    return described
 
 
 def _layout(shape: Architecture, precision: str) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
-    dtype = torch.int8 if precision == "int8" else torch.bfloat16
     layout: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
         name: (torch.float32, (size,)) for name, size in vectors(shape).items()
     }
     for name, (rows, columns) in matrices(shape).items():
-        layout[name] = (dtype, (rows, columns))
-        if dtype == torch.int8:
-            layout[f"{name}.scale"] = (torch.float32, (rows,))
+        if precision == "bf16" and name != "head":
+            layout[name] = (torch.bfloat16, (rows, columns))
+            continue
+        layout[name] = (torch.int8, (rows, columns))
+        layout[f"{name}.scale"] = (torch.float32, (rows,))
+        if precision == "bf16":
+            layout[f"{name}.fine"] = (torch.int8, (rows, columns))
     return layout
 
 
 def _chunks(source: Source, name: str, rows: int) -> Iterator[Tensor]:
     step = ROWS_AT_ONCE if name in ("embed", "head") else rows
     for start in range(0, rows, step):
-        yield source.rows(name, start, min(start + ROWS_AT_ONCE, rows))
+        yield source.rows(name, start, min(start + step, rows))
 
 
 def _pieces(source: Source, precision: str) -> Iterator[tuple[str, Tensor]]:
@@ -169,20 +184,24 @@ def _pieces(source: Source, precision: str) -> Iterator[tuple[str, Tensor]]:
     for name, size in vectors(shape).items():
         yield name, source.rows(name, 0, size)
     for name, (rows, _) in matrices(shape).items():
-        yield from _matrix(name, _chunks(source, name, rows), precision)
+        if precision == "bf16" and name != "head":
+            yield from ((name, chunk.bfloat16()) for chunk in _chunks(source, name, rows))
+            continue
+        yield from _quantised(name, _chunks(source, name, rows))
+        if precision == "bf16":
+            parts = (
+                fine_part(chunk, *quantise_rows(chunk)) for chunk in _chunks(source, name, rows)
+            )
+            yield from ((f"{name}.fine", part) for part in parts)
 
 
-def _matrix(name: str, chunks: Iterable[Tensor], precision: str) -> Iterator[tuple[str, Tensor]]:
+def _quantised(name: str, chunks: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
     scales = []
     for chunk in chunks:
-        if precision == "bf16":
-            yield name, chunk.bfloat16()
-            continue
         quantised, scale = quantise_rows(chunk)
         scales.append(scale)
         yield name, quantised
-    if scales:
-        yield f"{name}.scale", torch.cat(scales)
+    yield f"{name}.scale", torch.cat(scales)
 
 
 def _read(path: Path, wanted: list[str]) -> dict[str, Tensor]:
@@ -191,10 +210,15 @@ def _read(path: Path, wanted: list[str]) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             present = set(file.keys())
-            return {name: file.get_tensor(name) for name in wanted if name in present}
+            return {name: _kept(file.get_tensor(name)) for name in wanted if name in present}
     except (OSError, SafetensorError) as error:
         raise CorruptWeightsError(
             f"the converted weights {path.name} cannot be read: {error}",
             where=str(path),
             next_step=f"Delete the folder {path.parent} and run again.",
         ) from error
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    # A small tensor that stays in use would keep the whole file mapped: copy it out.
+    return tensor.clone() if tensor.dim() == 1 else tensor
