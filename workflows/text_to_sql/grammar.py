@@ -225,7 +225,7 @@ def _names(schema: Schema) -> Iterator[str]:
     columns = dict.fromkeys(column.name for table in schema.tables for column in table.columns)
     yield f"NAME: /(?i:[a-z_][a-z0-9_]{{0,40}})/ & ~/(?i:{'|'.join(sorted(RESERVED))})/"
     # An alias without AS is short, or every word of the vocabulary would be tried here.
-    yield f"NEXT_NAME: /{_S}/ (NAME & /(?i:[a-z]{{1,3}}[0-9]{{0,2}})/)"
+    yield f"NEXT_NAME: /{_S}/ (NAME & /(?i:[a-z]{{1,2}}[0-9]?)/)"
     yield f"ALIAS: NAME & ~/(?i:{'|'.join(map(_regex, tables))})/"
     yield f"TABLE: {_any_of(tables, dialect)}"
     yield f"ANY_COLUMN: {_any_of(columns, dialect)}"
