@@ -26,6 +26,7 @@ from .driver import Driver, OnEvent, Surroundings
 from .job import Job, JobResult, missing_secret, result_of
 from .job_id import job_id as make_job_id
 from .job_run import JobRun
+from .owner import owner_name
 from .pricing import Pricing
 from .redact import redacted
 from .routing import LeastLoaded
@@ -59,7 +60,7 @@ class Executor:
         self._clock = clock or WallClock()
         self._pricing = Pricing(fleet)
         self._store = store
-        self._owner = f"{os.uname().nodename}:{os.getpid()}:{os.urandom(4).hex()}"
+        self._owner = owner_name()
         self._drivers: dict[str, Driver] = {}
         self._closed = False
         self._loop = asyncio.new_event_loop()

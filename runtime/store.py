@@ -21,6 +21,7 @@ from gangline.ir.specs.event import JOB_STATUSES, Event, StepRecord
 
 from .folders import data_dir
 from .job_row import JobRow, RowChange
+from .owner import is_gone
 from .redact import redact
 from .step_fold import fold_steps
 from .store_schema import connect
@@ -120,7 +121,10 @@ class Store:
         return self._submit(operation)
 
     def acquire(self, job_id: str, owner: str, ttl_s: float, now: float) -> int:
-        """Take the lease of a job; LeaseLost while another owner holds it. Gives the epoch."""
+        """Take the lease of a job; LeaseLost while another live owner holds it. Gives the epoch.
+
+        A process of this host that was killed holds nothing, whatever its lease says.
+        """
 
         def operation(connection: sqlite3.Connection) -> int:
             row = connection.execute(
@@ -129,7 +133,7 @@ class Store:
             if row is None:
                 raise _unknown(job_id)
             holder, epoch, until_s = row
-            if holder not in ("", owner) and until_s > now:
+            if holder not in ("", owner) and until_s > now and not is_gone(holder):
                 raise _held(job_id, until_s - now)
             connection.execute(
                 "UPDATE jobs SET owner = ?, epoch = ?, lease_until_s = ? WHERE id = ?",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import validate
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 import gangline as gl
 from gangline.backends.fake import FakeBackend
@@ -13,15 +17,18 @@ from gangline.ir.errors import InputError, StepError
 from gangline.runtime.api import open_session, retry_job, run_job, run_workflow
 from gangline.runtime.store import Store
 
-STEP = {
-    "type": "object",
-    "required": ["id", "parents", "op", "stage", "device", "start_s", "end_s", "status"],
-}
-DOCUMENT = {
-    "type": "object",
-    "required": ["status", "output", "job_id", "workflow", "steps", "predicted", "actual"],
-    "properties": {"steps": {"type": "array", "items": STEP}},
-}
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+
+
+def check(name: str, document: Any) -> None:
+    """Validate against a published schema."""
+    kept = [json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")]
+    registry = Registry().with_resources(
+        (schema["$id"], Resource.from_contents(schema)) for schema in kept if "$id" in schema
+    )
+    schema = json.loads((SCHEMAS / name).read_text())
+    Draft202012Validator(schema, registry=registry).validate(json.loads(json.dumps(document)))
+
 
 broken = [True]
 
@@ -61,7 +68,9 @@ def test_run_workflow(store: Store) -> None:
     result = run_workflow(three, {"question": "why?"}, backends=backends(), store=store)
     assert result.output == ["BECAUSE"] * 3
     document = result.to_json()
-    validate(document, DOCUMENT)
+    check("job_result.json", document)
+    for event in store.events(result.job_id):
+        check("event.json", asdict(event))
     assert document["predicted"] == {"seconds": None, "usd": None}
     assert len({step["id"] for step in document["steps"]}) == len(document["steps"])
 
@@ -72,6 +81,7 @@ def test_failure_is_raised_by_one_and_returned_by_the_other(store: Store) -> Non
         run_workflow(unsteady, {"question": "why?"}, backends=backends(), store=store)
     result = run_job(unsteady, {"question": "why?"}, backends=backends(), store=store)
     assert result.status == "failed" and result.to_json()["error"]["code"] == "step"
+    check("job_result.json", result.to_json())
     broken[0] = False
     again = retry_job(result.job_id[-10:], backends=backends(), store=store)
     assert (again.status, again.output) == ("succeeded", "because")
@@ -85,6 +95,7 @@ def test_wrong_inputs(store: Store) -> None:
 
 
 def test_a_session_keeps_its_prefixes(store: Store) -> None:
+    broken[0] = False
     with open_session(backends=backends(), store=store) as session:
         question = {"question": "why " + "so long " * 20}
         first = session.run(unsteady, question)

@@ -35,25 +35,42 @@ with Store(Path(sys.argv[1])) as store, Executor({}, {"wait": Wait()}.get, store
 """
 
 
-def test_interrupt(builder: Any, plain_tool: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setenv("GANGLINE_HOME", str(tmp_path / "home"))
-
-    p = builder()
-    program = p.done(p.tool("wait"))
-    path = tmp_path / "home" / "jobs.sqlite"
+def run_until(sent: signal.Signals, program: Any, path: Path) -> tuple[int, str]:
+    """Run a job in another process, and send a signal once its tool is running."""
     command = [sys.executable, "-c", SCRIPT, str(path), json.dumps(program.to_json())]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
         assert process.stdout is not None and process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, errors = process.communicate(timeout=30)
-    assert "KeyboardInterrupt" in errors and process.returncode != 0
-    with Store(path) as store:
-        (row,) = list_jobs(limit=10, after=None, status="running")["data"]
-        document = job_document(row["id"][-8:])
-        assert [step["status"] for step in document["steps"]] == ["running"]
-        tool = plain_tool(lambda: "done")
-        with Executor({}, {"wait": tool}.get, store=store) as executor:
-            assert executor.resume(row["id"]).output == "done"
+    return process.returncode, errors
+
+
+def test_interrupt(builder: Any, plain_tool: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("GANGLINE_HOME", str(tmp_path / "home"))
+    p = builder()
+    path = tmp_path / "home" / "jobs.sqlite"
+    code, errors = run_until(signal.SIGINT, p.done(p.tool("wait")), path)
+    assert "KeyboardInterrupt" in errors and code != 0
+    (row,) = list_jobs(limit=10, after=None, status="running")["data"]
+    document = job_document(row["id"][-8:])
+    assert [step["status"] for step in document["steps"]] == ["running"]
+    tools = {"wait": plain_tool(lambda: "done")}
+    with Store(path) as store, Executor({}, tools.get, store=store) as executor:
+        assert executor.resume(row["id"]).output == "done"
+
+
+def test_kill_in_the_middle_of_a_write(builder: Any, plain_tool: Any, tmp_path: Path) -> None:
+    p = builder()
+    path = tmp_path / "home" / "jobs.sqlite"
+    code, _ = run_until(signal.SIGKILL, p.done(p.tool("wait", effects="write")), path)
+    assert code == -signal.SIGKILL
+    tools = {"wait": plain_tool(lambda: "done")}
+    with Store(path) as store, Executor({}, tools.get, store=store) as executor:
+        (row,) = store.jobs()
+        # The lease has not run out, but its owner is dead: no waiting.
+        asked = executor.resume(row.id)
+        assert asked.status == "input_required" and store.job(row.id).status == "input_required"
+        assert asked.error is not None and "'wait'" in asked.error["detail"]
+        assert executor.resume(row.id, rerun=frozenset({"wait"})).output == "done"

@@ -1,0 +1,19 @@
+"""Owners: alive, dead, elsewhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from gangline.runtime.owner import is_gone, owner_name
+
+
+def test_this_process_is_there_and_an_ended_one_is_not() -> None:
+    assert not is_gone(owner_name()) and owner_name() != owner_name()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    host = os.uname().nodename
+    assert is_gone(f"{host}:{process.pid}:aa")
+    assert not is_gone(f"elsewhere:{process.pid}:aa")
+    assert not any(is_gone(name) for name in ("", "me", f"{host}:x:1", f"{host}:{10**30}:1"))
