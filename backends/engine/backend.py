@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from gangline.backends.base import Emit, Encode, Messages, ModelRunner
@@ -26,8 +27,8 @@ class _Worker:
 
     model: str
     thread: threading.Thread | None = None
-    is_loading: bool = True
     inbox: queue.SimpleQueue[EngineMessage] = field(default_factory=queue.SimpleQueue)
+    loaded: Future[None] = field(default_factory=Future)
 
 
 class EngineBackend:
@@ -74,6 +75,13 @@ class EngineBackend:
             for worker in self._workers.values():
                 worker.inbox.put(message)
 
+    def prepare(self, model: str) -> Future[None]:
+        """Load a model before anything is asked of it; the future ends when it can serve."""
+        with self._lock:
+            if self._emit is None or self._is_closed:
+                raise BackendError("The engine backend is not running")
+            return self._worker(model).loaded
+
     def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
         """Turn chat messages into prompt tokens; loads the tokenizer at the first call."""
         with self._encoder_lock:
@@ -91,7 +99,7 @@ class EngineBackend:
         with self._lock:
             self._is_closed = True
             workers = list(self._workers.values())
-            loading = [worker for worker in workers if worker.is_loading]
+            loading = [worker for worker in workers if not worker.loaded.done()]
             unanswered = [message for worker in loading for message in _drain(worker.inbox)]
             for worker in workers:
                 worker.inbox.put(Shutdown())
@@ -121,7 +129,7 @@ class EngineBackend:
             runner = self._load(worker.model)
             engine = Engine(runner, self._clock, self._deliver(), self._config, worker.inbox)
             with self._lock:
-                worker.is_loading = False
+                worker.loaded.set_result(None)
             engine.run()
         except Exception as error:
             logger.exception("the engine of model %s ended", worker.model)
@@ -137,6 +145,8 @@ class EngineBackend:
             # From here on nothing more is put into this inbox.
             if self._workers.get(worker.model) is worker:
                 del self._workers[worker.model]
+        if not worker.loaded.done():
+            worker.loaded.set_exception(error)
         self._answer(_drain(worker.inbox), error)
 
     def _answer(self, messages: Iterable[EngineMessage], error: GanglineError) -> None:

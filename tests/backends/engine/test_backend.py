@@ -144,6 +144,37 @@ def test_close_does_not_wait_for_a_model_that_loads(
     assert not engine_threads()
 
 
+def test_a_model_can_be_loaded_ahead_of_the_first_request(make_submit: MakeSubmit) -> None:
+    load, backend = prepared(loads=True)
+    backend.prepare("m").result(timeout=10)
+    assert len(load.threads) == 1
+    backend.send(make_submit("r", model="m"))
+    backend.prepare("m").result(timeout=10)
+    backend.close()
+    assert len(load.threads) == 1
+
+
+def test_a_failure_to_load_ahead_is_told_to_who_asked() -> None:
+    load, backend = prepared(loads=False)
+    load.error = DownloadError("no network")
+    future = backend.prepare("m")
+    load.may_load.set()
+    with pytest.raises(DownloadError, match="no network"):
+        future.result(timeout=10)
+    backend.close()
+    with pytest.raises(BackendError):
+        backend.prepare("m")
+
+
+def prepared(loads: bool) -> tuple[Loader, EngineBackend]:
+    load = Loader()
+    if not loads:
+        load.may_load.clear()
+    backend = EngineBackend(load, lambda model: encode)
+    backend.start(lambda event: None)
+    return load, backend
+
+
 def test_many_threads_may_send(served: Served, make_submit: MakeSubmit) -> None:
     def send(name: str) -> None:
         for index in range(20):
