@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any, Self
 
 from gangline.backends.base import Backend
@@ -136,9 +137,13 @@ class Executor:
             return
         self._closed = True
         self.interrupt()
-        for backend in dict.fromkeys(self._around.backends.values()):
-            backend.close()
-        self._around.workers.close()
+        with ExitStack() as closing:  # every part is closed, even after another one's fault
+            closing.callback(self._end_loop)
+            closing.callback(self._around.workers.close)
+            for backend in dict.fromkeys(self._around.backends.values()):
+                closing.callback(backend.close)
+
+    def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
