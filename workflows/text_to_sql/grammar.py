@@ -27,18 +27,11 @@ from functools import lru_cache
 
 from .functions import POSTGRES_FUNCTIONS, SQLITE_FUNCTIONS
 from .location import Dialect
+from .reserved import RESERVED, is_plain
 from .schema import Schema
 
 MAX_BOUND_TABLES = 40
 
-_RESERVED_WORDS = """
-all and any as asc between by case cast collate create cross current_date current_time
-current_timestamp desc distinct else end escape except exists false fetch filter for foreign
-from full glob group having ilike in inner intersect into is isnull join left like limit
-natural not notnull null nulls offset on or order outer over partition primary references
-regexp right select set some table then to true union unique using values when where window with
-"""
-RESERVED = frozenset(_RESERVED_WORDS.split())
 _BY_SCOPE = """
 body_@: plain_@ from_@ where_@? group_@? tail_@ | named_@ from_@ where_@? group_o? tail_o
 tail_@: order_@? limit? | compound
@@ -249,13 +242,7 @@ def _spellings(name: str, dialect: Dialect) -> list[str]:
     forms = ['"' + name.replace('"', '""') + '"']
     if dialect == "sqlite":
         forms.append("`" + name.replace("`", "``") + "`")
-    folds = dialect == "sqlite" or name == name.lower()
-    return [name, *forms] if _is_plain(name) and folds else forms
-
-
-def _is_plain(name: str) -> bool:
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
-    return plain and name.lower() not in RESERVED
+    return [name, *forms] if is_plain(name, dialect) else forms
 
 
 def _regex(text: str) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from . import prompts, settings
-from .render import identifier, literal
+from .render import literal
+from .reserved import identifier
 from .sandbox import Limits, Sandbox
 from .schema import Column, Schema, Table
 from .sqlite_reader import quoted
@@ -70,7 +71,7 @@ def find_hints(question: str, db: str, schema: Schema, sandbox: Sandbox) -> str:
     ]
     found.sort(key=lambda hit: (-len(hit[2]), hit))
     shown = [
-        f"{identifier(table)}.{identifier(column)} = {literal(value)}"
+        f"{identifier(table, schema.dialect)}.{identifier(column, schema.dialect)} = {literal(value)}"
         for table, column, value in _longest(found)[: settings.HINT_VALUES]
     ]
     return prompts.HINTS.format(values=", ".join(shown)) if shown else ""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from . import settings
+from .location import Dialect
+from .reserved import identifier
 from .schema import Column, ForeignKey, Schema, Table
 
 PLAIN_TYPES = (
@@ -25,20 +29,14 @@ def render(schema: Schema, budget_chars: int = settings.SCHEMA_CHARS) -> str:
     neither keys nor names; table names are always there.
     """
     for num_samples in (settings.SAMPLES_PER_COLUMN, 2, 1, 0):
-        text = "\n".join(_table(table, num_samples) for table in schema.tables)
+        text = "\n".join(_table(table, num_samples, schema.dialect) for table in schema.tables)
         if len(text) <= budget_chars:
             return text
-    short = "\n".join(_short_table(table, 10_000) for table in schema.tables)
+    short = "\n".join(_short_table(table, 10_000, schema.dialect) for table in schema.tables)
     if len(short) <= budget_chars:
         return short
     each = max(3, budget_chars // (len(schema.tables) * 16))
-    return "\n".join(_short_table(table, each) for table in schema.tables)
-
-
-def identifier(name: str) -> str:
-    """Quote a name only where SQL needs it."""
-    plain = name.isascii() and name.replace("_", "a").isalnum() and not name[0].isdigit()
-    return name if plain else '"' + name.replace('"', '""') + '"'
+    return "\n".join(_short_table(table, each, schema.dialect) for table in schema.tables)
 
 
 def plain_type(declared: str) -> str:
@@ -47,23 +45,29 @@ def plain_type(declared: str) -> str:
     return next((short for mark, short in PLAIN_TYPES if mark in kind), kind)
 
 
-def _table(table: Table, num_samples: int) -> str:
+def _table(table: Table, num_samples: int, dialect: Dialect) -> str:
     keys = [column.name for column in table.columns if column.primary_key]
     inline = len(keys) == 1
-    lines = [_column(column, num_samples, inline) for column in table.columns]
+    lines = [_column(column, num_samples, inline, dialect) for column in table.columns]
     if len(keys) > 1:
-        lines.append((f"PRIMARY KEY ({', '.join(map(identifier, keys))})", ""))
-    lines += [(_foreign_key(key), "") for key in table.foreign_keys]
+        lines.append((f"PRIMARY KEY ({_names(keys, dialect)})", ""))
+    lines += [(_foreign_key(key, dialect), "") for key in table.foreign_keys]
     # Every line but the last ends in a comma, which must stand before the comment.
     commas = [","] * (len(lines) - 1) + [""]
     body = "\n".join(
         f"  {text}{comma}{note}" for (text, note), comma in zip(lines, commas, strict=True)
     )
-    return f"CREATE TABLE {identifier(table.name)} (\n{body}\n);"
+    return f"CREATE TABLE {identifier(table.name, dialect)} (\n{body}\n);"
 
 
-def _column(column: Column, num_samples: int, inline_key: bool) -> tuple[str, str]:
-    words = [identifier(column.name), plain_type(column.type)]
+def _names(names: Iterable[str], dialect: Dialect) -> str:
+    return ", ".join(identifier(name, dialect) for name in names)
+
+
+def _column(
+    column: Column, num_samples: int, inline_key: bool, dialect: Dialect
+) -> tuple[str, str]:
+    words = [identifier(column.name, dialect), plain_type(column.type)]
     if column.primary_key and inline_key:
         words.append("PRIMARY KEY")
     return " ".join(word for word in words if word), _note(column, num_samples)
@@ -88,22 +92,23 @@ def _clip(value: str) -> str:
     return flat if len(flat) <= settings.SAMPLE_CHARS else flat[: settings.SAMPLE_CHARS - 1] + "…"
 
 
-def _foreign_key(key: ForeignKey) -> str:
-    own = ", ".join(map(identifier, key.columns))
-    other = ", ".join(map(identifier, key.ref_columns))
-    return f"FOREIGN KEY ({own}) REFERENCES {identifier(key.ref_table)} ({other})"
+def _foreign_key(key: ForeignKey, dialect: Dialect) -> str:
+    own = _names(key.columns, dialect)
+    other = _names(key.ref_columns, dialect)
+    return f"FOREIGN KEY ({own}) REFERENCES {identifier(key.ref_table, dialect)} ({other})"
 
 
-def _short_table(table: Table, num_columns: int) -> str:
+def _short_table(table: Table, num_columns: int, dialect: Dialect) -> str:
     linked = {name for key in table.foreign_keys for name in key.columns}
     weight = {
         column.name: 0 if column.primary_key or column.name in linked else 1
         for column in table.columns
     }
     kept = set(sorted(weight, key=lambda name: weight[name])[:num_columns])
-    names = [identifier(column.name) for column in table.columns if column.name in kept]
+    names = [identifier(column.name, dialect) for column in table.columns if column.name in kept]
     links = [
-        f"{identifier(key.columns[0])}->{identifier(key.ref_table)}" for key in table.foreign_keys
+        f"{identifier(key.columns[0], dialect)}->{identifier(key.ref_table, dialect)}"
+        for key in table.foreign_keys
     ]
     note = f" -- {', '.join(links)}" if links and num_columns >= 10 else ""
-    return f"{identifier(table.name)}({', '.join(names)}){note}"
+    return f"{identifier(table.name, dialect)}({', '.join(names)}){note}"
