@@ -42,8 +42,8 @@ class Architecture:
     rope_interleaved: bool = False
 
     def __post_init__(self) -> None:
-        sizes = (self.num_layers, self.hidden_size, self.num_heads, self.num_kv_heads)
-        sizes += (self.head_dim, self.ffn_size, self.vocab_size, self.context)
+        sizes = [self.num_layers, self.hidden_size, self.num_heads, self.num_kv_heads]
+        sizes += [self.head_dim, self.ffn_size, self.vocab_size, self.context]
         if self.family not in FAMILIES:
             raise ModelError(
                 f"the model family {self.family!r} is not supported",

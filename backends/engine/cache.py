@@ -102,8 +102,9 @@ def _remembered(path: Path, root: Path) -> str:
             f"the model file {path} cannot be opened: {error.strerror}",
             next_step="Pull the model with `gangline models pull NAME`.",
         ) from error
-    identity = [str(path.resolve()), facts.st_size, facts.st_mtime_ns, facts.st_ino]
-    note = root / f"sha256-{hashlib.sha256(identity[0].encode()).hexdigest()[:16]}.json"
+    place = str(path.resolve())
+    identity = [place, facts.st_size, facts.st_mtime_ns, facts.st_ino]
+    note = root / f"sha256-{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
     known = read_json(note)
     if isinstance(known, dict) and known.get("identity") == identity:
         return str(known["sha256"])

@@ -59,7 +59,7 @@ class Model:
             normed = self._normed(hidden, layer.attn_norm)
             attended = self._attention(number, layer.qkv(normed), rotation, batch, cache)
             hidden += layer.o(attended)
-            for part in hidden.split(MLP_ROWS):
+            for part in torch.split(hidden, MLP_ROWS):
                 gate, up = layer.gate_up(self._normed(part, layer.mlp_norm)).chunk(2, dim=-1)
                 part += layer.down(F.silu(gate).mul_(up))
         rows = hidden.index_select(0, batch.sampled_rows)

@@ -198,7 +198,13 @@ def load_runner(
 
 
 def _device(name: str) -> torch.device:
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"{name!r} is not the name of a device",
+            next_step="Use cpu, cuda or cuda:0, cuda:1, ...",
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BackendUnavailable(
             f"the device {name} is not available to torch",

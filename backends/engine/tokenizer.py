@@ -174,9 +174,9 @@ def _pre_tokenize(bpe: BpeTokenizer, name: str) -> None:
     steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if single_digits else []
     steps.append(pre_tokenizers.Split(Regex(pattern), behavior="isolated"))
     steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(steps)  # type: ignore[assignment]
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(steps)
     if nfc:
-        bpe.normalizer = NFC()  # type: ignore[assignment]
+        bpe.normalizer = NFC()
 
 
 def from_folder(folder: Path) -> Tokenizer:
