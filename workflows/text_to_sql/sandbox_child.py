@@ -197,12 +197,14 @@ def run_postgres(request: Request) -> Answer:
 
 def fetch(connection: Any, request: Request) -> Answer:
     """Declare a cursor for the query through the extended protocol and read from it."""
+    import psycopg
+
     refuse_powerful(connection)
     declare = f"DECLARE gangline_rows NO SCROLL CURSOR FOR {request['sql']}"
     # exec_params is the extended protocol: the server itself refuses a second statement.
     result = connection.pgconn.exec_params(declare.encode(), [])
     if result.error_message:
-        raise Refused(first_line(result.error_message.decode(errors="replace")))
+        raise psycopg.errors.error_from_result(result)
     with connection.cursor() as cursor:
         wanted = request["max_rows"] + 1
         cursor.execute(f"FETCH FORWARD {int(wanted)} FROM gangline_rows")
