@@ -30,6 +30,8 @@ from gangline.ir.verifier import verify
 from gangline.planner.fleet_file import load_fleet
 from gangline.runtime import api, default_backends, download, example_database, models, probe
 from gangline.runtime.cli import app
+from gangline.workflows.registry import LLMS, TOOLS, WORKFLOWS
+from gangline.workflows.tool import USER_MODULE
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\S*)[ \t]*(.*)$")
@@ -44,7 +46,6 @@ CPU = DeviceSpec(
 )
 REPLIES = {
     "SQL": "SELECT country, COUNT(*) FROM customer GROUP BY country",
-    "country": "SELECT country, COUNT(*) FROM customer GROUP BY country",
     "": "Sled dogs run in teams on one line. They rest as long as they run.",
 }
 
@@ -93,6 +94,33 @@ def masked(text: str) -> str:
     return re.sub(r"[\s#=|-]+", " ", text).strip()
 
 
+@contextlib.contextmanager
+def as_new_process() -> Iterator[None]:
+    """Forget what users' files registered, as a command in a process of its own would."""
+    tables: list[dict[str, Any]] = [registry._found for registry in (TOOLS, LLMS, WORKFLOWS)]
+    kept = [_take_users(table) for table in tables]
+    modules = {name: sys.modules.pop(name) for name in list(sys.modules) if is_user_module(name)}
+    try:
+        yield
+    finally:
+        for table, entries in zip(tables, kept, strict=True):
+            _take_users(table)
+            table.update(entries)
+        for name in list(filter(is_user_module, sys.modules)):
+            del sys.modules[name]
+        sys.modules.update(modules)
+
+
+def _take_users(table: dict[str, Any]) -> dict[str, Any]:
+    names = [name for name, (_, fn) in table.items() if not fn.__module__.startswith("gangline.")]
+    return {name: table.pop(name) for name in names}
+
+
+def is_user_module(name: str) -> bool:
+    """Tell modules that `load` made of workflow files."""
+    return name.startswith(USER_MODULE)
+
+
 @dataclass
 class Workshop:
     """Execute blocks one after the other, in one folder and one Python namespace."""
@@ -118,7 +146,9 @@ class Workshop:
 
     def _compare(self, fence: Fence) -> None:
         if "output" in fence.info:
-            assert masked(self.output) == masked(fence.text), f"{fence.where}: other output"
+            assert masked(self.output) == masked(fence.text), (
+                f"{fence.where}: other output:\n{self.output}"
+            )
 
     def python(self, fence: Fence) -> None:
         """Run Python; what it prints is the output."""
@@ -144,7 +174,7 @@ class Workshop:
     def gangline(self, arguments: list[str]) -> int:
         """Run one command line in this process; what it prints is added to the output."""
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), as_new_process():
             code = app.run(arguments)
         text = out.getvalue()
         if "--json" in arguments:
