@@ -126,7 +126,8 @@ def _similar(
             groups[-1].append(single)
         else:
             groups.append([single])
-    return groups
+    # Back in row order: a group that is the whole batch then needs no shuffling of rows.
+    return [sorted(group, key=lambda pair: pair[0]) for group in groups]
 
 
 def _decodes(

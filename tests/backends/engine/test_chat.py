@@ -61,7 +61,8 @@ def test_contents_are_kept_and_yield_no_special_token(contents: list[str]) -> No
     tokens = CHAT.encode([{"role": "user", "content": text} for text in contents])
     assert tokens.count(END) == len(contents)
     assert tokens.count(START) == len(contents) + 1
-    turns, turn = [], []
+    turns: list[str] = []
+    turn: list[int] = []
     for token in tokens:
         if token == START:
             turn = []

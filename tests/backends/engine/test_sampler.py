@@ -13,7 +13,7 @@ from gangline.ir.specs.request import SamplingParams
 LOGITS = torch.tensor([2.0, 1.0, 0.0, float("-inf"), -1.0])
 
 
-def _draw(count: int, logits: torch.Tensor = LOGITS, **params: float | int) -> list[int]:
+def _draw(count: int, logits: torch.Tensor = LOGITS, **params: float) -> list[int]:
     sampler = Sampler(SamplingParams(count, **params))  # type: ignore[arg-type]
     return [sampler.choose(logits) for _ in range(count)]
 

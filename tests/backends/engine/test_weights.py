@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gangline.backends.engine import weights
+from gangline.backends.engine import weight_file, weights
 from gangline.backends.engine.linear import FINE
 from gangline.ir.errors import CorruptWeightsError, ModelError
 
@@ -91,7 +91,7 @@ def test_a_full_disk_is_an_error_with_a_next_step(
         raise OSError(28, "No space left on device")
 
     path = write_gguf()
-    monkeypatch.setattr(weights.weight_file, "write", full)
+    monkeypatch.setattr(weight_file, "write", full)
     with pytest.raises(ModelError, match="No space left") as caught:
         weights.load(path, "int8")
     assert "Free disk space" in caught.value.next_step
