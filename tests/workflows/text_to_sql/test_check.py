@@ -64,6 +64,7 @@ def test_right_queries_stay_as_they_are(sql: str) -> None:
         ("SELECT singer.name FROM stadium", "table singer is used but not in FROM"),
         ("SELECT z.year FROM singer AS t", "no table or alias z; FROM has t"),
         (f"SELECT id {JOIN}", "ambiguous: write T1.id or T2.id"),
+        (f"SELECT T1.name {JOIN} JOIN singer AS T3", "no column name in concert"),
         (f"SELECT T2.country {JOIN}", "no column country in stadium; it is in table singer"),
         ("SELECT name FROM singer WHERE id > (SELECT max(yer) FROM concert)", "mean year?"),
         ("SELECT name FROM singer WHERE", "syntax error"),

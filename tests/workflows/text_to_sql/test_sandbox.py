@@ -174,6 +174,15 @@ def test_a_lost_child_is_replaced(shop: str) -> None:
     pool.close()
 
 
+def test_a_child_ends_a_slow_query_itself_and_lives_on(shop: str) -> None:
+    pool = Sandbox(max_children=1)
+    pool.run(shop, "SELECT 1")
+    (before,) = pool._idle
+    assert pool.run(shop, f"{ENDLESS} SELECT count(*) FROM t", QUICK).kind == "timeout"
+    assert pool._idle == [before]
+    pool.close()
+
+
 def test_warm_calls_are_quick_and_threads_share_the_pool(shop: str, sandbox: Sandbox) -> None:
     sandbox.run(shop, "SELECT 1")
     sql = "SELECT count(*) FROM customer"
