@@ -90,7 +90,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What `gangline run --json` prints (schema: docs/schemas/job.json)."""
+    """What `gangline run --json` prints (schema: docs/schemas/job_result.json)."""
 
     job_id: str
     workflow: str

@@ -44,9 +44,10 @@ def options(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; with `--debug` errors are raised.
+    """Run one command line and return its exit code.
 
-    Whatever goes wrong is said in one paragraph, or with `--json` in one document.
+    Whatever goes wrong is said in one paragraph, or with `--json` in one document; `--debug`
+    adds the traceback, on stderr.
     """
     debug, as_json = "--debug" in arguments, "--json" in arguments
     # --debug is accepted anywhere on the line, as users type it last.
@@ -61,19 +62,24 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     except GanglineError as error:
-        if debug:
-            raise
+        _trace(debug)
         print_error(error, as_json=as_json)
         return exit_code(error)
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last resort: every fault is reported)
         usage = _as_usage(error)
-        if debug and usage is None:
-            raise
+        _trace(debug)
         print_error(usage or _as_internal(error), as_json=as_json)
         return 2 if usage else 1
+
+
+def _trace(debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
 
 
 def _as_usage(error: Exception) -> UsageError | None:
