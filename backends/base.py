@@ -8,6 +8,7 @@ have several implementations (torch, fake, virtual), hence the protocols.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,6 +77,9 @@ class Backend(Protocol):
 
     def send(self, message: EngineMessage) -> None:
         """Hand over a message; thread-safe, returns at once, failures come as events."""
+
+    def prepare(self, model: str) -> Future[None]:
+        """Begin to load a model; the future ends when it can serve, or with the reason why not."""
 
     def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
         """Turn chat messages ({role, content}) into prompt tokens; pure, from any thread."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
@@ -188,6 +189,12 @@ class VirtualBackend:
             return
         for engine in self._engines.values():
             self._pending += engine.send(message, self._now)
+
+    def prepare(self, model: str) -> Future[None]:
+        """Give a future that has ended: virtual models need no loading."""
+        ready: Future[None] = Future()
+        ready.set_result(None)
+        return ready
 
     def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
         """Turn chat messages into prompt tokens."""

@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gangline.backends.base import Backend
-from gangline.ir.errors import BackendError, GanglineError, StepError, StepTimeout
+from gangline.ir.errors import BackendError, GanglineError, JobCancelled, StepError, StepTimeout
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import (
     Cancel,
@@ -77,6 +78,7 @@ class Driver:
         self._on_event = on_event
         self._stored: Future[None] | None = None
         self._calls: dict[str, Call] = {}
+        self._loading: dict[str, SubmitRequest] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -291,12 +293,22 @@ class Driver:
         self._failed(step, error, retryable=True)
 
     def _submit(self, command: SubmitRequest) -> None:
+        if self._stopped:
+            return
         device, now = self.run.device(command.step), self._around.clock.now()
         backend = self._backend(device)
         if backend is None:
             self._failed(command.step, _no_backend(device), retryable=False)
             return
         try:
+            loaded = backend.prepare(command.model)
+            if not loaded.done():
+                # Loading is the machine's time, not the request's: it is submitted after.
+                self._loading[command.request_id] = command
+                again = partial(_back_to, self._around.loop, self.safely, self._loaded, command)
+                loaded.add_done_callback(lambda _: again())
+                return
+            loaded.result()
             backend.send(submit_message(command, now))
         except Exception as error:  # noqa: BLE001 (a backend's fault is its request's failure)
             self._failed(command.step, _told(error, command.step), retryable=True)
@@ -305,7 +317,16 @@ class Driver:
         self._around.requests[command.request_id] = InFlight(self, command, device, now)
         self._around.routing.begin(device)
 
+    def _loaded(self, command: SubmitRequest) -> None:
+        if self._loading.pop(command.request_id, None) is not None:
+            self._submit(command)
+
     def _cancel(self, command: CancelRequest) -> None:
+        waiting = self._loading.pop(command.request_id, None)
+        if waiting is not None:
+            error = JobCancelled("The request was cancelled before the model was loaded")
+            self._failed(waiting.step, error, retryable=False)
+            return
         flight = self._around.requests.get(command.request_id)
         backend = self._backend(flight.device) if flight else None
         if backend is not None:

@@ -1,49 +1,48 @@
-"""Stored jobs as documents: what `gangline jobs` and the REST API show."""
+"""What finished jobs taught: a profile per program, so that the next plan predicts better."""
 
 from __future__ import annotations
 
+import json
 import os
-import time
-from dataclasses import asdict
-from typing import Any
+from pathlib import Path
 
-from gangline.ir.errors import JobCancelled, UsageError
-from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.ir.program import Program
+from gangline.planner.profile import Profile, observe
 
-from .job import result_of
-from .store import Store
+from .folders import data_dir
+from .job import JobResult
 
 
-def list_jobs(*, limit: int, after: str | None, status: str | None) -> dict[str, Any]:
-    """Give one page of jobs, the newest first (schema: docs/schemas/jobs.json)."""
-    with Store() as store:
-        rows = store.jobs(limit + 1, after or "", status)
-    page = [asdict(row) for row in rows[:limit]]
-    return {"data": page, "next": page[-1]["id"] if len(rows) > limit else None}
+class History:
+    """Profiles on disk, one file per program; safe to lose, never half written.
 
+    Only jobs that ran alone are learned from: the times of jobs that shared a device with
+    others say how loaded it was, not how long a stage takes.
+    """
 
-def job_document(part: str) -> dict[str, Any]:
-    """Give one job's document by its id, or by a unique beginning or end of it."""
-    with Store() as store:
-        return result_of(store.events(store.resolve(part))).to_json()
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
 
+    def profile(self, program: Program) -> Profile | None:
+        """Give what is known of a program; None if nothing is, or the file cannot be read."""
+        try:
+            return Profile.from_json(json.loads(self._path(program).read_text()))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
-def cancel_job(part: str) -> dict[str, Any]:
-    """End a stored job that nobody runs; LeaseLost if somebody does, UsageError if it ended."""
-    with Store() as store:
-        job_id = store.resolve(part)
-        row = store.job(job_id)
-        if row.status in FINAL_STATUSES:
-            raise UsageError(
-                f"The job has ended already: {row.status}",
-                where=job_id,
-                next_step="`gangline jobs show` prints what it gave.",
-            )
-        now = time.time()
-        epoch = store.acquire(job_id, f"cancel:{os.getpid()}", 10.0, now)
-        seq = store.events(job_id)[-1].seq + 1
-        error = JobCancelled("The job was cancelled from the command line").to_json()
-        event = Event(job_id, seq, "job.cancelled", now, data={"error": error})
-        store.append(job_id, [event], epoch).result()
-        store.release(job_id, epoch).result()
-        return {"id": job_id, "status": "cancelled"}
+    def learn(self, program: Program, result: JobResult) -> None:
+        """Add a finished job's steps to the program's profile."""
+        if result.status != "succeeded":
+            return
+        known, seen = self.profile(program), observe(result.steps)
+        merged = known.merge(seen) if known else seen
+        path = self._path(program)
+        unfinished = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            unfinished.write_text(json.dumps(merged.to_json()))
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)  # a full disk must not fail a job that succeeded
+
+    def _path(self, program: Program) -> Path:
+        return (self._folder or data_dir("profiles")) / f"{program.name}-{program.hash}.json"

@@ -19,6 +19,7 @@ from gangline.ir.specs.plan import Plan
 from .clock import Clock, WallClock
 from .driver import OnEvent
 from .executor import Executor
+from .history import History
 from .job import Job, JobResult
 from .store import Store
 
@@ -63,6 +64,8 @@ class Session:
             assert fleet is not None
             backends = default_backends(fleet, clock)
         self.fleet = fleet
+        self._backends = backends
+        self._history = History()
         self._device = next(iter(backends), "")
         self._owned_store = Store() if store is None else None
         self.store = self._owned_store or store
@@ -89,7 +92,10 @@ class Session:
     ) -> JobResult:
         """Run one job and wait; the result says how it went."""
         job = self.job(workflow, inputs, options or Options())
-        return self.executor.run(job, on_event)
+        self._prepare(job)
+        result = self.executor.run(job, on_event)
+        self._history.learn(job.program, result)
+        return result
 
     def submit(
         self,
@@ -100,7 +106,17 @@ class Session:
     ) -> Future[JobResult]:
         """Start one job among others; the future gives its result."""
         job = self.job(workflow, inputs, options or Options())
+        self._prepare(job)
         return self.executor.submit(job, on_event)
+
+    def _prepare(self, job: Job) -> None:
+        """Begin to load the job's models, so that it overlaps with its first tools."""
+        for stage in job.program.stages:
+            if stage.op == "prefill":
+                device = job.plan.stage(stage.name).device if job.plan else self._device
+                for name, backend in self._backends.items():
+                    if name.split("/", 1)[0] == device.split("/", 1)[0]:
+                        backend.prepare(stage.attributes["model"])
 
     def job(self, workflow: Workflow[..., Any], inputs: Mapping[str, Any], options: Options) -> Job:
         """Compile and plan one job without running it."""
@@ -129,8 +145,9 @@ class Session:
         from .models import catalogue
 
         models = catalogue()
+        profile = self._history.profile(program)
         return propose(
-            program, None, self.fleet, models, deadline_s, budget_usd, split=False, strict=False
+            program, profile, self.fleet, models, deadline_s, budget_usd, split=False, strict=False
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -52,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     debug, as_json = "--debug" in arguments, "--json" in arguments
     # --debug is accepted anywhere on the line, as users type it last.
     arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
+    _configure_logging(debug)
     try:
         code = app(args=list(arguments), standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -80,6 +82,14 @@ def _trace(debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
+
+
+def _configure_logging(debug: bool) -> None:
+    """Keep logs (and tracebacks in them) to --debug: errors are told once, as errors."""
+    root = logging.getLogger("gangline")
+    root.handlers[:] = [logging.StreamHandler() if debug else logging.NullHandler()]
+    root.setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    root.propagate = False
 
 
 def _as_usage(error: Exception) -> UsageError | None:

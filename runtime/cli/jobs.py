@@ -21,7 +21,7 @@ def list_jobs(
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
-    from gangline.runtime.history import list_jobs as read
+    from gangline.runtime.job_documents import list_jobs as read
 
     page = read(limit=limit, after=after, status=status)
     if as_json:
@@ -42,7 +42,7 @@ def list_jobs(
 @app.command("show")
 def show(job: JobId, as_json: Json = False) -> None:
     """Show one job: its output or error, and its stages."""
-    from gangline.runtime.history import job_document
+    from gangline.runtime.job_documents import job_document
 
     from .run_command import print_job
 
@@ -69,7 +69,7 @@ def retry(job: JobId, as_json: Json = False) -> int:
 @app.command("cancel")
 def cancel(job: JobId, as_json: Json = False) -> None:
     """Cancel a job that is queued, waiting or interrupted."""
-    from gangline.runtime.history import cancel_job
+    from gangline.runtime.job_documents import cancel_job
 
     document = cancel_job(job)
     if as_json:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gangline.runtime.executor import Executor
-from gangline.runtime.history import job_document, list_jobs
+from gangline.runtime.job_documents import job_document, list_jobs
 from gangline.runtime.store import Store
 
 SCRIPT = """

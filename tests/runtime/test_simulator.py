@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -54,6 +55,11 @@ class SteppedEngine:
 
     def send(self, message: EngineMessage) -> None:
         self.engine.send(message)
+
+    def prepare(self, model: str) -> Future[None]:
+        ready: Future[None] = Future()
+        ready.set_result(None)
+        return ready
 
     def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
         return self.engine.runner.encode(messages)
