@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
     _configure_logging(debug)
     try:
-        code = app(args=list(arguments), standalone_mode=False)
+        code = app(args=list(arguments), prog_name="gangline", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED
