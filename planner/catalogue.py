@@ -105,7 +105,7 @@ def find_type(
     raise ConfigError(
         f"No device type is called {name!r}",
         where=where,
-        next_step=f"{hint}`gangline devices` lists the types; "
+        next_step=f"{hint}`gangline devices --all` lists the types; "
         "a type of your own goes into a [device.spec] table under its [[device]].",
     )
 
