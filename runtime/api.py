@@ -149,3 +149,17 @@ def open_fleet(fleet: Fleet | str | None) -> Fleet:
     from .default_backends import default_fleet
 
     return _fleet(fleet) or default_fleet()
+
+
+def explain_workflow(workflow: Workflow[..., Any], inputs: Mapping[str, Any]) -> str:
+    """Give a workflow as MLIR, and where on this machine its stages would run, as text.
+
+    The inputs do not matter yet: a plan is made from what jobs of the workflow usually do.
+    """
+    from gangline.planner.proposal import propose
+    from gangline.planner.report import text_table
+
+    from .models import catalogue
+
+    plan = propose(workflow.program(), None, open_fleet(None), catalogue(), strict=False)
+    return f"{workflow.trace().text}\n{text_table(plan)}"
