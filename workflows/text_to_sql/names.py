@@ -35,6 +35,7 @@ class Names:
 
     schema: Schema
     repairs: list[str] = field(default_factory=list)
+    _joined: set[tuple[int, str]] = field(default_factory=set)
 
     def look_at(self, tree: exp.Query) -> None:
         """Resolve every scope; Wrong names the first thing that does not fit."""
@@ -91,8 +92,10 @@ class Names:
     def _move(self, column: exp.Column, scope: Scope, owners: list[str]) -> None:
         from sqlglot import exp
 
-        if len(owners) != 1:
+        if len(owners) != 1 and not self._join_owner(column, scope, owners):
             raise Wrong(self._missing(column, scope))
+        if not owners:
+            return
         self.repairs.append(f"{column.table}.{column.name} is {owners[0]}.{column.name}")
         column.set("table", exp.to_identifier(owners[0]))
 
@@ -109,8 +112,9 @@ class Names:
         if len(aliases) == 1:  # FROM singer AS T1 ... singer.name
             self._move(column, scope, aliases)
             return
-        joined = self._join(table, scope)
-        raise Wrong(f"table {column.table} is used but not in FROM{joined}")
+        if table.column(column.name) is None or not self._add_join(table, column, scope):
+            joined = self._join(table, scope)
+            raise Wrong(f"table {column.table} is used but not in FROM{joined}")
 
     def _ambiguous(self, column: exp.Column, scope: Scope, owners: list[str]) -> None:
         from sqlglot import exp
@@ -131,7 +135,34 @@ class Names:
             self.repairs.append(f'"{column.name}" is text')
             column.replace(exp.Literal.string(column.name))
             return
-        raise Wrong(self._missing(column, scope))
+        if not self._join_owner(column, scope, []):
+            raise Wrong(self._missing(column, scope))
+
+    def _join_owner(self, column: exp.Column, scope: Scope, owners: list[str]) -> bool:
+        """Join the one table that has the column and a foreign key to or from FROM."""
+        if owners:
+            return False
+        here = [table for _, table in self._from(scope)]
+        away = [table for table in self.schema.owners(column.name) if table not in here]
+        linked = [table for table in away if self._join(table, scope)]
+        return len(linked) == 1 and self._add_join(linked[0], column, scope)
+
+    def _add_join(self, table: Table, column: exp.Column, scope: Scope) -> bool:
+        from sqlglot import exp
+
+        key = (id(scope), table.name)
+        on = self._on(table, scope)
+        if not on or not isinstance(scope.expression, exp.Select):
+            return False
+        if key not in self._joined:
+            name = exp.to_identifier(table.name)
+            scope.expression.join(
+                exp.Table(this=name), on=on, dialect=self.schema.dialect, copy=False
+            )
+            self._joined.add(key)
+            self.repairs.append(f"{table.name} is joined on {on}")
+        column.set("table", exp.to_identifier(table.name))
+        return True
 
     def _missing(self, column: exp.Column, scope: Scope) -> str:
         """Say that a column is not there, and where it is or what may be meant."""
@@ -151,9 +182,13 @@ class Names:
         return said + hint
 
     def _join(self, table: Table, scope: Scope) -> str:
+        on = self._on(table, scope)
+        return f": JOIN {identifier(table.name, self.schema.dialect)} ON {on}" if on else ""
+
+    def _on(self, table: Table, scope: Scope) -> str:
         for alias, found in self._from(scope):
             if found is not None and (on := link(table, found, alias, self.schema.dialect)):
-                return f": JOIN {identifier(table.name, self.schema.dialect)} ON {on}"
+                return on
         return ""
 
     def _owners(self, name: str, scope: Scope) -> Iterator[str]:

@@ -60,7 +60,7 @@ def test_right_queries_stay_as_they_are(sql: str) -> None:
     [
         ("SELECT nam FROM singer", "no column nam in singer; did you mean name?"),
         ("SELECT name FROM singr", "no table singr; did you mean singer?"),
-        ("SELECT capacity FROM concert", "in table stadium: JOIN stadium ON concert.stadium_id"),
+        ("SELECT capacity FROM singer", "no column capacity in singer; it is in table stadium"),
         ("SELECT singer.name FROM stadium", "table singer is used but not in FROM"),
         ("SELECT z.year FROM singer AS t", "no table or alias z; FROM has t"),
         (f"SELECT id {JOIN}", "ambiguous: write T1.id or T2.id"),
@@ -88,6 +88,15 @@ def test_says_what_is_wrong(sql: str, said: str) -> None:
     ("sql", "repaired"),
     [
         (f"SELECT T1.capacity {JOIN}", f"SELECT T2.capacity {JOIN}"),
+        (
+            "SELECT capacity, T1.name FROM concert AS T1 WHERE year = 2014",
+            "SELECT stadium.capacity, stadium.name FROM concert AS T1 "
+            + "JOIN stadium ON T1.stadium_id = stadium.id WHERE year = 2014",
+        ),
+        (
+            "SELECT stadium.name FROM concert",
+            "SELECT stadium.name FROM concert JOIN stadium ON concert.stadium_id = stadium.id",
+        ),
         ("SELECT singer.name FROM singer AS s", "SELECT s.name FROM singer AS s"),
         (
             'SELECT id FROM singer WHERE city = "Rome"',
