@@ -58,7 +58,7 @@ REFUSED = (
     "SELECT 'open",
     'SELECT "open',
     "INSERT INTO t VALUES (1)",
-    "COPY t TO '/tmp/x'",
+    "COPY t TO '/var/x'",
     "COPY (SELECT 1) TO PROGRAM 'id'",
     "DO 'BEGIN END'",
     "SET default_transaction_read_only = off",
@@ -188,7 +188,7 @@ def test_hostile_statements_have_no_effect(
         "SELECT * FROM purchase FOR UPDATE",
         "SELECT evil()",
         "SELECT lo_creat(1)",
-        "SELECT 1) TO '/tmp/x'; --",
+        "SELECT 1) TO '/var/x'; --",
         "COMMIT; DELETE FROM purchase",
         "SELECT x FROM secret",
     )
