@@ -13,7 +13,9 @@ from torch.nn import functional as F
 PRECISIONS = ("fp32", "bf16", "int8")
 INT8_MAX = 127
 FINE = 2 * INT8_MAX
-"""A fine part counts in units this many times smaller: it covers half a unit on either side."""
+"""Fine parts of weights count in units this many times smaller: half a unit on either side."""
+LOW_BYTE = 256
+"""The same for activations, where the two parts are the two bytes of one number."""
 UNSIGNED_ZERO = 128
 """Activations are stored as unsigned bytes around this zero, as AMX and VNNI want them."""
 
@@ -79,7 +81,7 @@ class Int8Linear:
 
     One 8-bit number per activation loses too much where a few channels are 100 times larger
     than the rest, so each row is split into a coarse part and a fine part (what the coarse one
-    left over, 254 times smaller), and both go through one integer product of twice the rows.
+    left over, 256 times smaller), and both go through one integer product of twice the rows.
     While decoding, time is reading weights, so the second part is nearly free. Weights may have
     a fine part of their own (twice the bytes), for layers whose rounding shows.
     """
@@ -106,7 +108,7 @@ class Int8Linear:
         low, high = x.amin(dim=-1, keepdim=True), x.amax(dim=-1, keepdim=True)
         scale = torch.maximum(high, low.neg_()).clamp_(min=1e-12).div_(INT8_MAX)
         y = self._product(_coarse_and_fine(x, scale))
-        y = torch.add(y[: len(x)], y[len(x) :], alpha=1 / FINE).mul_(scale)
+        y = y[: len(x)].add_(y[len(x) :], alpha=1 / LOW_BYTE).mul_(scale)
         if y.shape[1] > self._rows:
             y = y[:, : self._rows] + y[:, self._rows :]
         return y if self._bias is None else y.add_(self._bias)
@@ -131,15 +133,18 @@ class Int8Linear:
 
 
 def _coarse_and_fine(x: Tensor, scale: Tensor) -> Tensor:
-    """Give the two unsigned 8-bit parts of x / scale, one below the other."""
+    """Give the two unsigned bytes of x / scale, one matrix of them below the other.
+
+    x / scale in units of 1/256, moved above zero, is a 16-bit number; its high byte is the
+    coarse part and its low byte the fine part, each around its own zero of 128.
+    """
     rows = len(x)
-    parts = x.new_empty((2 * rows, x.shape[1]))
-    torch.div(x, scale, out=parts[:rows])
-    coarse = parts[:rows].round()
-    torch.sub(parts[:rows], coarse, out=parts[rows:])
-    parts[rows:].mul_(FINE).round_()
-    parts[:rows] = coarse
-    return parts.add_(UNSIGNED_ZERO).to(torch.uint8)
+    shift = torch.tensor(UNSIGNED_ZERO * (LOW_BYTE + 1) + 0.5)
+    whole = torch.addcmul(shift, x, LOW_BYTE / scale).to(torch.int32)
+    parts = torch.empty((2 * rows, x.shape[1]), dtype=torch.uint8)
+    parts[rows:] = whole  # the conversion keeps the low byte
+    parts[:rows] = whole.bitwise_right_shift_(8)
+    return parts
 
 
 @cache

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import pre_tokenizers
+from tokenizers.normalizers import NFC
 
 from gangline.backends.engine.encoder import Encoder, load_encoder
 from gangline.backends.engine.tokenizer import BYTE_SYMBOLS, from_tables
@@ -23,7 +25,7 @@ TRICKY = (
     "naïve café ﬁ 日本語 한국어 🙂👨‍👩‍👧 ağ",
     "e\u0301 Å \u00a0 nbsp",
     "    leading and trailing   ",
-    "<|im_end|> <|endoftext|> <tool_call>",
+    "<|im_end|> <|endoftext|><|im_start|>",
     "",
 )
 TABLES = {
@@ -79,19 +81,27 @@ def test_folder_and_gguf_encode_alike(
 
 
 def _reference(path: Path) -> Callable[[str], list[int]]:
-    """Build transformers' own tokenizer from the same file."""
+    """Build transformers' tokenizer from the same file, with the published first steps.
+
+    GGUF names those steps only (`smollm`, `qwen2`); transformers reads the vocabulary right but
+    leaves out SmolLM2's split of every digit and Qwen's NFC.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-    return lambda text: tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
-        "input_ids"
-    ]
+    if "smollm" in path.name:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
+    else:
+        tokenizer.backend_tokenizer.normalizer = NFC()
+    options = {"add_special_tokens": False, "split_special_tokens": True}
+    return lambda text: list(tokenizer(text, **options)["input_ids"])
 
 
 def _same(encoder: Encoder, reference: Callable[[str], list[int]]) -> None:
     for text in TRICKY:
         assert list(encoder.encode_text(text)) == reference(text), text
-        assert encoder.decode_text(encoder.encode_text(text)) is not None
 
 
 @pytest.mark.slow
