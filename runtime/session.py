@@ -21,6 +21,8 @@ from .driver import OnEvent
 from .executor import Executor
 from .history import History
 from .job import Job, JobResult
+from .models import catalogue
+from .models import find as find_model
 from .store import Store
 
 if TYPE_CHECKING:
@@ -120,13 +122,15 @@ class Session:
 
     def job(self, workflow: Workflow[..., Any], inputs: Mapping[str, Any], options: Options) -> Job:
         """Compile and plan one job without running it."""
+        if options.model is not None:
+            find_model(options.model)
         program = with_model(workflow.program(), options.model)
         deadline_s = _first(options.deadline_s, workflow.deadline_s, program.deadline_s)
         budget_usd = _first(options.budget_usd, workflow.budget_usd, program.budget_usd)
         return Job(
             workflow=workflow.name,
             program=program,
-            inputs=inputs,
+            inputs=workflow.checked(inputs),
             plan=self.plan(program, deadline_s, budget_usd),
             deadline_s=deadline_s,
             budget_usd=budget_usd,
@@ -141,8 +145,6 @@ class Session:
         if self.fleet is None:
             return None
         from gangline.planner.proposal import propose
-
-        from .models import catalogue
 
         models = catalogue()
         profile = self._history.profile(program)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from gangline.ir.errors import LoweringError, TraceError, UsageError
+from pydantic import ValidationError
+
+from gangline.ir.errors import InputError, LoweringError, TraceError, UsageError
 from gangline.ir.graph import Input
 
 from . import hints
@@ -130,6 +132,17 @@ class Workflow(Generic[P, R]):
 
         return compile_module(self.trace())
 
+    def checked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Give inputs as plain JSON; InputError for one whose value has the wrong type.
+
+        Missing and unknown names are left for the runtime to tell.
+        """
+        checked = dict(inputs)
+        for name, field in self.signature.fields.items():
+            if name in checked:
+                checked[name] = _checked(field, checked[name], f"input {name!r} of {self.name}")
+        return checked
+
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one job here and now and give its output; raises the job's error if it failed."""
         result = self._runtime("run_workflow")(self, self._by_name(args, kwargs))
@@ -157,6 +170,19 @@ class Workflow(Generic[P, R]):
     def _runtime(function: str) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(importlib.import_module(RUNTIME), function)
         return found
+
+
+def _checked(field: Field, value: Any, where: str) -> Any:
+    kind = adapter(field.annotation)
+    try:
+        return kind.dump_python(kind.validate_python(value), mode="json")
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"{first['msg']}, but {value!r} was given"[:300],
+            where=where,
+            next_step=f"Give a value of type {type_name(field.annotation)}.",
+        ) from None
 
 
 def _input(field: Field, where: str) -> Input:

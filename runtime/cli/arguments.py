@@ -42,12 +42,13 @@ def read_inputs(
     over the file. Unknown and missing names raise InputError with the right ones.
     """
     known = {parameter.name: parameter for parameter in parameters}
-    given = {**(_read_file(file) if file else {}), **_read_pairs(pairs, known)}
+    given = {**(_read_file(file) if file else {}), **read_pairs(pairs, known)}
     _check_names(given, known)
     return given
 
 
-def _read_pairs(pairs: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+def read_pairs(pairs: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Read `key=value` pairs: as JSON where the parameter is known and is no text."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, mark, value = pair.partition("=")

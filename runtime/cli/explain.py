@@ -57,7 +57,7 @@ def _explain_plan(
 
     from .plan import print_plan, propose_plan
 
-    proposed = propose_plan(workflow, fleet, None, None, model)
+    proposed = propose_plan(workflow, fleet, None, None, model, strict=False)
     if as_json:
         print_document(proposed.to_json())
     elif out:

@@ -54,15 +54,28 @@ def show(job: JobId, as_json: Json = False) -> None:
 
 
 @app.command("retry")
-def retry(job: JobId, as_json: Json = False) -> int:
+def retry(
+    job: JobId,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--input", help="An input that was not stored (a password), key=value."),
+    ] = None,
+    rerun: Annotated[
+        list[str] | None,
+        typer.Option("--rerun", help="Id of a writing step that may run a second time."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
     """Go on with a job that was interrupted or failed; recorded steps are not run again."""
     from gangline.runtime.api import retry_job
 
+    from .arguments import read_pairs
     from .progress import JobProgress
     from .run_command import show_result
 
+    given = read_pairs(inputs or (), {})
     with JobProgress(f"retry {job}", quiet=as_json) as progress:
-        result = retry_job(job, on_event=progress)
+        result = retry_job(job, inputs=given, rerun=frozenset(rerun or ()), on_event=progress)
     return show_result(result, as_json=as_json)
 
 

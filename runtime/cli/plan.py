@@ -40,16 +40,27 @@ def propose_plan(
     deadline_s: float | None,
     budget_usd: float | None,
     model: str | None,
+    *,
+    strict: bool = True,
 ) -> Plan:
-    """Compile a workflow and propose its placement; InfeasibleError if there is none."""
+    """Compile a workflow and propose its placement.
+
+    Where nothing meets the limits, raise InfeasibleError, or give the nearest if not `strict`.
+    """
     from gangline.planner.proposal import propose
     from gangline.runtime.api import open_fleet
-    from gangline.runtime.models import catalogue
+    from gangline.runtime.history import History
+    from gangline.runtime.models import catalogue, find
     from gangline.runtime.session import with_model
     from gangline.workflows.registry import load
 
+    if model is not None:
+        find(model)
     program = with_model(load(workflow).program(), model)
-    return propose(program, None, open_fleet(fleet), catalogue(), deadline_s, budget_usd)
+    known = History().profile(program)
+    return propose(
+        program, known, open_fleet(fleet), catalogue(), deadline_s, budget_usd, strict=strict
+    )
 
 
 def print_plan(proposed: Plan) -> None:

@@ -24,7 +24,8 @@ def steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
         ("output", "right"),
         ("$", "right"),
     ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        # A narrow terminal folds a name rather than cut it: a cut name cannot be looked up.
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for step in steps:
         table.add_row(
             str(step["stage"]) + ("" if step["status"] == "succeeded" else f" ({step['status']})"),

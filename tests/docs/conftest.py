@@ -30,6 +30,7 @@ from gangline.ir.verifier import verify
 from gangline.planner.fleet_file import load_fleet
 from gangline.runtime import api, default_backends, download, example_database, models, probe
 from gangline.runtime.cli import app
+from gangline.runtime.history import History
 from gangline.workflows.registry import LLMS, TOOLS, WORKFLOWS
 from gangline.workflows.tool import USER_MODULE
 
@@ -255,6 +256,8 @@ def _script(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(default_backends, "default_backends", backends)
     monkeypatch.setattr(probe, "detect", lambda: CPU)
+    # Plans in the docs are those of a first run: what scripted models take teaches nothing.
+    monkeypatch.setattr(History, "learn", lambda *_: None)
     monkeypatch.setattr(probe, "probe", lambda: (CPU,))
     monkeypatch.setattr(download, "pull", lambda spec, progress: models.find(spec.name))
 

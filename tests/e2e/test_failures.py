@@ -67,7 +67,7 @@ CASES = {
     "not Python": (("run", "no_python.py:wf"), 2, "usage", "no_python.py"),
     "wrong use": (("run", "unbounded.py:wf", "-i", "n=3"), 1, "trace", "unbounded.py:7"),
     "a tool that raises": (("run", "raises.py:wf", "-i", "by=0"), 1, "step", "divi"),
-    "an input of a wrong type": (("run", "raises.py:wf", "-i", "by=two"), 1, "step", "by"),
+    "an input of a wrong type": (("run", "raises.py:wf", "-i", "by=two"), 2, "input", "by"),
     "an input without a value": ((*ASK, "-i", "db"), 2, "usage", "name=value"),
     "an unknown input": ((*ASK, *SMALL, "-i", "qestion=?"), 2, "input", "qestion"),
     "a missing input": (ASK, 2, "input", "db"),
