@@ -21,19 +21,15 @@ def _relative(y: torch.Tensor, exact: torch.Tensor) -> float:
 
 
 @needs_int8
-def test_int8_error_is_that_of_its_weights_even_with_outliers() -> None:
+def test_small_channels_survive_beside_a_huge_one() -> None:
+    """In a single 8-bit number the large channel would leave two steps for the others."""
     weight, bias = _layer()
+    weight[:, 3] = 0  # what the large channel itself adds would hide the error
     quantised, scale = quantise_rows(weight)
     x = torch.randn(5, 64)
-    x[:, 3] *= 300  # one channel would take the whole range of a single 8-bit number
-    x[:, 3:4] *= 0.0 * weight[:1, 3] + 1
+    x[:, 3] = 300
     exact = x @ (quantised.float() * scale[:, None]).T + bias
-    small = x.clone()
-    small[:, 3] = 0
-    layer = Int8Linear(quantised, scale, bias)
-    assert _relative(layer(x), exact) < 1e-4
-    lost = (layer(x) - layer(x - small)) - (small @ (quantised.float() * scale[:, None]).T)
-    assert float(lost.norm() / small.norm()) < 0.1
+    assert _relative(Int8Linear(quantised, scale, bias)(x), exact) < 1e-2
 
 
 @needs_int8
