@@ -21,6 +21,7 @@ HINT_SCAN_ROWS = 20_000
 
 MAX_STATEMENT_CHARS = 20_000
 MAX_NESTING = 40  # open parentheses a statement may have at one time
+MAX_OPEN_JOINS = 10  # JOINs still without their ON at one time
 
 SQL_TIMEOUT_S = 5.0
 MAX_ROWS = 1_000

@@ -143,6 +143,20 @@ def test_hostile_lengths_end_soon() -> None:
     assert time.monotonic() - started < 20.0
 
 
+def test_runs_of_joins_end_soon() -> None:
+    begun = time.process_time()
+    for tail in ("", " ON", " JOIN", " ON 1 = 1" * 9, " JOIN nowhere"):
+        said = check("SELECT 1 FROM singer" + " JOIN singer" * 60 + tail, SCHEMA).error
+        assert "no ON" in said
+    assert time.process_time() - begun < 1.0
+    joined = "".join(f" JOIN singer s{n} ON s{n}.name = s.name" for n in range(15))
+    assert check(f"SELECT s.name FROM singer s{joined}", SCHEMA).ok
+
+
+def test_one_table_twice_without_alias_is_said() -> None:
+    assert "do not resolve" in check("SELECT name FROM singer, singer", SCHEMA).error
+
+
 def test_golds_pass_and_give_the_same_result(
     pairs: tuple[Pair, ...], db_dir: Path, sandbox: Sandbox
 ) -> None:
