@@ -1,9 +1,7 @@
-"""One query checked and run, and how the best of several is chosen."""
+"""One query checked and run, and the choice between it and its repair."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -52,18 +50,6 @@ def try_query(sql: str, db: str, schema: Schema, sandbox: Sandbox) -> Attempt:
     return _attempt(checked.sql, sandbox.run(db, checked.sql))
 
 
-def best(attempts: Sequence[Attempt]) -> Attempt:
-    """Choose the result that most queries agree on; rows beat none, earlier beats later."""
-    votes = Counter(_result_key(attempt) for attempt in attempts if attempt.ok)
-
-    def weight(attempt: Attempt) -> tuple[bool, bool, int]:
-        agreeing = votes[_result_key(attempt)] if attempt.ok else 0
-        return attempt.ok, bool(attempt.rows), agreeing
-
-    chosen = max(attempts, key=weight)  # max gives the first of equals
-    return chosen.model_copy(update={"attempts": len(attempts)})
-
-
 def follow(earlier: Attempt, later: Attempt) -> Attempt:
     """Choose between a query and its repair; settled when the repair brought nothing new."""
     stuck = later.sql == earlier.sql
@@ -90,7 +76,3 @@ def _attempt(sql: str, outcome: Outcome) -> Attempt:
         truncated=outcome.truncated,
         settled=bool(outcome.rows),
     )
-
-
-def _result_key(attempt: Attempt) -> frozenset[tuple[str, int]]:
-    return frozenset(Counter(repr(row) for row in attempt.rows).items())

@@ -100,7 +100,7 @@ def _parse(text: str, dialect: Dialect) -> exp.Query:
 def _count_joins(text: str, dialect: Dialect) -> None:
     """Refuse long runs of JOINs without ON: the parser takes twice as long for each more."""
     import sqlglot
-    from sqlglot.tokens import TokenType
+    from sqlglot import TokenType
 
     open_joins = 0
     for token in sqlglot.tokenize(text, read=dialect):

@@ -1,12 +1,11 @@
 """The words the model reads. What stays the same between questions comes first, so that the
-engine finds it in its prefix cache: instructions, schema, then the question."""
+engine finds it in its prefix cache: the schema, then the question.
+
+There are no instructions: the schema, the question and `SQL:` say what is wanted, the grammar
+holds the form, and every sentence of advice that was tried cost a small model accuracy
+(docs/decisions/0008-text-to-sql-asks-plainly.md)."""
 
 from __future__ import annotations
-
-SYSTEM = """\
-You write one SQL query that answers a question about a database.
-Use only the tables and columns of the schema. Select only what the question asks for, in the \
-order it asks, and nothing more. Join tables only where the question needs them."""
 
 DRAFT = """\
 {schema}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 MODEL = "qwen2.5-coder-1.5b"
 MAX_TOKENS = 224
-NUM_DRAFTS = 3  # the first is greedy, the others vary by seed
-DRAFT_TEMPERATURE = 0.7
 MAX_REPAIRS = 2
 REPAIR_TEMPERATURE = 0.4  # of the second repair; the first is greedy
 MAX_QUESTION_CHARS = 4_000

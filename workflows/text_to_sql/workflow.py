@@ -1,14 +1,14 @@
-"""The workflow: draft under the schema's grammar, check, run, vote, repair."""
+"""The workflow: draft under the schema's grammar, check, run, repair."""
 
 from __future__ import annotations
 
 from gangline.ir.errors import InputError
-from gangline.workflows.combinators import loop, map, record
+from gangline.workflows.combinators import loop, record
 from gangline.workflows.decorators import llm, tool, workflow
 from gangline.workflows.values import Database
 
 from . import prompts, settings
-from .attempt import Answer, Attempt, best, follow, try_query
+from .attempt import Answer, Attempt, follow, try_query
 from .grammar import schema_grammar_text
 from .hints import find_hints
 from .render import render
@@ -61,13 +61,6 @@ def attempt(db: Database, sql: str) -> Attempt:
     return try_query(sql, db, read_schema(db), default_sandbox())
 
 
-@tool(effects="read", timeout=120.0)
-def agree(db: Database, drafts: list[str]) -> Attempt:
-    """Check and run every draft and give the one whose result most of them share."""
-    different = {sql: attempt.fn(db, sql) for sql in dict.fromkeys(drafts)}
-    return best([different[sql] for sql in drafts])
-
-
 @tool(effects="read", timeout=60.0)
 def attempt_repair(db: Database, sql: str, earlier: Attempt) -> Attempt:
     """Check and run a repaired query and choose between it and the one before."""
@@ -78,12 +71,9 @@ def attempt_repair(db: Database, sql: str, earlier: Attempt) -> Attempt:
     model=settings.MODEL,
     max_tokens=settings.MAX_TOKENS,
     grammar=schema_grammar,
-    system=prompts.SYSTEM,
     template=prompts.DRAFT,
 )
-def draft(
-    question: str, schema: str, hints: str, db: Database, seed: int, temperature: float
-) -> str:
+def draft(question: str, schema: str, hints: str, db: Database) -> str:
     """Write a first query."""
     raise NotImplementedError
 
@@ -92,7 +82,6 @@ def draft(
     model=settings.MODEL,
     max_tokens=settings.MAX_TOKENS,
     grammar=schema_grammar,
-    system=prompts.SYSTEM,
     template=prompts.REPAIR,
 )
 def repair(
@@ -116,11 +105,6 @@ def text_to_sql(question: str, db: Database) -> Answer:
     schema = show_schema(db)
     hints = show_hints(asked, db)
 
-    def write(seed: int) -> str:
-        # Seed 0 is greedy; the further from it, the more a draft may differ.
-        heat = seed * (settings.DRAFT_TEMPERATURE / max(1, settings.NUM_DRAFTS - 1))
-        return draft(asked, schema, hints, db, seed=seed, temperature=heat)
-
     def again(last: Attempt) -> Attempt:
         heat = last.trips * settings.REPAIR_TEMPERATURE
         sql = repair(
@@ -135,7 +119,7 @@ def text_to_sql(question: str, db: Database) -> Answer:
         )
         return attempt_repair(db, sql, last)
 
-    first = agree(db, map(write, range(settings.NUM_DRAFTS)))
+    first = attempt(db, draft(asked, schema, hints, db))
     last = loop(again, first, until=lambda a: a.settled, max_trips=settings.MAX_REPAIRS)
     return record(
         Answer,

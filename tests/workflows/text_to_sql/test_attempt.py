@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gangline.workflows.text_to_sql.attempt import Attempt, best, follow, try_query
+from gangline.workflows.text_to_sql.attempt import Attempt, follow, try_query
 from gangline.workflows.text_to_sql.hints import find_hints, is_named
 from gangline.workflows.text_to_sql.prompts import NO_ROWS
 from gangline.workflows.text_to_sql.sandbox import Sandbox
@@ -44,15 +44,6 @@ def test_errors_are_data(shop: str, sandbox: Sandbox) -> None:
         assert not made.ok and not made.settled and said in made.error == made.problem
     none = try_query("SELECT id FROM customer WHERE id = 9", shop, schema, sandbox)
     assert (none.ok, none.settled, none.problem) == (True, False, NO_ROWS)
-
-
-def test_the_vote_goes_to_the_result_most_drafts_share() -> None:
-    drafts = [ran("a", (1,)), ran("b", (2,), (3,)), ran("c", (3,), (2,)), failed("d")]
-    assert (best(drafts).sql, best(drafts).attempts) == ("b", 4)
-    assert best([ran("a", (1,)), ran("b", (2,))]).sql == "a"
-    assert best([ran("a"), ran("b"), ran("c", (2,))]).sql == "c"
-    assert best([failed("a"), ran("b")]).sql == "b"
-    assert best([failed("a"), failed("b")]).sql == "a"
 
 
 def test_following_up_keeps_the_better_query() -> None:

@@ -30,10 +30,10 @@ def test_answers_with_sql_and_rows(shop: str) -> None:
         "columns": ["name"],
         "rows": [["Ada"], ["Cleo O'Hara"]],
         "truncated": False,
-        "attempts": settings.NUM_DRAFTS,
+        "attempts": 1,
         "error": "",
     }
-    assert sum(step.op == "decode" for step in result.steps) == settings.NUM_DRAFTS
+    assert sum(step.op == "decode" for step in result.steps) == 1
 
 
 def test_a_wrong_draft_is_repaired_with_the_error_in_the_prompt(shop: str) -> None:
@@ -45,14 +45,14 @@ def test_a_wrong_draft_is_repaired_with_the_error_in_the_prompt(shop: str) -> No
 
     output, _ = run(shop, reply)
     assert (output["sql"], output["error"]) == (RIGHT, "")
-    assert output["attempts"] == settings.NUM_DRAFTS + 1
+    assert output["attempts"] == 2
     assert "SELECT nam FROM customer" in prompts_seen[-1]
 
 
 def test_what_cannot_be_repaired_ends_with_its_error(shop: str) -> None:
     output, _ = run(shop, lambda prompt: f"SELECT nam{len(prompt)} FROM customer")
     assert output["rows"] == [] and "there is no column nam" in output["error"]
-    assert output["attempts"] == settings.NUM_DRAFTS + settings.MAX_REPAIRS
+    assert output["attempts"] == 1 + settings.MAX_REPAIRS
 
 
 def test_no_rows_are_doubted_once(shop: str) -> None:
@@ -61,7 +61,7 @@ def test_no_rows_are_doubted_once(shop: str) -> None:
     assert (output["sql"], len(output["rows"])) == (RIGHT, 2)
     output, _ = run(shop, {QUESTION: nobody})
     assert (output["sql"], output["rows"], output["error"]) == (nobody, [], "")
-    assert output["attempts"] == settings.NUM_DRAFTS + 1
+    assert output["attempts"] == 2
 
 
 def test_questions_on_one_database_share_the_prompt_up_to_the_question(shop: str) -> None:
