@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from gangline.ir.program import Program
-from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.plan import Plan, StagePlan
 
 from .critical_path import timeline
 from .profile import Profile
 from .workload import complete
 
-COLUMNS = ("stage", "device", "seconds", "90 %", "visits", "in", "out", "usd", "source")
+COLUMNS = ("  stage", "device", "visits", "s", "90 % of s", "$", "rests on")
+NUMBERS = frozenset(COLUMNS[2:6])
 BAR_HEIGHT, ROW_HEIGHT, LABEL_WIDTH, CHART_WIDTH, TOP = 16, 24, 220, 640, 34
-TEXT_WIDTH = 60
+LINE_WIDTH = 80  # of a plain terminal
 SVG_HEAD = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" role="img"'
 COLOURS = {
     "tool": "#5b8c5a",
@@ -53,35 +53,36 @@ def _row(row: StagePlan, critical: bool) -> tuple[str, ...]:
     return (
         f"{'*' if critical else ' '} {row.stage}",
         row.device,
-        f"{row.seconds:.3g}",
-        f"{row.low_s:.3g}..{row.high_s:.3g}",
-        f"{row.visits:.3g}",
-        f"{row.prompt_tokens:.0f}" if row.op == "prefill" else "",
-        f"{row.output_tokens:.0f}" if row.op == "decode" else "",
-        f"{row.usd * row.visits:.2e}",
+        f"{row.visits:.2g}",
+        f"{row.seconds:.3f}",
+        f"{row.low_s:.3f}-{row.high_s:.3f}",
+        f"{row.usd:.6f}",
         row.source,
     )
 
 
 def text_table(plan: Plan) -> str:
-    """Give a plan as plain text: a header line, a row per stage, a total."""
+    """Give a plan as plain text: a header line, a row per stage, what the job takes in all."""
     rows = [COLUMNS, *table_rows(plan)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    lines = ["  ".join(_padded(row, widths)).rstrip() for row in rows]
-    return "\n".join([*lines, _total(plan)]) + "\n"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [" ".join(_aligned(row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, *_summary(plan, "*")]) + "\n"
 
 
-def _padded(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    for name, cell, width in zip(COLUMNS, row, widths, strict=True):
+        yield cell.rjust(width) if name in NUMBERS else cell.ljust(width)
 
 
-def _total(plan: Plan) -> str:
-    deadline = "" if plan.deadline_s is None else f" of {plan.deadline_s:g} s allowed"
-    budget = "" if plan.budget_usd is None else f" of ${plan.budget_usd:g} allowed"
-    return (
-        f"* critical path: {plan.seconds:.3g} s{deadline}; ${plan.usd:.6f} a job{budget}; "
-        f"fleet {plan.fleet}"
+def _summary(plan: Plan, mark: str) -> Iterator[str]:
+    yield (
+        f"{plan.workflow} on {plan.fleet}: {plan.seconds:.3f} s along the critical path ({mark}), "
+        f"${plan.usd:.6f} a job"
     )
+    limits = [] if plan.deadline_s is None else [f"deadline {plan.deadline_s:g} s"]
+    limits += [] if plan.budget_usd is None else [f"budget ${plan.budget_usd:g}"]
+    if limits:
+        yield ", ".join(limits)
 
 
 def bars(plan: Plan, program: Program | None = None, profile: Profile | None = None) -> list[Bar]:
@@ -125,16 +126,18 @@ def timeline_text(
     total_s = max((bar.end_s for bar in drawn), default=0.0) or 1.0
     label = max((len(bar.stage) for bar in drawn), default=0)
     device = max((len(bar.device) for bar in drawn), default=0)
+    width = max(20, LINE_WIDTH - label - device - 2)
     lines = [
-        f"{bar.stage:<{label}}  {bar.device:<{device}}  {_text_bar(bar, total_s)}" for bar in drawn
+        f"{bar.stage:<{label}} {bar.device:<{device}} {_text_bar(bar, width / total_s)}".rstrip()
+        for bar in drawn
     ]
-    return "\n".join([*lines, f"0 to {total_s:.3g} s; # {_total(plan)[2:]}"]) + "\n"
+    return "\n".join([*lines, f"from 0 to {total_s:.3g} s", *_summary(plan, "#")]) + "\n"
 
 
-def _text_bar(bar: Bar, total_s: float) -> str:
-    left = round(bar.start_s / total_s * TEXT_WIDTH)
-    length = max(1, round(bar.end_s / total_s * TEXT_WIDTH) - left)
-    return " " * min(left, TEXT_WIDTH - 1) + ("#" if bar.critical else "-") * length
+def _text_bar(bar: Bar, scale: float) -> str:
+    end = max(1, round(bar.end_s * scale))
+    left = min(round(bar.start_s * scale), end - 1)
+    return " " * left + ("#" if bar.critical else "-") * (end - left)
 
 
 def timeline_svg(plan: Plan, program: Program | None = None, profile: Profile | None = None) -> str:
@@ -146,7 +149,7 @@ def timeline_svg(plan: Plan, program: Program | None = None, profile: Profile | 
     parts = [
         f'<svg {SVG_HEAD} viewBox="0 0 {width} {height}">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        _text(8, 18, f"{plan.workflow}: {_total(plan)[2:]}"),
+        _text(8, 18, "; ".join(_summary(plan, "red"))),
         *(part for index, bar in enumerate(drawn) for part in _bar(bar, index, end_s)),
         _text(LABEL_WIDTH, height - 8, "0 s"),
         _text(LABEL_WIDTH + CHART_WIDTH, height - 8, f"{end_s:.3g} s", "end"),
@@ -172,20 +175,3 @@ def _bar(bar: Bar, index: int, end_s: float) -> list[str]:
 
 def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def fleet_rows(fleet: Fleet) -> list[tuple[str, ...]]:
-    """Give a fleet's device groups as text: name, type, count, backend, price, source."""
-    return [
-        (
-            device.name,
-            device.spec.type,
-            str(device.count),
-            device.backend,
-            f"${device.usd_per_hour:g}/h"
-            if device.usd_per_hour
-            else f"${device.usd_per_mtok_in:g} in, ${device.usd_per_mtok_out:g} out per Mtok",
-            device.spec.source,
-        )
-        for device in fleet.devices
-    ]

@@ -65,7 +65,7 @@ def _explain_plan(
     elif stage == "plan":
         print_plan(proposed)
     else:
-        console().print(timeline_text(proposed), markup=False)
+        console().print(timeline_text(proposed), markup=False, end="")
 
 
 def _write(path: Path, text: str) -> None:

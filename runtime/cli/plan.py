@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -65,23 +65,6 @@ def propose_plan(
 
 def print_plan(proposed: Plan) -> None:
     """Print a plan for people: one line a stage, the critical path marked."""
-    from rich.table import Table
+    from gangline.planner.report import text_table
 
-    from .tables import usd
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "stage", "device", "visits", "s", "90 % of s", "$", "rests on"):
-        table.add_column(name)
-    critical = set(proposed.critical_path)
-    for row in proposed.stages:
-        cells: list[Any] = ["*" if row.stage in critical else "", row.stage, row.device]
-        cells += [f"{row.visits:.2g}", f"{row.seconds:.3f}", f"{row.low_s:.3f}-{row.high_s:.3f}"]
-        table.add_row(*cells, usd(row.usd), row.source)
-    out = console()
-    out.print(table)
-    limit = f", deadline {proposed.deadline_s:g} s" if proposed.deadline_s else ""
-    out.print(
-        f"{proposed.workflow} on {proposed.fleet}: {proposed.seconds:.3f} s along the critical "
-        f"path (*){limit}, ${usd(proposed.usd)} a job",
-        markup=False,
-    )
+    console().print(text_table(proposed), markup=False, end="")
