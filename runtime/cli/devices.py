@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import Annotated
 
 import typer
 
 from .output import console, print_document
 from .run_command import Json
+
+SOURCE_WIDTH = 30  # characters; what the other columns leave of 80
 
 
 def devices(
@@ -30,17 +33,20 @@ def devices(
         return
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("device", "TFLOPS bf16", "TOPS int8", "GB", "GB/s", "$/h", "source"):
-        table.add_column(name)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("device")
+    for name in ("TFLOPS bf16", "TOPS int8", "GB", "GB/s", "$/h"):
+        table.add_column(name, justify="right")
+    table.add_column("source")
     for row in (*here, *types):
         cpu_price = row["cores"] * USD_PER_CORE_HOUR if row["kind"] == "cpu" else None
         price = row.get("usd_per_hour", cpu_price)
         table.add_row(
-            *(row["type"], _tera(row["flops"].get("bf16") or row["flops"].get("fp16"))),
+            f"{row['type']} (here)" if row in here else row["type"],
+            _tera(row["flops"].get("bf16") or row["flops"].get("fp16")),
             *(_tera(row["flops"].get("int8")), f"{row['memory_bytes'] / 1e9:.0f}"),
             *(f"{row['memory_bytes_per_s'] / 1e9:.0f}", "" if price is None else f"{price:.2f}"),
-            str(row["source"])[:60],
+            shorten(row["source"], SOURCE_WIDTH, placeholder=" …"),  # whole with --json
         )
     console().print(table)
     if not probe and str(here[0]["source"]).startswith("detected"):

@@ -13,7 +13,8 @@ def steps_table(steps: Sequence[Mapping[str, Any]]) -> Table:
     """One line a step: device, predicted against actual seconds, tokens, $."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    # One blank between columns: eight of them and a name like `summarise.detokenize` fill 80.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name, justify in (
         ("stage", "left"),
         ("device", "left"),
