@@ -8,7 +8,7 @@ row alone, and measured ratios (`calibration.py`) narrow the error afterwards.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -121,8 +121,3 @@ def roofline(spec: DeviceSpec, model: ModelSpec, dtype: str | None = None) -> Ro
         resident_bytes=model.params * width,
         dtype=chosen,
     )
-
-
-def as_array(values: Any) -> npt.NDArray[np.float64]:
-    """Give an array of shapes for the vectorised methods."""
-    return np.asarray(values, dtype=np.float64)

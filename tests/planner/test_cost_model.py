@@ -15,7 +15,7 @@ from gangline.ir.errors import PlanError
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.model import ModelSpec
 from gangline.planner.catalogue import catalogue
-from gangline.planner.cost_model import CHUNK_TOKENS, as_array, roofline, serving_dtype
+from gangline.planner.cost_model import CHUNK_TOKENS, roofline, serving_dtype
 
 Models = Mapping[str, ModelSpec]
 tokens = st.floats(1, 5000)
@@ -95,7 +95,7 @@ def test_a_larger_batch_is_slower_per_step_and_never_dearer_per_sequence(
 
 def test_arrays_give_what_scalars_give(gpu: DeviceSpec, models: Models) -> None:
     line = roofline(gpu, models["large"])
-    prompts, cached = as_array([1, 500, 4000]), as_array([0, 100, 3999])
+    prompts, cached = np.array([1.0, 500.0, 4000.0]), np.array([0.0, 100.0, 3999.0])
     together = line.prefill_s(prompts, cached)
     one_by_one = [line.prefill_s(float(p), float(c)) for p, c in zip(prompts, cached, strict=True)]
     assert np.allclose(together, one_by_one, rtol=1e-12)
