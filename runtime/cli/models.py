@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from .output import console, print_document
+from .run_command import Json
 
 app = typer.Typer(help="List models and download them.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @app.command("list")
