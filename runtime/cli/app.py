@@ -72,6 +72,8 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:  # noqa: BLE001 (the last resort: every fault is reported)
         usage = _as_usage(error)
+        if usage and not usage.detail:
+            return 2  # a bare `gangline`: the parser showed the help and has nothing to add
         _trace(debug)
         print_error(usage or _as_internal(error), as_json=as_json)
         return 2 if usage else 1

@@ -31,10 +31,13 @@ def print_error(error: GanglineError, *, as_json: bool) -> None:
     if as_json:
         print_document({"status": "failed", "error": error.to_json()})
         return
+    from rich.text import Text
+
     err = console(stderr=True)
-    err.print(f"[bold red]error[/] [dim]\\[{error.code}][/] ", end="")
-    err.print(error.detail, markup=False, end="")
-    err.print(f" ({error.where})" if error.where else "", markup=False, style="dim")
+    code = (f" [{error.code}] ", "dim")
+    where = (f" ({error.where})" if error.where else "", "dim")
+    # One text, so that a terminal wraps it as one paragraph.
+    err.print(Text.assemble(("error", "bold red"), code, error.detail, where))
     if error.next_step:
         err.print(error.next_step, markup=False)
 

@@ -111,6 +111,26 @@ def test_one_paragraph(case: str, scripted: None, capsys: Capture) -> None:
     assert "Traceback" not in out + err
 
 
+def test_a_terminal_wraps_an_error_as_one_paragraph(
+    scripted: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    app.run(CASES["unknown model"][0])
+    paragraph = capsys.readouterr().err.partition("error [")[2]
+    assert max(map(len, paragraph.splitlines())) <= 40
+
+
+@pytest.mark.parametrize("group", [(), ("models",), ("jobs",)])
+def test_a_bare_command_shows_its_help_and_nothing_else(
+    group: tuple[str, ...], capsys: Capture
+) -> None:
+    assert app.run(group) == 2
+    shown = "".join(capsys.readouterr())
+    assert "Usage: " + " ".join(("gangline", *group)) in shown
+    assert "error [" not in shown
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_one_document(case: str, scripted: None, capsys: Capture) -> None:
     arguments, exit_code, code, word = CASES[case]
