@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from .output import console, print_document
+from .run_command import Json
 
 app = typer.Typer(help="List, show, continue and cancel jobs.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 JobId = Annotated[str, typer.Argument(help="A job id; a unique beginning or end is enough.")]
 
 
