@@ -132,7 +132,8 @@ class EngineBackend:
                 worker.loaded.set_result(None)
             engine.run()
         except Exception as error:
-            logger.exception("the engine of model %s ended", worker.model)
+            if not self._is_closed:  # else nobody waits for it, and the interpreter may end
+                logger.exception("the engine of model %s ended", worker.model)
             self._retire(worker, as_gangline(error))
 
     def _deliver(self) -> Emit:
