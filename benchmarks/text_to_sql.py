@@ -4,7 +4,8 @@
 
 Both answer the same questions through the same engine in the same run, in turn, database by
 database, so that noise and cache state are shared. The text form goes to stderr; the document
-with every question to stdout and, with --keep, to benchmarks/results/text_to_sql.json.
+with every question to stdout and, with --keep and without the questions' text, to
+benchmarks/results/text_to_sql.json.
 """
 
 from __future__ import annotations
@@ -52,8 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     document = _document(answers, seconds, options)
     print(json.dumps(document, indent=None if options.json else 2))
     if options.keep:
-        RESULT.write_text(json.dumps(document, indent=1) + "\n")
+        RESULT.write_text(json.dumps(without_data(document), indent=1) + "\n")
     return 0
+
+
+def without_data(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out questions and queries: the pairs are not ours to copy, their ids are enough."""
+    kept = ("id", "correct", "seconds", "prompt_tokens", "cached_tokens", "output_tokens", "usd")
+    systems = {
+        name: {**system, "questions": [{k: row[k] for k in kept} for row in system["questions"]]}
+        for name, system in document["systems"].items()
+    }
+    return {**document, "systems": systems}
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

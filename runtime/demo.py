@@ -13,6 +13,7 @@ from .cli.progress import JobProgress
 from .cli.run_command import print_job
 from .example_database import make_example_database
 from .folders import cache_dir
+from .probe import detect, probe
 
 QUESTIONS = (
     "How many customers are there in each country?",
@@ -51,6 +52,9 @@ def answer_all(model: str) -> int:
     pull_with_progress(model)
     if model.startswith("smollm2"):
         err.print(SMALL_MODEL_WORD, style="yellow")
+    if detect().source.startswith("detected"):
+        err.print("measuring this machine once, for predictions (about ten seconds)", style="dim")
+        probe()
     err.print("making the example database (12 tables, about 100,000 rows)", style="dim")
     database = make_example_database(cache_dir("example") / "retailer.sqlite")
     from gangline.workflows.text_to_sql import text_to_sql
