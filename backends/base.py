@@ -81,8 +81,12 @@ class Backend(Protocol):
     def prepare(self, model: str) -> Future[None]:
         """Begin to load a model; the future ends when it can serve, or with the reason why not."""
 
-    def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
-        """Turn chat messages ({role, content}) into prompt tokens; pure, from any thread."""
+    def encoder(self, model: str) -> Encode:
+        """Give what turns chat messages into prompt tokens; both work from any thread.
+
+        The first call for a model may take long, as it loads the tokenizer; the function it
+        gives is pure and fast.
+        """
 
     def close(self) -> None:
         """End every engine; what is in flight gets `RequestFailed`. Returns when all ended."""

@@ -18,7 +18,6 @@ from typing import Protocol
 from gangline.backends.base import (
     Emit,
     Encode,
-    Messages,
     ModelRunner,
     Sampled,
     SchedulerOutput,
@@ -196,9 +195,9 @@ class VirtualBackend:
         ready.set_result(None)
         return ready
 
-    def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
-        """Turn chat messages into prompt tokens."""
-        return self._encoder(model)(messages)
+    def encoder(self, model: str) -> Encode:
+        """Give what turns chat messages into prompt tokens."""
+        return self._encoder(model)
 
     def close(self) -> None:
         """Queue `Shutdown` everywhere; the answers come with the next events."""

@@ -217,7 +217,7 @@ class Driver:
         else:
             self._limit(command.step, command.timeout_s)
             arguments = call_arguments(tool, command)
-            self._work(command, lambda: tool.call(arguments))
+            self._work(command, lambda: partial(tool.call, arguments))
 
     def _await(self, tool: RegisteredTool, command: RunTool) -> None:
         async def call() -> None:
@@ -238,15 +238,24 @@ class Driver:
         if backend is None:
             self._failed(command.step, _no_backend(command.serving_device), retryable=False)
             return
-        encode = backend.encode
-        self._work(command, lambda: list(encode(command.model, command.messages)))
 
-    def _work(self, command: RunTool | Encode, function: Callable[[], Any]) -> None:
-        """Run a function on a worker thread; its outcome comes back to the loop."""
+        def prepare() -> Callable[[], Any]:
+            encode = backend.encoder(command.model)
+            return lambda: list(encode(command.messages))
+
+        self._work(command, prepare)
+
+    def _work(self, command: RunTool | Encode, prepare: Callable[[], Callable[[], Any]]) -> None:
+        """Run a function on a worker thread; its outcome comes back to the loop.
+
+        `prepare` gives the function, on that thread too. What it loads for that is the machine's
+        time, not the step's: counted, plans would take it for the time of every later step.
+        """
         clock, loop = self._around.clock, self._around.loop
         started = [clock.now()]
 
         def timed() -> Any:
+            function = prepare()
             started[0] = clock.now()
             return _plain(function())
 

@@ -243,7 +243,7 @@ class Simulator:
     def _encoded(self, job: _Simulated, command: Encode, started_s: float) -> None:
         now = self._clock.now()
         device = self._routing.pick(command.serving_device)
-        tokens = list(self._backend(device).encode(command.model, command.messages))
+        tokens = list(self._backend(device).encoder(command.model)(command.messages))
         self._follow(job, job.run.completed(command, tokens, now, started_s, now))
 
     def _submit(self, job: _Simulated, command: SubmitRequest) -> None:

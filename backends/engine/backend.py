@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from gangline.backends.base import Emit, Encode, Messages, ModelRunner
+from gangline.backends.base import Emit, Encode, ModelRunner
 from gangline.ir.errors import BackendError, GanglineError
 from gangline.ir.specs.request import EngineMessage, RequestFailed, Shutdown, Submit
 
@@ -82,13 +82,12 @@ class EngineBackend:
                 raise BackendError("The engine backend is not running")
             return self._worker(model).loaded
 
-    def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
-        """Turn chat messages into prompt tokens; loads the tokenizer at the first call."""
+    def encoder(self, model: str) -> Encode:
+        """Give what turns chat messages into prompt tokens; the first call loads it."""
         with self._encoder_lock:
             if model not in self._encoders:
                 self._encoders[model] = self._encoder(model)
-            encode = self._encoders[model]
-        return encode(messages)
+            return self._encoders[model]
 
     def close(self) -> None:
         """Shut every engine down and wait for its thread; may be called twice.

@@ -235,7 +235,7 @@ def test_two_models_run_side_by_side_and_events_come_in_order_of_time(
 
 def test_close_fails_what_is_in_flight_and_time_does_not_go_back(make_submit: MakeSubmit) -> None:
     backend = VirtualBackend(step_time)
-    assert backend.encode("m", [{"role": "user", "content": "x"}])
+    assert backend.encoder("m")([{"role": "user", "content": "x"}])
     backend.send(make_submit("a"))
     backend.next_event_s()
     backend.close()

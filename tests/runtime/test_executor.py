@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from gangline.backends.base import Encode
 from gangline.backends.fake import FakeBackend
 from gangline.ir.errors import InputError, JobError, LeaseLost
 from gangline.ir.specs.event import Event
+from gangline.runtime.clock import VirtualClock
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job, result_of
 from gangline.runtime.store import Store
@@ -52,6 +54,23 @@ def test_stored_job_gives_the_same_document(
     assert result_of(store.events(result.job_id)).to_json() == result.to_json()
     assert store.job(result.job_id).status == "succeeded"
     assert [event.seq for event in store.events(result.job_id)] == [1, 2, 3, 4, 5]
+
+
+def test_loading_the_tokenizer_is_not_the_step_s_time(builder: Any, store: Store) -> None:
+    clock = VirtualClock(1000.0)
+
+    class SlowToLoad(FakeBackend):
+        def encoder(self, model: str) -> Encode:
+            clock.advance_to(clock.now() + 3.0)
+            return super().encoder(model)
+
+    p = builder("who")
+    program = p.done(p.llm("greet", p.inputs[0]))
+    backend = SlowToLoad({"greet:": "hello"}, clock=clock.now)
+    with Executor({"cpu/0": backend}, lambda name: None, store=store, clock=clock) as executor:
+        result = executor.run(job(program, who="Ada"))
+    assert result.steps[0].op == "tokenize" and result.steps[0].actual_s == 0.0
+    assert clock.now() == 1003.0
 
 
 def test_map_runs_side_by_side_in_order(

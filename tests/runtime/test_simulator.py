@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gangline.backends.base import Messages, Sampled, SchedulerOutput
+from gangline.backends.base import Encode, Sampled, SchedulerOutput
 from gangline.backends.engine.engine import Engine
 from gangline.backends.fake import FakeBackend, FakeRunner
 from gangline.backends.virtual import VirtualBackend
@@ -61,8 +61,8 @@ class SteppedEngine:
         ready.set_result(None)
         return ready
 
-    def encode(self, model: str, messages: Messages) -> tuple[int, ...]:
-        return self.engine.runner.encode(messages)
+    def encoder(self, model: str) -> Encode:
+        return self.engine.runner.encode
 
     def next_event_s(self) -> float | None:
         if self.end_s is None:

@@ -85,7 +85,7 @@ def test_prompts_are_encoded_and_messages_taken_while_the_model_loads(
     served.backend.send(hello(make_submit, "a"))
     served.backend.send(hello(make_submit, "b"))
     served.backend.send(Cancel("a"))
-    assert served.backend.encode("m", USER) == encode(USER)
+    assert served.backend.encoder("m")(USER) == encode(USER)
     served.load.may_load.set()
     first, second = served.last(), served.last()
     assert isinstance(first, RequestFailed)
@@ -193,7 +193,7 @@ def test_the_fake_backend_is_a_backend(make_submit: MakeSubmit) -> None:
     backend: Backend = FakeBackend(lambda prompt: prompt.upper())
     events: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
     backend.start(events.put)
-    backend.send(make_submit("a", backend.encode("any", USER), max_tokens=50))
+    backend.send(make_submit("a", backend.encoder("any")(USER), max_tokens=50))
     while not isinstance(event := events.get(timeout=10), Finished):
         pass
     assert event.text == "HELLO"
