@@ -86,8 +86,9 @@ def load(
     if chosen == "fp32":
         tensors = _in_memory(source or open_source(path, folder))
         return Weights(shape, sha256, chosen, None, tensors)
-    if not (folder / _file_name("head", chosen)).exists():
+    if not _is_whole(folder, chosen, cache_root):
         _convert(source or open_source(path, folder), folder, chosen)
+        _seal(folder, chosen, cache_root)
     return Weights(shape, sha256, chosen, folder, {})
 
 
@@ -155,6 +156,21 @@ def _convert(source: Source, folder: Path, precision: str) -> None:
     # Last: its presence says that the conversion is whole.
     cache.write_atomic(
         folder / _file_name("head", precision), lambda file: weight_file.write(file, layout, rest)
+    )
+
+
+def _seal(folder: Path, precision: str, root: Path | None) -> None:
+    """Note the digests of the converted files: a byte that changes later is then noticed."""
+    files = {_file_name(name, precision) for name in ("embed", "head")}
+    digests = {file: cache.sha256_of(folder / file, root) for file in sorted(files)}
+    cache.write_json(folder / f"{precision}.sha256.json", digests)
+
+
+def _is_whole(folder: Path, precision: str, root: Path | None) -> bool:
+    digests = cache.read_json(folder / f"{precision}.sha256.json")
+    return isinstance(digests, dict) and all(
+        (folder / file).exists() and cache.sha256_of(folder / file, root) == digest
+        for file, digest in digests.items()
     )
 
 

@@ -84,6 +84,22 @@ def test_a_damaged_cache_names_the_folder_to_delete(write_gguf: Write) -> None:
     assert str(loaded.folder) in caught.value.next_step
 
 
+@pytest.mark.parametrize("name", ["int8.safetensors", "embedding.safetensors"])
+def test_a_flipped_byte_in_a_converted_file_is_mended(write_gguf: Write, name: str) -> None:
+    path = write_gguf()
+    first = weights.load(path, "int8")
+    assert first.folder is not None
+    before = first.group("layers.0.qkv", "embed")
+    data = bytearray((first.folder / name).read_bytes())
+    data[-3] ^= 1
+    (first.folder / name).write_bytes(bytes(data))
+    weights.load(path, "int8")
+    data[-3] ^= 1
+    assert (first.folder / name).read_bytes() == bytes(data)
+    again = weights.load(path, "int8").group("layers.0.qkv", "embed")
+    assert all(torch.equal(before[key], again[key]) for key in before)
+
+
 def test_a_full_disk_is_an_error_with_a_next_step(
     write_gguf: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
