@@ -1,19 +1,15 @@
 """What a database looks like: tables, columns, keys and a few values.
 
-The records are the same for every kind of database; `read_schema` picks the reader.
+The records are the same for every kind of database.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-from gangline.ir.errors import DatabaseError
-
-from . import settings
-from .location import Dialect, Location, locate
+from .location import Dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +76,3 @@ class Schema:
     def owners(self, column: str) -> tuple[Table, ...]:
         """List the tables that have a column of that name."""
         return tuple(table for table in self.tables if table.column(column) is not None)
-
-
-def read_schema(db: str) -> Schema:
-    """Read the schema of a database; DatabaseError if it cannot be read or has no tables.
-
-    A SQLite file is read again only when its size or time of change differs.
-    """
-    location = locate(db)
-    if location.dialect == "postgres":
-        from .postgres_reader import read_postgres
-
-        return _not_empty(read_postgres(location), location)
-    stat = os.stat(location.target)
-    return _read_file(location, stat.st_mtime_ns, stat.st_size, stat.st_ino)
-
-
-@lru_cache(maxsize=64)
-def _read_file(location: Location, mtime_ns: int, size: int, inode: int) -> Schema:
-    from .sqlite_reader import read_sqlite
-
-    return _not_empty(read_sqlite(location, settings.SCHEMA_TIMEOUT_S), location)
-
-
-def _not_empty(schema: Schema, location: Location) -> Schema:
-    if not schema.tables:
-        raise DatabaseError(
-            "The database has no tables",
-            where=location.shown,
-            next_step="Create and fill tables first, or give another database.",
-        )
-    return schema

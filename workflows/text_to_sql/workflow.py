@@ -13,7 +13,7 @@ from .grammar import schema_grammar_text
 from .hints import find_hints
 from .render import render
 from .sandbox import default_sandbox
-from .schema import read_schema
+from .schema_reader import read_schema
 
 
 @tool(effects="none", timeout=5.0)

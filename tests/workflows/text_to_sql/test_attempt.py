@@ -8,7 +8,7 @@ from gangline.workflows.text_to_sql.attempt import Attempt, follow, try_query
 from gangline.workflows.text_to_sql.hints import find_hints, is_named
 from gangline.workflows.text_to_sql.prompts import NO_ROWS
 from gangline.workflows.text_to_sql.sandbox import Sandbox
-from gangline.workflows.text_to_sql.schema import read_schema
+from gangline.workflows.text_to_sql.schema_reader import read_schema
 
 
 def ran(sql: str, *rows: Any, trips: int = 0) -> Attempt:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from gangline.workflows.text_to_sql.check import check
 from gangline.workflows.text_to_sql.evaluate import Pair, judge
 from gangline.workflows.text_to_sql.sandbox import Sandbox
-from gangline.workflows.text_to_sql.schema import Column, ForeignKey, Schema, Table, read_schema
+from gangline.workflows.text_to_sql.schema import Column, ForeignKey, Schema, Table
+from gangline.workflows.text_to_sql.schema_reader import read_schema
 
 SCHEMA = Schema(
     "sqlite",

@@ -9,7 +9,8 @@ from llguidance import LLMatcher, LLTokenizer
 
 from gangline.workflows.text_to_sql.evaluate import Pair
 from gangline.workflows.text_to_sql.grammar import MAX_BOUND_TABLES, schema_grammar_text
-from gangline.workflows.text_to_sql.schema import Column, Schema, Table, read_schema
+from gangline.workflows.text_to_sql.schema import Column, Schema, Table
+from gangline.workflows.text_to_sql.schema_reader import read_schema
 
 BYTES = LLTokenizer("byte")
 
@@ -34,6 +35,15 @@ def sales() -> LLMatcher:
     tables = [("person", person), ("purchase", bought), ("Café", ("id", "größe"))]
     made = [Table(name, tuple(Column(column) for column in columns)) for name, columns in tables]
     return matcher(Schema("sqlite", tuple(made)))
+
+
+def test_every_printable_character_may_be_in_a_name() -> None:
+    name = "".join(map(chr, range(32, 127))) + "\té"
+    table = Table(name, (Column("id"), Column("<|end|> a")))
+    start = matcher(Schema("sqlite", (table,)))
+    quoted = '"' + name.replace('"', '""') + '"'
+    assert accepts(start, f'SELECT "<|end|> a", id FROM {quoted}')
+    assert not accepts(start, f'SELECT "<|end|>" FROM {quoted}')
 
 
 GOOD = (

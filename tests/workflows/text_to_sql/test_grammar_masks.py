@@ -14,7 +14,7 @@ from gangline.backends.engine.constraint import _vocabulary
 from gangline.backends.engine.gguf_file import GGUFFile
 from gangline.workflows.text_to_sql.evaluate import Pair
 from gangline.workflows.text_to_sql.grammar import schema_grammar_text
-from gangline.workflows.text_to_sql.schema import read_schema
+from gangline.workflows.text_to_sql.schema_reader import read_schema
 
 MODELS = ".cache/gangline/models"
 

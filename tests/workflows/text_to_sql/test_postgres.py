@@ -18,7 +18,8 @@ from gangline.workflows.text_to_sql.attempt import try_query
 from gangline.workflows.text_to_sql.hints import find_hints
 from gangline.workflows.text_to_sql.postgres_guard import refusal
 from gangline.workflows.text_to_sql.sandbox import Limits, Sandbox
-from gangline.workflows.text_to_sql.schema import Column, ForeignKey, read_schema
+from gangline.workflows.text_to_sql.schema import Column, ForeignKey
+from gangline.workflows.text_to_sql.schema_reader import read_schema
 
 ALLOWED = (
     "SELECT 1",

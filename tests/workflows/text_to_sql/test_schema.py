@@ -13,7 +13,8 @@ from gangline.ir.errors import DatabaseError
 from gangline.workflows.text_to_sql.location import locate, redacted
 from gangline.workflows.text_to_sql.render import render
 from gangline.workflows.text_to_sql.reserved import identifier
-from gangline.workflows.text_to_sql.schema import Column, ForeignKey, Schema, Table, read_schema
+from gangline.workflows.text_to_sql.schema import Column, ForeignKey, Schema, Table
+from gangline.workflows.text_to_sql.schema_reader import read_schema
 
 SHOWN = """\
 CREATE TABLE customer (
