@@ -119,7 +119,7 @@ def _shared(fleet: Fleet | str | None) -> Session:
     with _lock:
         if key not in _sessions:
             if not _sessions:
-                atexit.register(close_sessions)
+                atexit.register(_end)
             _sessions[key] = Session(_fleet(fleet))
         return _sessions[key]
 
@@ -128,6 +128,15 @@ def close_sessions() -> None:
     """Close the sessions that were kept open."""
     while _sessions:
         _sessions.popitem()[1].close()
+
+
+def _end() -> None:
+    """Close the sessions, and wait for models that still load: torch must not lose its
+    interpreter in the middle of that."""
+    close_sessions()
+    for thread in threading.enumerate():
+        if thread.name.startswith("engine-"):
+            thread.join()
 
 
 def _fleet(fleet: Fleet | str | None) -> Fleet | None:

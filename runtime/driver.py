@@ -224,12 +224,13 @@ class Driver:
             started_s = self._around.clock.now()
             try:
                 value = _plain(await tool.call(call_arguments(tool, command)))
-            except Exception as error:  # noqa: BLE001 (author's code)
+            except BaseException as error:  # noqa: BLE001 (author's code; SystemExit too)
+                # Nothing may pass: it would end the loop, and with it every job.
                 self.safely(self._returned, command, None, error, started_s)
             else:
                 self.safely(self._returned, command, value, None, started_s)
 
-        task = self._around.loop.create_task(call())
+        task = self._around.loop.create_task(call(), name=command.step.id)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -274,6 +275,8 @@ class Driver:
         started_s: float,
         ended_s: float | None = None,
     ) -> None:
+        if self._stopped:
+            return
         now = self._around.clock.now()
         if error is None:
             end = now if ended_s is None else ended_s
@@ -294,6 +297,9 @@ class Driver:
         call = self._calls.pop(step.id, None)
         if call is not None:
             self._around.workers.abandon(call)
+        for task in self._tasks:
+            if task.get_name() == step.id:
+                task.cancel()
         error = StepTimeout(
             f"{step.stage.name} did not answer within {timeout_s:g} s",
             where=step.where,

@@ -88,7 +88,10 @@ class Executor:
         self.close()
 
     def run(self, job: Job, on_event: OnEvent | None = None) -> JobResult:
-        """Run a job and wait for it. Ctrl-C leaves it in the store, to be continued."""
+        """Run a job and wait for it. Ctrl-C leaves it in the store, to be continued.
+
+        The KeyboardInterrupt has a JobError as its cause, which says how.
+        """
         return self._wait(self.submit(job, on_event))
 
     def submit(self, job: Job, on_event: OnEvent | None = None) -> Future[JobResult]:
@@ -167,7 +170,7 @@ class Executor:
             return future.result()
         except KeyboardInterrupt:
             self.interrupt()
-            raise
+            raise KeyboardInterrupt from future.exception() if future.done() else None
 
     def _launch(self, job_id: str, begin: Callable[[], Driver]) -> Future[JobResult]:
         result: Future[JobResult] = Future()

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 
 def main() -> None:
     """Run the `gangline` command and exit with 0, 1 (failed), 2 (usage) or 130 (interrupted)."""
     from .app import run
 
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))
+
+
+def leave(code: int) -> None:
+    """End the process, at once where a thread is still at work (a model loads, a tool hangs).
+
+    Such a thread inside a C++ library would otherwise abort the interpreter as it ends, and
+    the exit code would tell of that and not of the command.
+    """
+    if "gangline.runtime.api" in sys.modules:
+        from gangline.runtime.api import close_sessions
+
+        close_sessions()
+    if any(thread.daemon for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)

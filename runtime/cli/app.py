@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import typer
 
-from gangline.ir.errors import GanglineError, UsageError
+from gangline.ir.errors import GanglineError, JobError, UsageError
 
 from . import devices, evaluate, explain, jobs, models, plan, run_command
+from .interrupted import Interrupted
 from .output import exit_code, print_error
 
 INTERRUPTED = 130
@@ -56,10 +57,11 @@ def run(arguments: Sequence[str]) -> int:
     _configure_logging(debug)
     try:
         code = app(args=list(arguments), prog_name="gangline", standalone_mode=False)
+        if code == INTERRUPTED:  # what the parser makes of Ctrl-C
+            raise Interrupted
         return code if isinstance(code, int) else 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort, Interrupted) as interrupt:
+        print_error(_as_interrupted(interrupt), as_json=as_json)
         return INTERRUPTED
     except typer.Exit as done:
         return done.exit_code
@@ -102,6 +104,16 @@ def _as_usage(error: Exception) -> UsageError | None:
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "gangline") if context else "gangline"
     return UsageError(str(message()), where=command, next_step=f"See `{command} --help`.")
+
+
+def _as_interrupted(interrupt: BaseException) -> GanglineError:
+    """Tell what the interrupted job's executor says, or that nothing more is known."""
+    told: BaseException | None = interrupt
+    while told is not None:
+        if isinstance(told, GanglineError):
+            return told
+        told = told.__cause__
+    return JobError("The command was interrupted", next_step="Run it again when you like.")
 
 
 def _as_internal(error: Exception) -> GanglineError:

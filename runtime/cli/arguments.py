@@ -25,6 +25,12 @@ def parse_duration(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def absolute_reference(workflow: str) -> str:
+    """Give `path/to/file.py:name` with its whole path, so that a retry finds it from anywhere."""
+    path, colon, name = workflow.rpartition(":")
+    return f"{Path(path).resolve()}:{name}" if colon else workflow
+
+
 def parse_slo(text: str) -> tuple[int, float]:
     """Read an objective such as `p95=4s` into (95, 4.0); UsageError otherwise."""
     match = re.fullmatch(r"p(\d{1,2})=(.+)", text)
@@ -44,7 +50,15 @@ def read_inputs(
     known = {parameter.name: parameter for parameter in parameters}
     given = {**(_read_file(file) if file else {}), **read_pairs(pairs, known)}
     _check_names(given, known)
-    return given
+    return {name: _absolute(value, known[name].type) for name, value in given.items()}
+
+
+def _absolute(value: Any, type_name: str) -> Any:
+    """Give the whole path of a database file, so that a retry finds it from anywhere."""
+    if type_name != "database" or not isinstance(value, str) or "\0" in value:
+        return value
+    path = Path(value)
+    return str(path.absolute()) if path.is_file() else value
 
 
 def read_pairs(pairs: Sequence[str], known: Mapping[str, Parameter]) -> dict[str, Any]:

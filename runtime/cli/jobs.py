@@ -64,6 +64,9 @@ def retry(
         list[str] | None,
         typer.Option("--rerun", help="Id of a writing step that may run a second time."),
     ] = None,
+    fleet: Annotated[
+        str | None, typer.Option("--fleet", help="The fleet file the job was run with.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Go on with a job that was interrupted or failed; recorded steps are not run again."""
@@ -75,7 +78,9 @@ def retry(
 
     given = read_pairs(inputs or (), {})
     with JobProgress(f"retry {job}", quiet=as_json) as progress:
-        result = retry_job(job, inputs=given, rerun=frozenset(rerun or ()), on_event=progress)
+        result = retry_job(
+            job, inputs=given, rerun=frozenset(rerun or ()), fleet=fleet, on_event=progress
+        )
     return show_result(result, as_json=as_json)
 
 

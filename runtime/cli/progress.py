@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from gangline.ir.specs.event import Event
 
+from .interrupted import Interrupted
 from .output import console
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class JobProgress:
     ) -> None:
         if self._live:
             self._live.stop()
+        if kind is KeyboardInterrupt:
+            raise Interrupted from error
 
     def __call__(self, event: Event) -> None:
         """Take one event of the job."""

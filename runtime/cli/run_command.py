@@ -41,7 +41,7 @@ def run(
     from gangline.runtime.api import run_job
     from gangline.workflows.registry import load
 
-    from .arguments import parse_duration, read_inputs
+    from .arguments import absolute_reference, parse_duration, read_inputs
     from .progress import JobProgress
 
     loaded = load(workflow)
@@ -54,7 +54,7 @@ def run(
             deadline_s=parse_duration(deadline) if deadline else None,
             budget_usd=budget_usd,
             model=model,
-            source=workflow,
+            source=absolute_reference(workflow),
             on_event=progress,
         )
     return show_result(result, as_json=as_json)
@@ -97,7 +97,12 @@ def print_output(output: Any) -> None:
     if isinstance(output, dict) and {"sql", "columns", "rows"} <= set(output):
         out.print(output["sql"], markup=False, style="cyan")
         out.print()
-        out.print(rows_table(output["columns"], output["rows"]))
+        if output.get("error"):
+            out.print(f"No rows: {output['error']}", markup=False, style="red")
+        else:
+            out.print(rows_table(output["columns"], output["rows"]))
+        if output.get("truncated"):
+            out.print("There are more rows: a limit was reached.", style="dim")
     elif isinstance(output, str):
         out.print(output, markup=False)
     else:

@@ -100,6 +100,21 @@ def test_async_tool_runs_on_the_loop(
     assert executor.run(job(p.done(p.tool("later", p.inputs[0])), n=1)).output == 2
 
 
+@pytest.mark.parametrize("raised", [SystemExit, asyncio.CancelledError, KeyboardInterrupt])
+def test_whatever_an_async_tool_raises_fails_its_job_only(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, raised: type[BaseException]
+) -> None:
+    async def leave() -> None:
+        raise raised
+
+    tools["leave"] = plain_tool(leave, is_async=True)
+    p = builder()
+    program = p.done(p.tool("leave"))
+    for _ in range(2):  # the loop goes on
+        result = executor.submit(job(program)).result(timeout=10)
+        assert result.error is not None and raised.__name__ in result.error["detail"]
+
+
 def test_failing_tool_fails_the_job_with_its_place(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor
 ) -> None:
@@ -154,6 +169,28 @@ def test_async_tool_that_hangs_is_cancelled(
     result = executor.run(job(p.done(p.tool("hang", timeout_s=0.05))))
     assert result.error is not None and result.error["code"] == "timeout"
     assert ended.wait(10)
+
+
+def test_async_tool_that_ran_out_of_time_ends_before_it_is_tried_again(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("gangline.runtime.dispatcher.BACKOFF_S", 0.05)
+    running: list[int] = []
+
+    async def hang() -> int:
+        running.append(1)
+        if len(running) > 1:
+            return len(running)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            running.clear()
+        return 0
+
+    tools["hang"] = plain_tool(hang, is_async=True)
+    p = builder()
+    program = p.done(p.tool("hang", timeout_s=0.05, retries=1))
+    assert executor.run(job(program)).status == "failed" and not running
 
 
 def test_flaky_tool_succeeds_in_the_end(

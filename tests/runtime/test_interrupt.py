@@ -53,6 +53,7 @@ def test_interrupt(builder: Any, plain_tool: Any, tmp_path: Path, monkeypatch: A
     path = tmp_path / "home" / "jobs.sqlite"
     code, errors = run_until(signal.SIGINT, p.done(p.tool("wait")), path)
     assert "KeyboardInterrupt" in errors and code != 0
+    assert "gangline jobs retry" in errors  # the cause says how to go on
     (row,) = list_jobs(limit=10, after=None, status="running")["data"]
     document = job_document(row["id"][-8:])
     assert [step["status"] for step in document["steps"]] == ["running"]

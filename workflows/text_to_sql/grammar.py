@@ -253,8 +253,8 @@ def _regex(text: str) -> str:
 def _regex_character(character: str) -> str:
     if character.isascii() and (character.isalnum() or character in '_"` '):
         return character
-    if character.isascii() and character.isprintable():
-        return f"\\{character}"
+    if character.isascii() and character.isprintable() and character not in "<>":
+        return f"\\{character}"  # but \< and \> would mean the edges of a word
     return f"\\u{{{ord(character):x}}}"
 
 

@@ -9,13 +9,29 @@ import pytest
 
 from gangline.ir.errors import InputError, UsageError
 from gangline.ir.program import Parameter
-from gangline.runtime.cli.arguments import parse_duration, parse_slo, read_inputs
+from gangline.runtime.cli.arguments import (
+    absolute_reference,
+    parse_duration,
+    parse_slo,
+    read_inputs,
+)
 
 PARAMETERS = (
     Parameter("question", "text"),
     Parameter("rows", "int"),
     Parameter("tags", "list", required=False, default=[]),
 )
+
+
+def test_files_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop.sqlite").touch()
+    database = [Parameter("db", "database")]
+    assert read_inputs(["db=shop.sqlite"], None, database) == {"db": str(tmp_path / "shop.sqlite")}
+    for other in ("gone.sqlite", "postgresql://host/db"):
+        assert read_inputs([f"db={other}"], None, database) == {"db": other}
+    assert absolute_reference("flows.py:ask") == f"{tmp_path / 'flows.py'}:ask"
+    assert absolute_reference("text_to_sql") == "text_to_sql"
 
 
 @pytest.mark.parametrize(
