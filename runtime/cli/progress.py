@@ -93,7 +93,11 @@ class JobProgress:
         now = time.monotonic()
         head = f"{self._title}  {now - self._begun:.1f} s, {self._done} steps done"
         rows: list[RenderableType] = [Spinner("dots", Text(head))]
-        for stage, device, begun in list(self._running.values()):
+        running = dict(self._running)
+        for step_id, (stage, device, begun) in running.items():
+            # A prefill completes together with its decode, but it is over once that has begun.
+            if stage.endswith(".prefill") and step_id.replace(".prefill", ".decode") in running:
+                continue
             rows.append(Text(f"  {stage:<28} {device:<10} {now - begun:6.1f} s", style="dim"))
         if self._text:
             rows.append(Text("  " + self._text.replace("\n", " "), style="cyan"))
