@@ -6,7 +6,20 @@ import queue
 import threading
 from typing import Any
 
-from gangline.runtime.workers import Workers
+from gangline.runtime.workers import Call, Workers
+
+
+def hang(workers: Workers) -> tuple[Call, threading.Event]:
+    """Keep one worker busy until the event is set."""
+    started, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        started.set()
+        release.wait(30)
+
+    call = workers.submit(wait, lambda *outcome: None)
+    assert started.wait(10)
+    return call, release
 
 
 def test_results_and_errors_come_back() -> None:
@@ -30,14 +43,7 @@ def test_as_many_at_once_as_there_are_workers() -> None:
 
 def test_a_hanging_call_gives_its_place_away() -> None:
     workers, outcomes = Workers(1), queue.SimpleQueue[Any]()
-    started, release = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        started.set()
-        release.wait(30)
-
-    hanging = workers.submit(hang, lambda *outcome: None)
-    assert started.wait(10)
+    hanging, release = hang(workers)
     waiting = workers.submit(lambda: "never", lambda *outcome: outcomes.put(outcome))
     workers.submit(lambda: "next", lambda *outcome: outcomes.put(outcome))
     workers.abandon(waiting)
@@ -53,14 +59,7 @@ def test_a_hanging_call_gives_its_place_away() -> None:
 
 def test_a_place_given_away_while_nobody_waits_is_filled_later() -> None:
     workers, outcomes = Workers(1), queue.SimpleQueue[Any]()
-    started, release = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        started.set()
-        release.wait(30)
-
-    hanging = workers.submit(hang, lambda *outcome: None)
-    assert started.wait(10)
+    hanging, release = hang(workers)
     workers.abandon(hanging)
     workers.submit(lambda: "next", lambda *outcome: outcomes.put(outcome))
     assert outcomes.get(timeout=10) == ("next", None)
