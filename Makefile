@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP) ## make .venv with gangline (editable) and the test tools
 
-run: $(STAMP) ## answer three questions over an example database (MODEL=smollm2-135m for a small machine)
+run: $(STAMP) ## answer three questions (MODEL=smollm2-135m: small, but poor SQL)
 	@$(BIN)/python -m gangline.runtime.demo --model $(MODEL)
 
 lint: $(STAMP) ## ruff (format and lint), import-linter

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 
 from gangline.ir.errors import GanglineError
 
@@ -70,7 +72,10 @@ def answer_all(model: str) -> int:
                 result = session.run(text_to_sql, inputs, options, progress)
             print_job(result.to_json())
             failed += result.status != "succeeded"
-    err.print('Next: gangline run text_to_sql -i question="..." -i db=YOUR.sqlite', style="dim")
+    # Whole, to be copied: the command may not be on the path, and the database lies in a cache.
+    command = Path(os.path.relpath(Path(sys.executable).with_name("gangline")))
+    ask = f'{command} run text_to_sql -i question="..." -i db={database}'
+    err.print(f"Next, your own question:\n{ask}", style="dim", markup=False, soft_wrap=True)
     return 1 if failed else 0
 
 
