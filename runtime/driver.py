@@ -421,7 +421,7 @@ def _told(error: BaseException, step: Step) -> GanglineError:
 def _no_backend(device: str) -> GanglineError:
     return BackendError(
         f"No backend drives the device {device!r}",
-        next_step="Name a device of the fleet that has a backend.",
+        next_step="Name a device of the fleet that has a backend, or retry with the --fleet of then.",
     )
 
 

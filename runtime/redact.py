@@ -6,16 +6,25 @@ import re
 
 MASK = "***"
 
-_USERINFO = re.compile(r'([A-Za-z][A-Za-z0-9+.\-]*://[^\s:/@"]*):[^\s/"]+@')
+_USERINFO = re.compile(r'([A-Za-z][A-Za-z0-9+.\-]*://[^\s:/@"]*):(?:\\"|[^\s/"])+@')
+# A password may hold a slash by mistake: nothing but a blank or a quote ends it here.
+_POSTGRES = re.compile(r'(postgres(?:ql)?://[^\s:/@"]*):(?:\\"|[^\s"])+@')
 _QUERY = re.compile(
     r'([?&;](?:password|passwd|pwd|sslpassword|api_key|token)=)[^&\s"\\]+', re.IGNORECASE
 )
+_KEYWORD = re.compile(r"((?<![A-Za-z0-9_])(?:ssl)?password=)(?:'[^'\"]*'|[^&\s'\"\\]+)")
 
 
 def redact(text: str) -> str:
-    """Mask passwords of URLs (`scheme://user:password@host`, `?password=...`)."""
+    """Mask passwords of URLs and of connection strings, in plain text or in JSON.
+
+    Forms: `scheme://user:password@host`, `?password=...`, `host=... password=...`.
+    """
+    if "password=" in text:
+        text = _KEYWORD.sub(rf"\1{MASK}", text)
     if "://" not in text:
         return text
+    text = _POSTGRES.sub(rf"\1:{MASK}@", text)
     return _QUERY.sub(rf"\1{MASK}", _USERINFO.sub(rf"\1:{MASK}@", text))
 
 

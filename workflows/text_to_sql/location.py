@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from gangline.ir.errors import DatabaseError
 
@@ -32,6 +32,7 @@ def locate(db: str) -> Location:
     Looks at the file's first bytes, never creates it.
     """
     if db.startswith(("postgresql://", "postgres://")):
+        _must_be_url(db)
         return Location("postgres", db)
     if "://" in db and not db.startswith("sqlite:///"):
         scheme = db.split("://", 1)[0]
@@ -40,6 +41,9 @@ def locate(db: str) -> Location:
             where=redacted(db),
             next_step="Give the path of a SQLite file or a postgresql:// URL.",
         )
+    if "password=" in db:  # PostgreSQL's other form, which must not be shown as a file's name
+        step = "Give the path of a SQLite file or a postgresql:// URL."
+        raise DatabaseError("Connection parameters are not supported", where="db", next_step=step)
     path = Path(db.removeprefix("sqlite:///")).expanduser()
     _must_be_sqlite(path)
     return Location("sqlite", str(path.resolve()))
@@ -59,12 +63,36 @@ def sqlite_uri(path: str) -> str:
 
 
 def redacted(url: str) -> str:
-    """Hide the password of a URL, in the host part and in the query."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    name = user.split(":", 1)[0]
-    query = "" if "password" in parts.query.lower() else parts.query
-    return urlunsplit((parts.scheme, f"{name}{at}{host}", parts.path, query, ""))
+    """Hide the password of a URL, in the host part and in the query; the URL may be malformed."""
+    scheme, _, rest = url.partition("://")
+    base, mark, query = rest.partition("?")
+    if "@" not in base and "@" in query:  # the question mark is part of the password
+        base, mark, query = rest, "", ""
+    user, at, host = base.rpartition("@")
+    shown = f"{scheme}://{user.split(':', 1)[0]}{at}{host}"
+    return shown if "password" in query.lower() else f"{shown}{mark}{query}"
+
+
+def masked(text: str, url: str) -> str:
+    """Take the password of a URL out of a message; a driver quotes what it cannot read."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    secrets = [user.partition(":")[2], *re.findall(r"password=([^&#]*)", url)]
+    for secret in secrets:
+        text = text.replace(secret, "***") if secret else text
+    return text
+
+
+def _must_be_url(url: str) -> None:
+    """Refuse what the driver would misread: a part of the password could become host or port."""
+    rest = url.partition("://")[2]
+    base = rest.partition("?")[0]
+    user = (base if "@" in base else rest).rpartition("@")[0]
+    if re.search(r"\s", url) or "/" in user or "?" in user:
+        raise DatabaseError(
+            "The URL of the database is malformed",
+            where=redacted(url),
+            next_step="In user and password, write %20 for a blank, %2F for /, %3F for ? and %40 for @.",
+        )
 
 
 def _must_be_sqlite(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from gangline.ir.errors import BackendUnavailable, DatabaseError
 
 from . import settings
-from .location import Location
+from .location import Location, masked
 from .schema import Column, ForeignKey, Schema, Table
 
 _COLUMNS = """
@@ -40,7 +40,7 @@ def read_postgres(location: Location) -> Schema:
             return _schema(connection)
     except (psycopg.Error, ValueError) as error:
         raise DatabaseError(
-            f"The PostgreSQL database cannot be read: {one_line(error)}",
+            f"The PostgreSQL database cannot be read: {masked(one_line(error), location.target)}",
             where=location.shown,
             next_step="Check the URL, the password and that the server is running.",
         ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gangline.ir.errors import DatabaseError
-from gangline.workflows.text_to_sql.location import locate, redacted
+from gangline.workflows.text_to_sql.location import locate, masked, redacted
 from gangline.workflows.text_to_sql.render import render
 from gangline.workflows.text_to_sql.reserved import identifier
 from gangline.workflows.text_to_sql.schema import Column, ForeignKey, Schema, Table
@@ -126,9 +126,25 @@ def test_passwords_are_never_shown() -> None:
     url = "postgresql://ada:s3cret@host:5432/shop?sslmode=require"
     assert locate(url).shown == "postgresql://ada@host:5432/shop?sslmode=require"
     assert "s3cret" not in redacted("postgresql://host/shop?user=a&password=s3cret")
+    assert masked("invalid token: s3cret%", "postgresql://a:s3cret%@h/d") == "invalid token: ***"
+
+
+@pytest.mark.parametrize(
+    "db",
+    [
+        "mysql://ada:s3cret@host/shop",
+        "mysql://ada:s3cret@[host/shop",
+        "postgresql://ada:my s3cret@host/shop",
+        "postgresql://ada:my/s3cret@host/shop",
+        "postgresql://ada:my?/s3cret@host/shop",
+        "host=shop user=ada password=s3cret",
+    ],
+)
+def test_a_malformed_database_url_shows_no_password(db: str) -> None:
     with pytest.raises(DatabaseError) as caught:
-        locate("mysql://ada:s3cret@host/shop")
-    assert "s3cret" not in str(caught.value)
+        read_schema(db)
+    assert "s3cret" not in str(caught.value) and "my" not in caught.value.where.split("@")[-1]
+    assert caught.value.next_step
 
 
 def test_text_that_is_not_utf8_is_read(shop: str) -> None:
