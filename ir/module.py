@@ -104,10 +104,12 @@ class Module:
 
     @property
     def text_with_locations(self) -> str:
+        """The text with `loc(...)`: the file and line each operation comes from."""
         return str(self.mlir.operation.get_asm(enable_debug_info=True))
 
     @property
     def bytecode(self) -> bytes:
+        """The module as MLIR bytecode, which `from_bytecode` reads."""
         sink = io.BytesIO()
         self.mlir.operation.write_bytecode(sink)
         return sink.getvalue()

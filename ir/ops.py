@@ -102,10 +102,12 @@ class OpSpec:
 
     @property
     def dialect(self) -> str:
+        """The part of the name before the dot."""
         return self.name.partition(".")[0]
 
     @property
     def mnemonic(self) -> str:
+        """The part of the name after the dot."""
         return self.name.partition(".")[2]
 
     def attribute(self, name: str) -> AttributeSpec | None:

@@ -133,6 +133,7 @@ class Program:
 
     @property
     def body(self) -> Region:
+        """The region that is the workflow itself."""
         return self.regions[0]
 
     def walk(self, region: int = 0) -> Iterator[Stage]:

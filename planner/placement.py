@@ -36,6 +36,7 @@ class PlacementProblem:
 
     @property
     def num_assignments(self) -> int:
+        """How many assignments there are in all: the size of an exhaustive search."""
         return math.prod(len(self._options(index)) for index in range(len(self.usd)))
 
     def cost(self, assignment: Assignment) -> float:

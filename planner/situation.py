@@ -48,6 +48,7 @@ class Situation:
     estimates: dict[tuple[int, int], Estimate] = field(default_factory=dict)
 
     def estimate(self, stage: Stage, device: int) -> Estimate:
+        """Price one visit of a stage on a device; computed once."""
         key = (stage.id, device)
         if key not in self.estimates:
             width = self.visits[stage.id][1]
@@ -56,11 +57,13 @@ class Situation:
         return self.estimates[key]
 
     def can_run(self, group: StageClass, device: FleetDevice) -> bool:
+        """Tell whether a device can run these stages, each model alone."""
         if not group.models:
             return device.spec.cores > 0
         return device.spec.kind == "api" or _holds(self, device, group.models)
 
     def usd(self, group: StageClass, device: int) -> float:
+        """Give the dollars these stages cost a job on a device; inf where they cannot run."""
         if not self.can_run(group, self.fleet.devices[device]):
             return math.inf
         return sum(
@@ -69,6 +72,7 @@ class Situation:
         )
 
     def timeline(self, assignment: Assignment) -> Timeline:
+        """Lay an assignment out in time, with the hops between devices."""
         seconds: dict[int, float] = {}
         for stage_id, group in self.class_of.items():
             estimate = self.estimate(self.program.stages[stage_id], assignment[group])
@@ -118,6 +122,7 @@ class Situation:
         )
 
     def fits(self, assignment: Assignment) -> bool:
+        """Tell whether devices hold all models placed on them, and what must be linked is."""
         return self._linked(assignment) and all(
             _holds(self, device, tuple(sorted(models)))
             for device, models in self._residents(assignment)

@@ -41,6 +41,7 @@ class Partial:
 
     @property
     def note(self) -> Path:
+        """The file beside it that says how far it came."""
         return self.path.with_name(self.path.name + ".json")
 
     def state(self, source: ModelSource) -> dict[str, Any]:
@@ -55,9 +56,11 @@ class Partial:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
+        """Note how far it came."""
         self.note.write_text(json.dumps(state))
 
     def discard(self) -> None:
+        """Remove the file and its note."""
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 

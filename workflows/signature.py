@@ -25,6 +25,7 @@ class Field:
 
     @property
     def required(self) -> bool:
+        """Tell whether a call must give it."""
         return self.default is EMPTY
 
 

@@ -61,6 +61,7 @@ class Tool(Generic[P, R]):
 
     @property
     def returns(self) -> Any:
+        """The return annotation."""
         return self.parameters.returns
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -67,6 +67,7 @@ class Tracer:
 
     @property
     def scope(self) -> Scope:
+        """The scope that records at present; there is one while a function is traced."""
         assert self._scope is not None
         return self._scope
 

@@ -66,6 +66,7 @@ class Workflow(Generic[P, R]):
 
     @property
     def returns(self) -> Any:
+        """The return annotation."""
         return self.signature.returns
 
     @property
@@ -75,6 +76,7 @@ class Workflow(Generic[P, R]):
 
     @cached_property
     def graph_inputs(self) -> tuple[Input, ...]:
+        """The inputs in order, as the recorded graph declares them."""
         return tuple(_input(field, self.where) for field in self.signature.fields.values())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -63,6 +63,7 @@ class EngineCore:
 
     @property
     def has_work(self) -> bool:
+        """Tell whether any request is in flight."""
         return bool(self._outputs)
 
     def request_ids(self) -> tuple[str, ...]:

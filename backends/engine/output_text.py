@@ -29,6 +29,7 @@ class OutputText:
 
     @property
     def text(self) -> str:
+        """All the text given out so far."""
         return "".join(self._pieces)
 
     def feed(self, token_id: int) -> str:

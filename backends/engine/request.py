@@ -54,14 +54,17 @@ class Request:
 
     @property
     def request_id(self) -> str:
+        """Identity of the request, as submitted."""
         return self.submit.request_id
 
     @property
     def num_prompt(self) -> int:
+        """Tokens of the prompt."""
         return len(self.submit.prompt_tokens)
 
     @property
     def num_output(self) -> int:
+        """Tokens generated so far."""
         return len(self.tokens) - self.num_prompt
 
     @property
@@ -76,4 +79,5 @@ class Request:
 
     @property
     def is_prefilling(self) -> bool:
+        """Tell whether its known tokens are still being computed."""
         return self.num_computed < self.prefill_end

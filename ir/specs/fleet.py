@@ -23,6 +23,7 @@ class FleetDevice:
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """Ids of the single devices: `name/0`, `name/1`, ..."""
         return tuple(f"{self.name}/{index}" for index in range(self.count))
 
 

@@ -52,11 +52,15 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
+    """Say that nobody waits for this request any more."""
+
     request_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateDeadline:
+    """Change how urgent a request is: its absolute deadline and the seconds expected after it."""
+
     request_id: str
     deadline_s: float
     remaining_s: float = 0.0
