@@ -406,5 +406,6 @@ def _question(flight: Flight) -> JobError:
         f"The tool {name!r} writes, and the job stopped while it ran. Whether its effect "
         "happened is not known",
         where=f"step {flight.activation.id}",
-        next_step="Check what it did, then retry the job and confirm that this step may run again.",
+        next_step="Check what it did, then retry the job and confirm that this step may run again:"
+        f" gangline jobs retry ... --rerun '{flight.activation.id}'",
     )

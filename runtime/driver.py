@@ -410,12 +410,20 @@ def _told(error: BaseException, step: Step) -> GanglineError:
     if isinstance(error, GanglineError):
         return error
     told = StepError(
-        f"{step.stage.name} raised {type(error).__name__}: {error}",
+        f"{step.stage.name} raised {type(error).__name__}: {_text(error)}",
         where=step.where,
         next_step="Fix the tool or its input, then retry the job.",
     )
     told.__cause__ = error
     return told
+
+
+def _text(error: BaseException) -> str:
+    """Give an author's message as text that can be stored (file names may hold surrogates)."""
+    try:
+        return str(error).encode(errors="backslashreplace").decode()
+    except Exception:  # noqa: BLE001 (author's __str__)
+        return "(its message cannot be shown)"
 
 
 def _no_backend(device: str) -> GanglineError:

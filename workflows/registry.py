@@ -154,6 +154,9 @@ def _import_file(path: Path) -> ModuleType:
         raise UsageError(f"{path} is no Python file", next_step="Write path/to/file.py:name.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    folder = str(resolved.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # modules beside the file; last, so that they replace none
     try:
         spec.loader.exec_module(module)
     except BaseException as error:

@@ -127,6 +127,25 @@ def test_failing_tool_fails_the_job_with_its_place(
     assert result.steps[0].status == "failed"
 
 
+class Odd(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("raised", [OSError("no file b\udcff"), Odd()])
+def test_a_message_that_is_no_text_fails_the_job(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, raised: Exception
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    tools["fail"] = plain_tool(fail)
+    p = builder()
+    result = executor.run(job(p.done(p.tool("fail"))))
+    assert result.status == "failed" and result.error is not None
+    assert type(raised).__name__ in result.error["detail"]
+
+
 def test_many_jobs_at_once(builder: Any, plain_tool: Any, tools: Any, executor: Executor) -> None:
     together = threading.Barrier(8, timeout=20)
 

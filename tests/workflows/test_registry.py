@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,18 @@ def test_a_broken_file_can_be_loaded_once_it_is_mended(tmp_path: Path) -> None:
         load(f"{file}:flow")
     file.write_text(FLOW.replace("MARK", "'mended'"))
     assert load(f"{file}:flow").name == "flow"
+
+
+def test_a_file_imports_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "beside_the_flow.py").write_text("MARK = 'beside'\n")
+    (tmp_path / "json.py").write_text("1 / 0\n")  # a name of the standard library is not taken
+    file = tmp_path / "importing.py"
+    file.write_text(FLOW + "import json\nfrom beside_the_flow import MARK\n")
+    assert load(f"{file}:flow").name == "flow"
+    monkeypatch.delitem(sys.modules, "beside_the_flow")
 
 
 def test_an_error_of_gangline_inside_a_file_passes_through(tmp_path: Path) -> None:

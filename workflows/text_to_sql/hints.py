@@ -57,6 +57,7 @@ _COMMON = frozenset(
 )
 _LONGEST_VALUE = 60
 _COLUMNS_PER_QUERY = 20
+_PART_CHARS = 400  # of a statement for one column, without the question
 _LIMITS = Limits(timeout_s=2.0, max_rows=100, max_bytes=50_000)
 
 
@@ -98,8 +99,11 @@ def _longest(found: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
 
 def _statements(table: Table, question: str, postgres: bool) -> Iterator[str]:
     columns = [column for column in table.columns if column.is_text]
-    for start in range(0, len(columns), _COLUMNS_PER_QUERY):
-        chunk = columns[start : start + _COLUMNS_PER_QUERY]
+    # The question stands in every part of a statement, whose length is bounded.
+    room = settings.MAX_STATEMENT_CHARS // (len(literal(question)) + _PART_CHARS)
+    step = max(1, min(_COLUMNS_PER_QUERY, room))
+    for start in range(0, len(columns), step):
+        chunk = columns[start : start + step]
         yield " UNION ALL ".join(_statement(table, column, question, postgres) for column in chunk)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 from gangline.workflows.text_to_sql.attempt import Attempt, follow, try_query
@@ -68,6 +70,17 @@ def test_hints_name_values_of_the_question(shop: str, sandbox: Sandbox) -> None:
     )
     assert find_hints("How many are there?", shop, schema, sandbox) == ""
     assert find_hints("'; DROP TABLE customer; --", shop, schema, sandbox) == ""
+
+
+def test_a_long_question_and_a_wide_table_have_hints_too(tmp_path: Path, sandbox: Sandbox) -> None:
+    db = str(tmp_path / "wide.sqlite")
+    connection = sqlite3.connect(db)
+    connection.execute(f"CREATE TABLE wide ({', '.join(f'c{i} TEXT' for i in range(30))})")
+    connection.execute("INSERT INTO wide (c17) VALUES ('Geneva')")
+    connection.commit()
+    connection.close()
+    question = "Who lives in Geneva? " + "it's urgent " * 320
+    assert "wide.c17 = 'Geneva'" in find_hints(question, db, read_schema(db), sandbox)
 
 
 def test_only_whole_words_count() -> None:
