@@ -6,12 +6,14 @@ question to the same database finds the schema already computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from gangline.backends.base import Backend
+from gangline.ir.errors import InputError
 from gangline.ir.program import Program
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.plan import Plan
@@ -132,8 +134,8 @@ class Session:
             program=program,
             inputs=workflow.checked(inputs),
             plan=self.plan(program, deadline_s, budget_usd),
-            deadline_s=deadline_s,
-            budget_usd=budget_usd,
+            deadline_s=_limit("deadline", deadline_s),
+            budget_usd=_limit("budget_usd", budget_usd),
             device=self._device,
             source=options.source,
         )
@@ -164,6 +166,17 @@ def with_model(program: Program, model: str | None) -> Program:
         for stage in program.stages
     )
     return replace(program, stages=stages, text=f"// model = {model}\n{program.text}")
+
+
+def _limit(name: str, value: float | None) -> float | None:
+    """Give a limit as it is; InputError if it is no amount."""
+    if value is not None and not 0.0 <= value < math.inf:
+        raise InputError(
+            f"The {name} must be a number that is not negative, but {value} was given",
+            where=name,
+            next_step="Give an amount, or leave it out for no limit.",
+        )
+    return value
 
 
 def _first(*values: float | None) -> float | None:

@@ -55,6 +55,8 @@ CASES = {
     # name: (arguments, exit code, error code, what the paragraph must name)
     "missing database": ((*ASK, "-i", "db=gone.sqlite"), 1, "database", "gone.sqlite"),
     "not a database": ((*ASK, "-i", "db=not_a_database.txt"), 1, "database", "not_a_database.txt"),
+    "negative budget": ((*ASK, *SMALL, "--budget-usd", "-1"), 2, "input", "budget_usd"),
+    "budget that is no number": ((*ASK, *SMALL, "--budget-usd", "nan"), 2, "input", "budget_usd"),
     "empty question": (("run", "text_to_sql", "-i", "question= ", *SMALL), 2, "input", "question"),
     "unknown model": ((*ASK, *SMALL, "--model", "gpt-17"), 1, "model", "gpt-17"),
     "unknown device": ((*ASK, *SMALL, "--fleet", "unknown_device.toml"), 2, "config", "H999"),
