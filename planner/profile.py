@@ -106,7 +106,12 @@ class Profile:
         share = newer.num_jobs / (prior + newer.num_jobs)
         names = dict.fromkeys((*self.stages, *newer.stages))
         stages = {
-            name: _merge_stage(self.stages.get(name), newer.stages.get(name), share)
+            name: _merge_stage(
+                self.stages.get(name),
+                newer.stages.get(name),
+                share,
+                new_share=share if self.num_jobs else 1.0,
+            )
             for name in names
         }
         factors = {**self.factors, **newer.factors}
@@ -129,14 +134,15 @@ class Profile:
 
 
 def _merge_stage(
-    older: StageProfile | None, newer: StageProfile | None, share: float
+    older: StageProfile | None, newer: StageProfile | None, share: float, new_share: float
 ) -> StageProfile:
     if newer is None:
         assert older is not None
         # A job that did not reach the stage counts as zero visits.
         return replace(older, visits=older.visits * (1.0 - share))
     if older is None:
-        return newer
+        # Earlier jobs did not reach the stage: they count as zero visits too.
+        return replace(newer, visits=newer.visits * new_share)
     visits = older.visits * (1.0 - share) + newer.visits * share
     samples = (older.samples + newer.samples)[-MAX_SAMPLES:]
     return _summarise(newer.op, visits, samples) if samples else replace(newer, visits=visits)

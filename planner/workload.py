@@ -238,6 +238,9 @@ def _infer_factor(stage: Stage, counts: list[float | None], times: float) -> flo
         return None
     if stage.op == "branch":
         then, other = counts
+        if then is not None and other is not None and then + other > 0.0:
+            # Of both, so that a side never seen so far keeps the visits that doubt gives it.
+            return then / (then + other)
         if then is not None:
             return min(1.0, then / times)
         return None if other is None else max(0.0, 1.0 - other / times)
@@ -247,7 +250,15 @@ def _infer_factor(stage: Stage, counts: list[float | None], times: float) -> flo
 
 
 def _region_visits(program: Program, profile: Profile, region: int) -> float | None:
-    """Visits of a region's own steps (its most visited one), None where it has none."""
-    stages = (program.stages[index] for index in program.regions[region].stages)
-    counts = [profile.stages[stage.name].visits for stage in stages if stage.op in STEP_OPS]
-    return max(counts) if counts else None
+    """Visits of a region's own steps (its most visited one), None where it has none.
+
+    The steps of an agent it calls are its own.
+    """
+    counts: list[float] = []
+    for stage in (program.stages[index] for index in program.regions[region].stages):
+        if stage.op in STEP_OPS:
+            counts.append(profile.stages[stage.name].visits)
+        elif stage.op == "call":
+            inner = (_region_visits(program, profile, region) for region in stage.regions)
+            counts += [count for count in inner if count is not None]
+    return max(counts, default=None)

@@ -94,6 +94,21 @@ def test_branch_sides_share_the_visits(build: Any) -> None:
     assert learned.stages["no"].visits > 0.75
 
 
+def test_a_side_never_taken_so_far_is_not_ruled_out(build: Any) -> None:
+    asked = build.tool("ask")
+    agent = build.region(lambda _: build.tool("long"))
+    yes = build.region(lambda _: build.add("call", "agent", (), (agent,)))
+    no = build.region(lambda _: build.tool("no"))
+    build.add("branch", "choose", (asked,), (yes, no))
+    program = build.program()
+    short, full = ([step("ask", "tool", 1.0), step(name, "tool", 1.0)] for name in ("no", "long"))
+    once = observe(short)
+    assert 0.05 < complete(program, once).factors["choose"] < 0.3
+    thrice = once.merge(observe(short)).merge(observe(full))
+    assert thrice.stages["long"].visits == pytest.approx(1 / 3)
+    assert complete(program, thrice).factors["choose"] == pytest.approx(1 / 3)
+
+
 def test_observing_gives_means_and_quantiles() -> None:
     steps = [step("s", "tool", seconds) for seconds in (1.0, 2.0, 3.0)]
     row = observe(steps, num_jobs=3).stages["s"]
