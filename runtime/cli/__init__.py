@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -26,7 +27,7 @@ def leave(code: int) -> None:
         close_sessions()
     if any(thread.daemon for thread in threading.enumerate()):
         for stream in (sys.stdout, sys.stderr):
-            if not stream.closed:
+            with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads it
                 stream.flush()
         os._exit(code)
     sys.exit(code)

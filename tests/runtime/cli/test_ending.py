@@ -74,6 +74,21 @@ def test_a_thread_at_work_cannot_change_the_exit_code(daemon: str, shown: str) -
     assert (done.returncode, done.stdout, done.stderr) == (3, shown, "")
 
 
+def test_nobody_reads_what_is_left() -> None:
+    script = (
+        "import sys, threading; from gangline.runtime.cli import leave;"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start();"
+        "sys.stdin.read(); print('out'); leave(3)"
+    )
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert (process.stderr.read(), process.wait(30)) == (b"", 3)
+
+
 def test_a_query_without_a_result_says_why(capsys: Capture) -> None:
     answer = {"sql": "SELECT x", "columns": [], "rows": [], "error": "there is no column x"}
     print_output(answer)
