@@ -19,8 +19,8 @@ from .probe import detect, probe
 
 QUESTIONS = (
     "How many customers are there in each country?",
-    "Which five products brought in the most revenue?",
-    "What is the average order total by channel in 2025?",
+    "Which five stores have the most employees?",
+    "Which product category has the highest average review rating?",
 )
 SMALL_MODEL_WORD = (
     "smollm2-135m runs anywhere, but it is far too small for SQL: expect valid queries that "
