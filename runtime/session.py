@@ -64,12 +64,14 @@ class Session:
         clock = clock or WallClock()
         if fleet is None and backends is None:
             fleet = default_fleet()
+        own_backends = backends is None
         if backends is None:
             assert fleet is not None
             backends = default_backends(fleet, clock)
         self.fleet = fleet
         self._backends = backends
-        self._history = History()
+        # Backends somebody brings (scripted ones, say) tell nothing about this fleet's devices.
+        self._history = History() if own_backends else None
         self._device = next(iter(backends), "")
         self._owned_store = Store() if store is None else None
         self.store = self._owned_store or store
@@ -98,7 +100,8 @@ class Session:
         job = self.job(workflow, inputs, options or Options())
         self._prepare(job)
         result = self.executor.run(job, on_event)
-        self._history.learn(job.program, result)
+        if self._history is not None:
+            self._history.learn(job.program, result)
         return result
 
     def submit(
@@ -149,7 +152,7 @@ class Session:
         from gangline.planner.proposal import propose
 
         models = catalogue()
-        profile = self._history.profile(program)
+        profile = self._history.profile(program) if self._history is not None else None
         return propose(
             program, profile, self.fleet, models, deadline_s, budget_usd, split=False, strict=False
         )

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import gangline as gl
+from gangline.backends.fake import FakeBackend
 from gangline.ir.program import Program
 from gangline.ir.specs.event import StepRecord
+from gangline.runtime.api import run_workflow
 from gangline.runtime.history import History
 from gangline.runtime.job import JobResult
+from gangline.runtime.session import Session
 
 PROGRAM = Program("w", (), (), (), text="module {}")
 
@@ -50,3 +54,26 @@ def test_a_damaged_file_counts_as_nothing_known(tmp_path: Path, content: str) ->
     assert history.profile(PROGRAM) is None
     history.learn(PROGRAM, make_result(5.0))
     assert seconds(history) == pytest.approx(5.0)
+
+
+@gl.tool(effects="none")
+def doubled(number: int) -> int:
+    """Give twice a number."""
+    return 2 * number
+
+
+@gl.workflow
+def twice(number: int) -> int:
+    """Double a number."""
+    return doubled(number)
+
+
+def test_only_the_fleets_own_backends_teach(own_data_folder: Path) -> None:
+    def learned() -> list[Path]:
+        return list(own_data_folder.glob("profiles/twice-*.json"))
+
+    run_workflow(twice, {"number": 2}, backends={"cpu/0": FakeBackend()})
+    assert not learned()
+    with Session() as session:
+        assert session.run(twice, {"number": 2}).output == 4
+    assert len(learned()) == 1
