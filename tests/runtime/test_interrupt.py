@@ -15,12 +15,15 @@ from gangline.runtime.job_documents import job_document, list_jobs
 from gangline.runtime.store import Store
 
 SCRIPT = """
-import json, sys, threading
+import json, signal, sys, threading
 from pathlib import Path
 from gangline.ir.program import Program
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job
 from gangline.runtime.store import Store
+
+# A shell that starts the tests in the background has its children ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Wait:
     signature, is_async, accepts_idempotency_key = "", False, False
@@ -43,7 +46,10 @@ def run_until(sent: signal.Signals, program: Any, path: Path) -> tuple[int, str]
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
         assert process.stdout is not None and process.stdout.readline() == "waiting\n"
         process.send_signal(sent)
-        _, errors = process.communicate(timeout=30)
+        try:
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()  # a program that does not end must fail the test, not hang it
     return process.returncode, errors
 
 
