@@ -114,7 +114,9 @@ def server() -> Iterator[Server]:
     pg_ctl = shutil.which("pg_ctl") or (str(found[-1]) if found else None)
     if pg_ctl is None:
         pytest.skip("no PostgreSQL server is installed here")
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    # runuser lies in /usr/sbin, which a plain PATH leaves out.
+    runuser = shutil.which("runuser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    as_user = [str(runuser), "-u", "postgres", "--"] if os.geteuid() == 0 else []
     folder = Path(tempfile.mkdtemp(prefix="gangline-pg-"))
     try:
         if as_user:
