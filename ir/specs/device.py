@@ -20,6 +20,12 @@ class DeviceSpec:
         cores: CPU cores a tool step can share; 0 where tools cannot run.
         tdp_w: thermal design power in watts.
         generation: family name that fitted constants are shared under.
+        vendor: maker of the device, for example `NVIDIA`.
+        units: streaming multiprocessors, compute units or cores of their like; 0 if unknown.
+        clock_hz: boost clock of those units; 0 if unknown.
+        cache_bytes: last-level cache on the device; 0 if unknown.
+        link_bytes_per_s: bandwidth to one peer device (NVLink, xGMI), per direction; 0 for none.
+        host_bytes_per_s: bandwidth to the host (PCIe, C2C), per direction.
         efficiency: fitted or probed constants: `mfu` and `mbu` (fractions of peak that real
             kernels reach), `step_s` (fixed seconds per engine step), `tool_s` (fixed seconds
             per tool call).
@@ -34,5 +40,11 @@ class DeviceSpec:
     cores: int = 0
     tdp_w: float = 0.0
     generation: str = ""
+    vendor: str = ""
+    units: int = 0
+    clock_hz: float = 0.0
+    cache_bytes: int = 0
+    link_bytes_per_s: float = 0.0
+    host_bytes_per_s: float = 0.0
     efficiency: Mapping[str, float] = field(default_factory=dict)
     source: str = ""

@@ -1,0 +1,1 @@
+"""Fitted costs of single operations, engine steps and whole deployments on any device row."""

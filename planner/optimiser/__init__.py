@@ -1,0 +1,1 @@
+"""Placement under an end-to-end deadline and fleet sizing: bounds, solutions, proven gaps."""
