@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -83,11 +84,11 @@ def read(name: str) -> Columns:
     Empty cells of a numeric column are NaN. Callers must not write into the arrays.
     """
     path = hardware_data() / name
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open()
-    with opened as file:
-        reader = csv.reader(file)
-        header = next(reader)
-        cells = [list(column) for column in zip(*reader, strict=True)]
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader)
+    cells = [list(column) for column in zip(*reader, strict=True)]
     return {title: _column(values) for title, values in zip(header, cells, strict=True)}
 
 
