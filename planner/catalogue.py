@@ -14,19 +14,39 @@ from gangline.ir.errors import ConfigError
 from gangline.ir.specs.device import DeviceSpec
 
 CATALOGUE_PATH = Path(__file__).with_name("catalogue.toml")
+# Names an earlier catalogue used; fleet files that say them still work.
+FORMER_NAMES: Mapping[str, str] = {
+    "V100-SXM-16": "V100-SXM2-16",
+    "B200-SXM-192": "B200-SXM-180",
+    "MI300X-192": "MI300X",
+    "Gaudi3-128": "Gaudi3",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:
     """One device type with its on-demand price and the source of every figure.
 
-    `usd_per_hour` is None where an hourly price makes no sense (a remote endpoint).
+    Attributes:
+        spec: the device itself.
+        usd_per_hour: middling on-demand price; None where none was found or none makes sense
+            (a remote endpoint). A plan that rents such a device needs a price from its user.
+        confidence: `low`, `medium` or `high`, the lowest of the row's figures.
+        sources: where each figure comes from.
+        price_low: lowest public offer in USD an hour (often spot or a marketplace), or None.
+        price_high: highest public offer in USD an hour (often a hyperscaler), or None.
+        capex_usd: purchase price of one device, or None.
+        price_date: year, or year and month, the prices are of; empty without prices.
     """
 
     spec: DeviceSpec
     usd_per_hour: float | None = None
     confidence: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
+    price_low: float | None = None
+    price_high: float | None = None
+    capex_usd: float | None = None
+    price_date: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Give the row as plain JSON (schema: docs/schemas/devices.json)."""
@@ -35,6 +55,10 @@ class CatalogueRow:
             "usd_per_hour": self.usd_per_hour,
             "confidence": self.confidence,
             "sources": dict(self.sources),
+            "price_low": self.price_low,
+            "price_high": self.price_high,
+            "capex_usd": self.capex_usd,
+            "price_date": self.price_date,
         }
 
 
@@ -101,8 +125,16 @@ def _row(data: Mapping[str, Any], efficiency: Mapping[str, float]) -> CatalogueR
     merged = {**efficiency, **data.get("efficiency", {})}
     source = "; ".join(dict.fromkeys(sources.get(key, "") for key in ("flops", "memory")))
     spec = spec_from_json({**data, "efficiency": merged, "source": source.strip("; ")})
-    price = data.get("usd_per_hour")
-    return CatalogueRow(spec, price, str(data.get("confidence", "")), sources)
+    return CatalogueRow(
+        spec,
+        data.get("usd_per_hour"),
+        str(data.get("confidence", "")),
+        sources,
+        price_low=data.get("price_low"),
+        price_high=data.get("price_high"),
+        capex_usd=data.get("capex_usd"),
+        price_date=str(data.get("price_date", "")),
+    )
 
 
 def find_type(
@@ -112,6 +144,8 @@ def find_type(
     known = catalogue() if rows is None else rows
     if name in known:
         return known[name]
+    if FORMER_NAMES.get(name) in known:
+        return known[FORMER_NAMES[name]]
     near = near_matches(name, known)
     hint = f"Did you mean {' or '.join(near)}? " if near else ""
     raise ConfigError(

@@ -76,6 +76,12 @@ SPEC_KEYS: Mapping[str, type] = {
     "cores": int,
     "tdp_w": float,
     "generation": str,
+    "vendor": str,
+    "units": int,
+    "clock_hz": float,
+    "cache_bytes": int,
+    "link_bytes_per_s": float,
+    "host_bytes_per_s": float,
     "efficiency": dict,
     "source": str,
 }
@@ -326,14 +332,16 @@ def _check_price(table: Mapping[str, Any], spec: DeviceSpec, place: _Place) -> N
         return
     needed = "usd_per_mtok_in and usd_per_mtok_out" if spec.kind == "api" else "usd_per_hour"
     listed = catalogue().get(spec.type)
-    hint = (
-        f" The catalogue lists {listed.usd_per_hour:g} USD an hour on demand."
-        if listed is not None and listed.usd_per_hour is not None
-        else ""
-    )
+    hint = f" {_listed_price(listed)}" if listed is not None and spec.kind != "api" else ""
     raise place.error(
         f"Device {table['name']!r} has no price", f"Add {needed}; 0 is a price too.{hint}"
     )
+
+
+def _listed_price(row: CatalogueRow) -> str:
+    if row.usd_per_hour is None:
+        return f"The catalogue knows no price of a {row.spec.type}."
+    return f"The catalogue lists {row.usd_per_hour:g} USD an hour on demand."
 
 
 def _check_unique(names: Sequence[str], place: _Place) -> None:
