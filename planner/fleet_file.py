@@ -18,16 +18,13 @@ names the file and the line.
 
 from __future__ import annotations
 
-import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gangline.ir.errors import ConfigError
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet, FleetDevice, Link
 
@@ -35,10 +32,10 @@ from .catalogue import (
     CatalogueRow,
     catalogue,
     find_type,
-    near_matches,
     spec_from_json,
     spec_to_json,
 )
+from .toml_file import Place, check_keys, check_value, parse_toml, read_text, required, tables
 
 USD_PER_CORE_HOUR = 0.0504
 """Price of a detected CPU where no fleet file states one: a vCPU of AWS m7i on demand, us-east-1
@@ -87,46 +84,6 @@ SPEC_KEYS: Mapping[str, type] = {
 }
 TOP_KEYS: Mapping[str, type] = {"name": str, "device": list, "link": list}
 
-KIND_NAMES = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    dict: "a table",
-    list: "an array of tables",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A table of the file, for error messages: `source` is the whole text, if there is one."""
-
-    file: str
-    source: str = ""
-    table: str = ""
-    index: int = 0
-
-    def where(self, key: str = "") -> str:
-        line = _line_of(self.source, self.table, self.index, key)
-        return f"{self.file}:{line}" if line else self.file
-
-    def error(self, detail: str, next_step: str, key: str = "") -> ConfigError:
-        return ConfigError(detail, where=self.where(key), next_step=next_step)
-
-
-def _line_of(source: str, table: str, index: int, key: str) -> int:
-    """Find the line of a key of the index-th [[table]], of the table itself, or 0."""
-    seen, inside, header = -1, not table, 0
-    for number, line in enumerate(source.splitlines(), start=1):
-        text = line.strip()
-        if text.startswith("[["):
-            same = text.split("]]")[0].strip("[ ") == table
-            seen += same
-            inside = same and seen == index
-            header = number if inside else header
-        elif inside and key and re.match(rf"""["']?{re.escape(key)}["']?\s*[.=]""", text):
-            return number
-    return header
-
 
 def load_fleet(path: str | Path, *, cpu: DeviceSpec | None = None) -> Fleet:
     """Read a fleet file; ConfigError names the file and line of what is wrong.
@@ -134,46 +91,19 @@ def load_fleet(path: str | Path, *, cpu: DeviceSpec | None = None) -> Fleet:
     `cpu` replaces the catalogue's generic row for devices of type `cpu` (a detected or probed
     machine).
     """
-    file = Path(path)
-    try:
-        if file.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(
-                "The fleet file is larger than 1 MB",
-                where=str(file),
-                next_step="Check that it is the right file.",
-            )
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The fleet file cannot be read: {_reason(error)}",
-            where=str(file),
-            next_step="Check the path given to --fleet.",
-        ) from error
-    return parse_fleet(text, file=str(file), cpu=cpu)
-
-
-def _reason(error: OSError | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8 text"
-    return error.strerror or type(error).__name__
+    text = read_text(path, "fleet file", MAX_FILE_BYTES, "Check the path given to --fleet.")
+    return parse_fleet(text, file=str(path), cpu=cpu)
 
 
 def parse_fleet(text: str, *, file: str = "fleet.toml", cpu: DeviceSpec | None = None) -> Fleet:
     """Parse and check the text of a fleet file, as `load_fleet`."""
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(
-            f"The fleet file is not valid TOML: {error}",
-            where=file,
-            next_step="See examples/ for fleet files that work.",
-        ) from error
-    return _fleet(document, _Place(file, text), cpu)
+    document = parse_toml(text, file, "fleet file", "See examples/ for fleet files that work.")
+    return _fleet(document, Place(file, text), cpu)
 
 
 def fleet_from_json(data: Mapping[str, Any]) -> Fleet:
     """Rebuild a fleet from `fleet_to_json`, with the same checks as a file."""
-    return _fleet(data, _Place("fleet.json"), None)
+    return _fleet(data, Place("fleet.json"), None)
 
 
 def fleet_to_json(fleet: Fleet) -> dict[str, Any]:
@@ -204,14 +134,14 @@ def default_fleet(cpu: DeviceSpec, usd_per_hour: float | None = None) -> Fleet:
     return Fleet("default", (FleetDevice("cpu", cpu, usd_per_hour=price),))
 
 
-def _fleet(document: Mapping[str, Any], place: _Place, cpu: DeviceSpec | None) -> Fleet:
-    _check_keys(document, TOP_KEYS, place)
+def _fleet(document: Mapping[str, Any], place: Place, cpu: DeviceSpec | None) -> Fleet:
+    check_keys(document, TOP_KEYS, place)
     rows = catalogue()
     if cpu is not None:
         rows = {**rows, "cpu": replace(rows["cpu"], spec=cpu)}
     devices = tuple(
         _device(table, replace(place, table="device", index=index), rows)
-        for index, table in enumerate(_tables(document, "device", place))
+        for index, table in enumerate(tables(document, "device", place))
     )
     if not devices:
         raise place.error("The fleet has no device", "Add a [[device]] with a name and a type.")
@@ -221,41 +151,11 @@ def _fleet(document: Mapping[str, Any], place: _Place, cpu: DeviceSpec | None) -
     return Fleet(name, devices, links)
 
 
-def _tables(document: Mapping[str, Any], key: str, place: _Place) -> Sequence[Mapping[str, Any]]:
-    tables = document.get(key, [])
-    if not all(isinstance(table, dict) for table in tables):
-        raise place.error(f"`{key}` is not an array of tables", f"Write [[{key}]] above each.")
-    return list(tables)
-
-
-def _check_keys(table: Mapping[str, Any], known: Mapping[str, type], place: _Place) -> None:
-    for key, value in table.items():
-        if key not in known:
-            near = near_matches(key, known)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise place.error(f"Unknown key {key!r}", f"{hint}Known keys: {', '.join(known)}.", key)
-        _check_value(key, value, known[key], place)
-
-
-def _check_value(key: str, value: Any, kind: type, place: _Place) -> None:
-    accepted = (int, float) if kind is float else kind
-    if isinstance(value, bool) or not isinstance(value, accepted):
-        raise place.error(f"`{key}` is not {KIND_NAMES[kind]}", f"Give {KIND_NAMES[kind]}.", key)
-    if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
-        raise place.error(f"`{key}` is {value}", "Give a finite number that is not negative.", key)
-
-
-def _required(table: Mapping[str, Any], keys: Sequence[str], place: _Place) -> None:
-    for key in keys:
-        if key not in table:
-            raise place.error(f"A [[{place.table}]] has no `{key}`", f"Add `{key} = ...`.")
-
-
 def _device(
-    table: Mapping[str, Any], place: _Place, rows: Mapping[str, CatalogueRow]
+    table: Mapping[str, Any], place: Place, rows: Mapping[str, CatalogueRow]
 ) -> FleetDevice:
-    _check_keys(table, DEVICE_KEYS, place)
-    _required(table, ("name", "type"), place)
+    check_keys(table, DEVICE_KEYS, place)
+    required(table, ("name", "type"), place)
     _check_text(table, place)
     _check_count(table, place)
     spec = _spec(table, place, rows)
@@ -273,7 +173,7 @@ def _device(
     )
 
 
-def _check_text(table: Mapping[str, Any], place: _Place) -> None:
+def _check_text(table: Mapping[str, Any], place: Place) -> None:
     for key in ("name", "backend"):
         if key in table and not NAME.fullmatch(table[key]):
             raise place.error(
@@ -292,7 +192,7 @@ def _check_text(table: Mapping[str, Any], place: _Place) -> None:
         _check_url(table["url"], place)
 
 
-def _check_url(url: str, place: _Place) -> None:
+def _check_url(url: str, place: Place) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise place.error("`url` is not an http address", "Write https://host/v1.", "url")
@@ -300,21 +200,21 @@ def _check_url(url: str, place: _Place) -> None:
         raise place.error("`url` holds a password", "Use api_key_env instead.", "url")
 
 
-def _check_count(table: Mapping[str, Any], place: _Place) -> None:
+def _check_count(table: Mapping[str, Any], place: Place) -> None:
     if not 1 <= table.get("count", 1) <= MAX_COUNT:
         raise place.error(
             f"`count` is {table['count']}", f"Give a count from 1 to {MAX_COUNT}.", "count"
         )
 
 
-def _spec(table: Mapping[str, Any], place: _Place, rows: Mapping[str, CatalogueRow]) -> DeviceSpec:
+def _spec(table: Mapping[str, Any], place: Place, rows: Mapping[str, CatalogueRow]) -> DeviceSpec:
     own = table.get("spec")
     if own is None:
         return find_type(table["type"], rows, where=place.where("type")).spec
-    _check_keys(own, SPEC_KEYS, place)
+    check_keys(own, SPEC_KEYS, place)
     for key in ("flops", "efficiency"):
         for name, value in own.get(key, {}).items():
-            _check_value(name, value, float, place)
+            check_value(name, value, float, place)
     spec = spec_from_json({"kind": "gpu", "source": place.file, **own, "type": table["type"]})
     if spec.kind not in ("cpu", "gpu", "api"):
         raise place.error(f"`kind` is {spec.kind!r}", "Use cpu, gpu or api.", "kind")
@@ -327,7 +227,7 @@ def _spec(table: Mapping[str, Any], place: _Place, rows: Mapping[str, CatalogueR
     return spec
 
 
-def _check_price(table: Mapping[str, Any], spec: DeviceSpec, place: _Place) -> None:
+def _check_price(table: Mapping[str, Any], spec: DeviceSpec, place: Place) -> None:
     if "usd_per_hour" in table or {"usd_per_mtok_in", "usd_per_mtok_out"} <= table.keys():
         return
     needed = "usd_per_mtok_in and usd_per_mtok_out" if spec.kind == "api" else "usd_per_hour"
@@ -344,7 +244,7 @@ def _listed_price(row: CatalogueRow) -> str:
     return f"The catalogue lists {row.usd_per_hour:g} USD an hour on demand."
 
 
-def _check_unique(names: Sequence[str], place: _Place) -> None:
+def _check_unique(names: Sequence[str], place: Place) -> None:
     for index, name in enumerate(names):
         if name in names[:index]:
             raise replace(place, table="device", index=index).error(
@@ -353,10 +253,10 @@ def _check_unique(names: Sequence[str], place: _Place) -> None:
 
 
 def _links(
-    document: Mapping[str, Any], place: _Place, devices: Mapping[str, FleetDevice]
+    document: Mapping[str, Any], place: Place, devices: Mapping[str, FleetDevice]
 ) -> tuple[Link, ...]:
     links: dict[tuple[str, str], Link] = {}
-    for index, table in enumerate(_tables(document, "link", place)):
+    for index, table in enumerate(tables(document, "link", place)):
         at = replace(place, table="link", index=index)
         link = _link(table, at, devices)
         if (link.source, link.target) in links:
@@ -365,9 +265,9 @@ def _links(
     return tuple(links.values())
 
 
-def _link(table: Mapping[str, Any], place: _Place, devices: Mapping[str, FleetDevice]) -> Link:
-    _check_keys(table, LINK_KEYS, place)
-    _required(table, ("from", "to", "bytes_per_s"), place)
+def _link(table: Mapping[str, Any], place: Place, devices: Mapping[str, FleetDevice]) -> Link:
+    check_keys(table, LINK_KEYS, place)
+    required(table, ("from", "to", "bytes_per_s"), place)
     for key in ("from", "to"):
         if table[key] not in devices:
             raise place.error(
