@@ -36,7 +36,7 @@ SYSTEMS: Mapping[str, str] = {
     "b200_sxm": "B200-SXM-180",
     "rtx_pro_6000_server": "RTX-PRO-6000-BW",
     "b60": "B60",
-    "v100_pcie": "V100-SXM2-16",
+    "v100_pcie": "V100-PCIE-16",
     "a100": "A100-SXM-80",
     "a40": "A40",
 }
