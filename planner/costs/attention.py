@@ -1,15 +1,131 @@
-"""Seconds of one attention call of one layer on one device, over a prompt or for one token."""
+"""Seconds of one attention call of one layer on one device, over a prompt or for one token.
+
+Both phases are the sum of a fixed launch, serial per-block work and the smooth maximum of what
+may overlap: tensor-core products, the longest chain of one block, and bytes from cache or memory.
+Constants belong to a kernel family and generation (`constants/attention.json`); how the kernels
+of a family cut the work is public knowledge of their code and stated in `KERNELS`:
+
+- FlashAttention-2 (arXiv 2307.08691; vllm-project/flash-attention): 128 query rows a block; a
+  decode call splits the cache over blocks only where query heads share key heads, and then
+  reorders queries of more than one sequence.
+- FlashAttention-3 (arXiv 2407.08608): packs the query heads of one key head into one block.
+- FlashInfer (arXiv 2501.01005) and the TensorRT-LLM kernels it carries for compute capability
+  10.0: 128 and 256 rows a block, cache always split where blocks would be too few.
+
+Where a generation has no measurement, its family's constants hold; where the family has none
+(AMD, Gaudi, TPU, CPU), those fitted on all families together, and the source says `spec`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from gangline.ir.specs.device import DeviceSpec
 
+from .constants import constants
 from .dtypes import FORMATS, peak
 
 Array = npt.NDArray[np.float64]
+Constants = Mapping[str, float]
+
+TILE_TOKENS = 128
+"""Cached tokens a block reads per iteration (all families named above)."""
+
+REFERENCE_HEAD = 128
+"""Head width of the measurements; per-tile costs scale with the width over it."""
+
+ATTENTION_DTYPES = ("bf16", "fp16", "fp32", "fp8", "fp8_block")
+"""Formats of queries; 8-bit ones run at the 16-bit fit of an 8-bit cache (see `_rate`)."""
+
+DEFAULT_UNITS, DEFAULT_CLOCK_HZ, DEFAULT_CACHE_BYTES = 100, 1.7e9, 4.0e7
+"""Stand-ins for a row that does not state its units, clock or cache: a mid-size accelerator."""
+
+FEWEST_UNITS = 16
+"""Rows with fewer units (TPU, Trainium, Gaudi) do not cut work into blocks of a GPU's size."""
+
+PRODUCT_SHARE = 0.5
+"""Share of the 16-bit peak that products of a decode call reach; binds on CPUs and in MLA."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How one family of kernels cuts an attention call into blocks.
+
+    Attributes:
+        family: key of its constants.
+        rows: query rows of one block.
+        packed: rows of the query heads that share a key head fill blocks together.
+        splits_all: a decode call splits the cache even where no heads share a key head.
+        reorders: a decode call of several sequences moves grouped queries first.
+    """
+
+    family: str
+    rows: int = 128
+    packed: bool = False
+    splits_all: bool = True
+    reorders: bool = False
+
+
+KERNELS = {
+    "fa2": Kernel("fa2", splits_all=False, reorders=True),
+    "fa3": Kernel("fa3", packed=True),
+    "flashinfer": Kernel("flashinfer"),
+    "trtllm": Kernel("trtllm", rows=256),
+    "xe": Kernel("xe"),
+    "any": Kernel("any"),
+}
+
+
+def kernel_of(spec: DeviceSpec, kv_dtype: str) -> Kernel:
+    """The kernels an engine (vLLM's choice of backend) runs on a device for a cache format."""
+    eight_bit = cache_width(kv_dtype) == "kv8"
+    if spec.generation in ("hopper", "blackwell"):
+        return KERNELS["fa3" if spec.generation == "hopper" else "trtllm"]
+    if spec.vendor == "NVIDIA" and spec.kind == "gpu":
+        return KERNELS["flashinfer" if eight_bit else "fa2"]
+    return KERNELS["xe" if spec.generation == "xe2" else "any"]
+
+
+def _level(spec: DeviceSpec, phase: str, kv_dtype: str) -> tuple[Kernel, Mapping[str, float]]:
+    return level_of(constants("attention")[phase], spec, kv_dtype)
+
+
+def level_of(
+    fitted: Mapping[str, Mapping[str, float]], spec: DeviceSpec, kv_dtype: str
+) -> tuple[Kernel, Mapping[str, float]]:
+    """Kernel and the nearest fitted entry: its generation, its family, or all together."""
+    kernel = kernel_of(spec, kv_dtype)
+    width = cache_width(kv_dtype)
+    for key in (f"{kernel.family}/{spec.generation}/{width}", f"{kernel.family}/{width}"):
+        if key in fitted:
+            return kernel, fitted[key]
+    return kernel, fitted[f"any/{width}"]
+
+
+def cache_width(kv_dtype: str) -> str:
+    """`kv8` for a cache of 8 bits an element or fewer, else `kv16`: calls were fitted apart."""
+    return "kv8" if FORMATS[kv_dtype].weight_bytes < 2.0 else "kv16"
+
+
+def attention_source(spec: DeviceSpec, kv_dtype: str = "bf16", phase: str = "decode") -> str:
+    """`fitted` where the device's generation was measured with this cache format, else `spec`."""
+    return "fitted" if _level(spec, phase, kv_dtype)[1]["generation_seen"] else "spec"
+
+
+def prefill_interval(spec: DeviceSpec, kv_dtype: str = "bf16") -> tuple[float, float]:
+    """Ratios (low, high) that 90 % of measured over predicted prompt calls lie between."""
+    found = _level(spec, "prefill", kv_dtype)[1]
+    return found["low_ratio"], found["high_ratio"]
+
+
+def decode_interval(spec: DeviceSpec, kv_dtype: str = "bf16") -> tuple[float, float]:
+    """Ratios (low, high) that 90 % of measured over predicted decode calls lie between."""
+    found = _level(spec, "decode", kv_dtype)[1]
+    return found["low_ratio"], found["high_ratio"]
 
 
 def prefill_s(
@@ -22,18 +138,29 @@ def prefill_s(
     n_heads: npt.ArrayLike,
     n_kv_heads: npt.ArrayLike,
     head_dim: npt.ArrayLike,
+    *,
+    warm: bool = True,
 ) -> Array:
-    """Seconds of causal attention of `isl` new tokens each, over `past` cached tokens too."""
+    """Seconds of causal attention of `isl` new tokens each, over `past` cached tokens too.
+
+    Storing the new keys and values in the cache is counted, as in the measurements. Arrays
+    broadcast; NaN where the device lacks the format. `warm` as in `decode_s`.
+    """
     batch, isl, past = (np.asarray(size, dtype=float) for size in (batch, isl, past))
     heads, kv_heads = (np.asarray(size, dtype=float) for size in (n_heads, n_kv_heads))
     width = np.asarray(head_dim, dtype=float)
-    rate = peak(spec, dtype)
-    flop = 4.0 * batch * heads * width * isl * (past + 0.5 * isl)
-    kv = 2.0 * batch * (past + isl) * kv_heads * width * FORMATS[kv_dtype].weight_bytes
-    moved = kv + 4.0 * batch * isl * heads * width
+    rate = _rate(spec, dtype)
     if rate is None:
-        return np.full(flop.shape, np.nan)
-    return np.maximum(flop / (0.5 * rate), moved / (0.7 * spec.memory_bytes_per_s)) + 1e-5
+        return _nan(batch, isl, past, heads, kv_heads, width)
+    kernel, fitted = _level(spec, "prefill", kv_dtype)
+    element = FORMATS[kv_dtype].weight_bytes
+    seconds = prefill_with(
+        spec, kernel, fitted, rate, element, batch, isl, past, heads, kv_heads, width, warm=warm
+    )
+    if np.all(isl > 1.0):
+        return seconds
+    single = decode_s(spec, dtype, kv_dtype, batch, past, heads, kv_heads, width, warm=warm)
+    return np.where(isl > 1.0, seconds, single)
 
 
 def decode_s(
@@ -45,15 +172,247 @@ def decode_s(
     n_heads: npt.ArrayLike,
     n_kv_heads: npt.ArrayLike,
     head_dim: npt.ArrayLike,
+    *,
+    warm: bool = True,
 ) -> Array:
-    """Seconds of attention of one new token per sequence over `context` cached tokens."""
+    """Seconds of attention of one new token per sequence over `context` cached tokens.
+
+    `warm` says whether a cache that fits the last-level cache is read from there, as it is where
+    one call repeats (every operation benchmark); in an engine step other layers evict it.
+    Arrays broadcast; NaN where the device lacks the format.
+    """
     batch, context = (np.asarray(size, dtype=float) for size in (batch, context))
     heads, kv_heads = (np.asarray(size, dtype=float) for size in (n_heads, n_kv_heads))
     width = np.asarray(head_dim, dtype=float)
-    rate = peak(spec, dtype)
-    flop = 4.0 * batch * heads * width * context
-    kv = 2.0 * batch * context * kv_heads * width * FORMATS[kv_dtype].weight_bytes
-    moved = kv + 4.0 * batch * heads * width
+    rate = _rate(spec, dtype)
     if rate is None:
-        return np.full(flop.shape, np.nan)
-    return np.maximum(flop / (0.5 * rate), moved / (0.7 * spec.memory_bytes_per_s)) + 1e-5
+        return _nan(batch, context, heads, kv_heads, width)
+    kernel, fitted = _level(spec, "decode", kv_dtype)
+    element = FORMATS[kv_dtype].weight_bytes
+    return decode_with(
+        spec, kernel, fitted, rate, element, batch, context, heads, kv_heads, width, warm=warm
+    )
+
+
+def mla_decode_s(
+    spec: DeviceSpec,
+    dtype: str,
+    kv_dtype: str,
+    batch: npt.ArrayLike,
+    context: npt.ArrayLike,
+    n_heads: npt.ArrayLike,
+    kv_lora_rank: npt.ArrayLike,
+    rope_dim: npt.ArrayLike,
+    *,
+    warm: bool = True,
+) -> Array:
+    """Seconds of one decode call of multi-head latent attention (arXiv 2405.04434, absorbed form).
+
+    Every head reads one shared latent of `kv_lora_rank + rope_dim` elements a token, so the call
+    is a decode with one key head whose keys and values are the same bytes, and its products (all
+    heads against all cached tokens) bind sooner. No MLA call was measured here: constants are
+    those of ordinary decode calls, by spec.
+    """
+    batch, context = (np.asarray(size, dtype=float) for size in (batch, context))
+    heads = np.asarray(n_heads, dtype=float)
+    rank, rope = (np.asarray(size, dtype=float) for size in (kv_lora_rank, rope_dim))
+    rate = _rate(spec, dtype)
+    if rate is None:
+        return _nan(batch, context, heads, rank, rope)
+    kernel, fitted = _level(spec, "decode", kv_dtype)
+    latent = rank + rope
+    element = FORMATS[kv_dtype].weight_bytes
+    moved = batch * (context + 1.0) * latent * element + 2.0 * batch * heads * (latent + rank)
+    flop = 2.0 * batch * heads * (context + 1.0) * (latent + rank)
+    return _decode(
+        spec, kernel, fitted,
+        groups=batch, rows=np.minimum(heads, 64.0), tokens=context + 1.0,
+        tile_width=latent / (2.0 * REFERENCE_HEAD), moved=moved,
+        product_s=flop / (PRODUCT_SHARE * rate), splits=True, warm=warm,
+    )  # fmt: skip
+
+
+def mla_prefill_s(
+    spec: DeviceSpec,
+    dtype: str,
+    kv_dtype: str,
+    batch: npt.ArrayLike,
+    isl: npt.ArrayLike,
+    past: npt.ArrayLike,
+    n_heads: npt.ArrayLike,
+    kv_lora_rank: npt.ArrayLike,
+    rope_dim: npt.ArrayLike,
+    nope_dim: npt.ArrayLike = 128,
+    v_dim: npt.ArrayLike = 128,
+    *,
+    warm: bool = True,
+) -> Array:
+    """Seconds of one prompt call of multi-head latent attention, keys and values expanded.
+
+    Engines expand the latent to one key head per query head for a prompt (the expansion itself
+    is a matrix product of the layer, not counted here): products of width `nope_dim + rope_dim`
+    against keys and `v_dim` against values. By spec, as `mla_decode_s`; `kv_lora_rank` does not
+    enter.
+    """
+    del kv_lora_rank
+    width = 0.5 * (np.asarray(nope_dim, float) + np.asarray(rope_dim, float))
+    width = width + 0.5 * np.asarray(v_dim, float)
+    return prefill_s(
+        spec, dtype, kv_dtype, batch, isl, past, n_heads, n_heads, width, warm=warm
+    )  # fmt: skip
+
+
+def prefill_with(
+    spec: DeviceSpec,
+    kernel: Kernel,
+    fitted: Constants,
+    rate: float,
+    element: float,
+    batch: Array,
+    isl: Array,
+    past: Array,
+    heads: Array,
+    kv_heads: Array,
+    width: Array,
+    *,
+    warm: bool = True,
+) -> Array:
+    """`prefill_s` with given constants (what the fit varies); `element` is bytes of a KV element.
+
+    Seconds = launch + storing new tokens + smooth maximum of
+    - products on padded blocks at a share of peak, plus a fixed cost of each block, over units;
+    - the longest block: all its key tiles in turn on one unit;
+    - bytes of queries, outputs and KV.
+    """
+    units, clock = _units(spec), spec.clock_hz or DEFAULT_CLOCK_HZ
+    group = heads / kv_heads
+    per_block = kernel.rows / group if kernel.packed else kernel.rows + 0.0 * group
+    cuts = np.ceil(isl / per_block)
+    blocks = batch * (kv_heads if kernel.packed else heads) * cuts
+    diagonal = 0.5 * isl * (isl + np.minimum(per_block, isl))
+    area = batch * heads * (cuts * per_block * past + diagonal)
+    area = np.maximum(area, blocks * kernel.rows * 0.5 * TILE_TOKENS)
+    flop_s = 4.0 * width / (fitted["compute_share"] * rate)
+    work = flop_s * area + fitted["block_s"] * blocks / units
+    chain = fitted["chain"] * flop_s * units * kernel.rows * (past + isl) + fitted["block_s"]
+    stored = 2.0 * batch * isl * kv_heads * width
+    moved = 2.0 * batch * (past + isl) * kv_heads * width * element
+    moved = moved + 4.0 * batch * isl * heads * width + stored * (2.0 + element)
+    memory = _memory_s(spec, fitted, moved, units * clock, 4.0, warm)
+    store = fitted["token_s"] * batch * isl / units
+    store = store * (kv_heads * width / 1024.0) ** fitted["token_power"]
+    power = fitted["sharpness"]
+    together = (work**power + chain**power + memory**power) ** (1.0 / power)
+    return fitted["launch_s"] + store + together
+
+
+def decode_with(
+    spec: DeviceSpec,
+    kernel: Kernel,
+    fitted: Constants,
+    rate: float,
+    element: float,
+    batch: Array,
+    context: Array,
+    heads: Array,
+    kv_heads: Array,
+    width: Array,
+    *,
+    warm: bool = True,
+) -> Array:
+    """`decode_s` with given constants (what the fit varies); `element` is bytes of a KV element."""
+    tokens = context + 1.0
+    group = heads / kv_heads
+    moved = 2.0 * batch * tokens * kv_heads * width * element + 4.0 * batch * heads * width
+    rows = group if spec.kind == "cpu" else np.maximum(group, 16.0)
+    flop = 4.0 * batch * kv_heads * rows * width * tokens
+    seconds = _decode(
+        spec, kernel, fitted,
+        groups=batch * kv_heads, rows=group, tokens=tokens, tile_width=width / REFERENCE_HEAD,
+        moved=moved, product_s=flop / (PRODUCT_SHARE * rate),
+        splits=kernel.splits_all or group > 1.0, warm=warm,
+    )  # fmt: skip
+    if not kernel.reorders:
+        return seconds
+    return seconds + fitted["reorder_s"] * ((group > 1.0) & (batch > 1.0))
+
+
+def _decode(
+    spec: DeviceSpec,
+    kernel: Kernel,
+    fitted: Constants,
+    *,
+    groups: Array,
+    rows: Array,
+    tokens: Array,
+    tile_width: Array,
+    moved: Array,
+    product_s: Array,
+    splits: npt.ArrayLike,
+    warm: bool,
+) -> Array:
+    """Decode seconds of `groups` independent caches of `tokens` each, `rows` query rows a group.
+
+    Seconds = launch + one block + joining splits + smooth maximum of further blocks and the tiles
+    of the busiest unit, bytes from cache or memory, and products.
+    """
+    units, clock = _units(spec), spec.clock_hz or DEFAULT_CLOCK_HZ
+    slots = units * fitted["blocks_per_unit"]
+    tiles = np.ceil(tokens / TILE_TOKENS)
+    parts = np.minimum(np.maximum(np.floor(slots / groups), 1.0), tiles)
+    parts = np.where(splits, parts, 1.0)
+    block = fitted["block_s"] * (1.0 + fitted["row_share"] * rows / 8.0)
+    waves = np.maximum(groups * parts / slots, 1.0)
+    busy = np.maximum(groups / units - 1.0, 0.0) * block
+    busy = busy + waves * np.ceil(tiles / parts) * fitted["tile_s"] * tile_width
+    join = (parts > 1.0) * fitted["join_s"] * (1.0 + 0.25 * np.log2(parts))
+    memory = _memory_s(spec, fitted, moved, units * clock, 8.0, warm)
+    power = fitted["sharpness"]
+    together = (busy**power + np.maximum(memory, product_s) ** power) ** (1.0 / power)
+    return fitted["launch_s"] + block + join + together
+
+
+def _memory_s(
+    spec: DeviceSpec,
+    fitted: Constants,
+    moved: Array,
+    cycles_per_s: float,
+    steepness: float,
+    warm: bool,
+) -> Array:
+    """Seconds to move bytes: from the last-level cache while they fit it, else from memory."""
+    memory = moved / (fitted["bandwidth_share"] * spec.memory_bytes_per_s)
+    if not warm:
+        return memory
+    cache = fitted["cache_share"] * (spec.cache_bytes or DEFAULT_CACHE_BYTES)
+    outside = np.minimum(moved / cache, 1e3) ** steepness
+    inside = 1.0 / (1.0 + outside)
+    cached = moved / np.maximum(
+        fitted["cache_bytes_per_cycle"] * cycles_per_s, spec.memory_bytes_per_s
+    )
+    seconds: Array = inside * cached + (1.0 - inside) * memory
+    return seconds
+
+
+def _units(spec: DeviceSpec) -> int:
+    """Units that run blocks side by side; a few wide matrix units count as a mid-size device."""
+    if spec.kind == "cpu":
+        return spec.units or spec.cores or 1
+    return spec.units if spec.units >= FEWEST_UNITS else DEFAULT_UNITS
+
+
+def _rate(spec: DeviceSpec, dtype: str) -> float | None:
+    """Peak that products of queries run at; None where the device lacks the format.
+
+    8-bit queries were measured only as the 16-bit calls on an 8-bit cache that engines turn into
+    them, and those reach a share of the 16-bit peak, so that peak is theirs too.
+    """
+    if dtype not in ATTENTION_DTYPES or (found := peak(spec, dtype)) is None:
+        return None
+    if not dtype.startswith("fp8"):
+        return found
+    return peak(spec, "bf16") or found
+
+
+def _nan(*sizes: Array) -> Array:
+    return np.full(np.broadcast(*sizes).shape, np.nan)
