@@ -84,6 +84,17 @@ class Roofline:
         total: Number = steps * self.step_at(prompt_tokens + 0.5 * output_tokens, batch)
         return total
 
+    def mixed_s(self, new: Number, past: Number, batch: Number, context_tokens: Number) -> Number:
+        """Seconds of one step that computes `new` prompt tokens behind `past` cached ones, and a
+        token each of `batch` sequences that have `context_tokens` on average."""
+        prompts = new * (self.flop_per_token - self.head_flop)
+        flop = prompts + batch * self.flop_per_token + self.head_flop * (new > 0)
+        flop += self.attention_flop * (new * (past + 0.5 * new) + batch * context_tokens)
+        moved = self.weight_bytes + self.kv_bytes_per_token * (past + new + batch * context_tokens)
+        busy = np.maximum(flop / self.flop_per_s, moved / self.byte_per_s)
+        total: Number = busy + self.step_s
+        return total
+
 
 def serving_dtype(spec: DeviceSpec) -> str:
     """Choose the weight format a device serves in; PlanError when its row states no rate."""

@@ -31,7 +31,7 @@ def cannot_run(situation: Situation, group: StageClass) -> InfeasibleError:
         detail = f"Stage {stage!r} is a tool, and no device of the fleet has CPU cores"
         step = 'Add a [[device]] with type = "cpu" and its price.'
     else:
-        biggest = max((d.spec.memory_bytes for d in situation.fleet.devices), default=0)
+        biggest = max((o.device.spec.memory_bytes * o.tp for o in situation.options), default=0)
         detail = (
             f"Stage {stage!r} needs model {group.models[0]!r}, which with its KV cache fits no "
             f"device of the fleet (the largest has {biggest / 1e9:.1f} GB)"

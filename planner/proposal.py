@@ -10,10 +10,11 @@ from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import Plan
 
+from .calibration import Calibration
 from .infeasible import cannot_run, does_not_fit, too_dear, too_slow
 from .placement import PlacementProblem, Solution, cheapest, fastest
 from .profile import Profile
-from .situation import Situation, placement_problem, situation_of
+from .situation import Observed, Situation, placement_problem, situation_of
 
 
 def propose(
@@ -26,6 +27,9 @@ def propose(
     *,
     split: bool = True,
     strict: bool = True,
+    rate: float = 0.0,
+    observed: Observed | None = None,
+    calibration: Calibration | None = None,
 ) -> Plan:
     """Place every step stage of a program on a fleet at least cost within deadline and budget.
 
@@ -36,6 +40,9 @@ def propose(
             the program's defaults.
         split: allow prefill and decode of a model on different, linked devices.
         strict: raise when nothing meets deadline and budget; else give the nearest plan.
+        rate: jobs per second that share the fleet; 0 for one job at a time.
+        observed: mean seconds that a simulation measured, which stand before modelled ones.
+        calibration: corrections from runs of any workflow; the profile's own samples fill in.
 
     Raises:
         InfeasibleError: naming the binding stage and what would be feasible.
@@ -43,7 +50,16 @@ def propose(
     """
     deadline_s = program.deadline_s if deadline_s is None else deadline_s
     budget_usd = program.budget_usd if budget_usd is None else budget_usd
-    situation = situation_of(program, profile, fleet, models, split and bool(fleet.links))
+    situation = situation_of(
+        program,
+        profile,
+        fleet,
+        models,
+        split and bool(fleet.links),
+        rate=rate,
+        observed=observed,
+        calibration=calibration,
+    )
     problem = placement_problem(situation, math.inf if deadline_s is None else deadline_s)
     found = _solve(situation, problem, budget_usd, strict)
     return _plan(situation, found, deadline_s, budget_usd)
@@ -77,14 +93,16 @@ def _plan(
     situation: Situation, found: Solution, deadline_s: float | None, budget_usd: float | None
 ) -> Plan:
     times = situation.timeline(found.assignment)
+    rows = situation.rows(found.assignment)
     return Plan(
         workflow=situation.program.name,
         program_hash=situation.program.hash,
         fleet=situation.fleet.name,
-        stages=situation.rows(found.assignment),
+        stages=rows,
         seconds=times.seconds,
         usd=found.usd,
         deadline_s=deadline_s,
         budget_usd=budget_usd,
         critical_path=times.path,
+        joules=sum(row.joules * row.visits for row in rows),
     )

@@ -7,22 +7,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gangline.ir.program import STEP_OPS, Program, Stage
-from gangline.ir.specs.fleet import Fleet, FleetDevice
+from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import StagePlan
 
-from .calibration import Calibration, Key, calibrate
+from .calibration import Calibration, Key
+from .costs.shape import ModelShape
 from .critical_path import Timeline, timeline
+from .engine_times import MEMORY_SHARE, is_fitted
+from .load import Loaded, loaded
 from .placement import Assignment, PlacementProblem
 from .profile import Profile
-from .stage_cost import MAX_BATCH, Estimate, StageCosts
+from .stage_cost import Estimate, Option, StageCosts
 from .workload import complete, visits
-
-MEMORY_SHARE = 0.9
-"""Part of a device's memory that weights and KV blocks may take; the rest is for activations."""
 
 HOST_HOP_S = 1e-3
 """Seconds for text or tokens between two devices that no link joins: through the dispatcher."""
+
+MAX_TP = 8
+"""Devices one layer is split over at most: those of one node."""
+
+Observed = Mapping[tuple[str, str, int], float]
+"""Measured mean seconds, waits included, by (stage, device group, tp)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,13 @@ class StageClass:
 
 @dataclass(slots=True)
 class Situation:
-    """Everything the search asks about one program on one fleet."""
+    """Everything the search asks about one program on one fleet.
+
+    Attributes:
+        options: what a class may be placed on; device numbers of an assignment count these.
+        rate: jobs per second; 0 for one job at a time.
+        observed: what a simulation measured; it stands before what is modelled.
+    """
 
     program: Program
     profile: Profile
@@ -45,51 +57,56 @@ class Situation:
     classes: tuple[StageClass, ...]
     class_of: Mapping[int, int]
     visits: Mapping[int, tuple[float, float]]
+    options: tuple[Option, ...]
+    rate: float = 0.0
+    observed: Observed = field(default_factory=dict)
     estimates: dict[tuple[int, int], Estimate] = field(default_factory=dict)
+    held: dict[tuple[str, int, tuple[str, ...]], bool] = field(default_factory=dict)
 
-    def estimate(self, stage: Stage, device: int) -> Estimate:
-        """Price one visit of a stage on a device; computed once."""
-        key = (stage.id, device)
+    def estimate(self, stage: Stage, option: int) -> Estimate:
+        """Price one visit of a stage on an option; computed once."""
+        key = (stage.id, option)
         if key not in self.estimates:
             width = self.visits[stage.id][1]
             work = self.profile.stages[stage.name]
-            self.estimates[key] = self.costs.price(stage, work, self.fleet.devices[device], width)
+            self.estimates[key] = self.costs.price(stage, work, self.options[option], width)
         return self.estimates[key]
 
-    def can_run(self, group: StageClass, device: FleetDevice) -> bool:
-        """Tell whether a device can run these stages, each model alone."""
+    def can_run(self, group: StageClass, option: Option) -> bool:
+        """Tell whether an option can run these stages, each model alone."""
         if not group.models:
-            return device.spec.cores > 0
-        return device.spec.kind == "api" or _holds(self, device, group.models)
+            return option.device.spec.cores > 0 and option.tp == 1
+        return option.device.spec.kind == "api" or _holds(self, option, group.models)
 
-    def usd(self, group: StageClass, device: int) -> float:
-        """Give the dollars these stages cost a job on a device; inf where they cannot run."""
-        if not self.can_run(group, self.fleet.devices[device]):
+    def usd(self, group: StageClass, option: int) -> float:
+        """Give the dollars these stages cost a job on an option; inf where they cannot run."""
+        if not self.can_run(group, self.options[option]):
             return math.inf
         return sum(
-            self.estimate(stage, device).usd * self.profile.stages[stage.name].visits
+            self.estimate(stage, option).usd * self.profile.stages[stage.name].visits
             for stage in group.stages
         )
 
+    def loaded(self, assignment: Assignment) -> Loaded:
+        """Give what each stage takes with its waits, and how busy devices are."""
+        return loaded(self, assignment)
+
     def timeline(self, assignment: Assignment) -> Timeline:
-        """Lay an assignment out in time, with the hops between devices."""
-        seconds: dict[int, float] = {}
-        for stage_id, group in self.class_of.items():
-            estimate = self.estimate(self.program.stages[stage_id], assignment[group])
-            seconds[stage_id] = estimate.seconds * estimate.waves
+        """Lay an assignment out in time, with waits and the hops between devices."""
         return timeline(
             self.program,
-            seconds,
+            self.loaded(assignment).seconds,
             self.profile.factors,
             lambda source, target: self._hop_s(source, target, assignment),
         )
 
     def _hop_s(self, source: Stage, target: Stage, assignment: Assignment) -> float:
-        here, there = (assignment[self.class_of[stage.id]] for stage in (source, target))
-        if here == there:
+        here, there = (
+            self.options[assignment[self.class_of[stage.id]]].device for stage in (source, target)
+        )
+        if here is there:
             return 0.0
-        devices = self.fleet.devices
-        link = self.fleet.link(devices[here].name, devices[there].name)
+        link = self.fleet.link(here.name, there.name)
         if link is None:
             return HOST_HOP_S
         moved = self._kv_bytes(target) if (source.op, target.op) == ("prefill", "decode") else 0.0
@@ -104,13 +121,13 @@ class Situation:
         steps = (stage for stage in self.program.walk() if stage.id in self.class_of)
         return tuple(self._row(stage, assignment[self.class_of[stage.id]]) for stage in steps)
 
-    def _row(self, stage: Stage, device: int) -> StagePlan:
-        estimate = self.estimate(stage, device)
+    def _row(self, stage: Stage, option: int) -> StagePlan:
+        estimate = self.estimate(stage, option)
         work = self.profile.stages[stage.name]
         return StagePlan(
             stage=stage.name,
             op=stage.op,
-            device=self.fleet.devices[device].name,
+            device=self.options[option].device.name,
             seconds=estimate.seconds,
             usd=estimate.usd,
             visits=work.visits,
@@ -119,49 +136,67 @@ class Situation:
             source=estimate.source,
             prompt_tokens=work.prompt_tokens.mean,
             output_tokens=work.output_tokens.mean,
+            joules=estimate.joules,
+            tp=self.options[option].tp,
+            dtype=estimate.dtype,
         )
 
     def fits(self, assignment: Assignment) -> bool:
         """Tell whether devices hold all models placed on them, and what must be linked is."""
         return self._linked(assignment) and all(
-            _holds(self, device, tuple(sorted(models)))
-            for device, models in self._residents(assignment)
+            _holds(self, option, tuple(sorted(models)))
+            for option, models in self._residents(assignment)
         )
 
-    def _residents(self, assignment: Assignment) -> Iterator[tuple[FleetDevice, set[str]]]:
-        for index, device in enumerate(self.fleet.devices):
-            placed = (self.classes[group] for group, at in enumerate(assignment) if at == index)
-            models = {model for group in placed for model in group.models}
-            if models and device.spec.kind != "api":
-                yield device, models
+    def _residents(self, assignment: Assignment) -> Iterator[tuple[Option, set[str]]]:
+        """Give what is resident on each device group; several tp of one group take the widest."""
+        found: dict[str, tuple[Option, set[str]]] = {}
+        for group, at in zip(self.classes, assignment, strict=True):
+            option = self.options[at]
+            if group.models and option.device.spec.kind != "api":
+                known = found.get(option.device.name, (option, set()))
+                narrow = min(known[0], option, key=lambda row: row.tp)
+                found[option.device.name] = (narrow, known[1] | set(group.models))
+        yield from found.values()
 
     def _linked(self, assignment: Assignment) -> bool:
         """Hold if every prefill whose decode runs elsewhere has a link to send its KV over."""
         at = {
-            group.name: self.fleet.devices[device]
-            for group, device in zip(self.classes, assignment, strict=True)
+            group.name: self.options[option]
+            for group, option in zip(self.classes, assignment, strict=True)
         }
         for name, source in at.items():
             target = at.get(name.replace("prefill:", "decode:", 1), source)
             if source is target or not name.startswith("prefill:"):
                 continue
-            remote = "api" in (source.spec.kind, target.spec.kind)
-            if remote or self.fleet.link(source.name, target.name) is None:
+            if source.device is target.device:
+                return False  # one group, split two ways: prompts and tokens share a copy
+            remote = "api" in (source.device.spec.kind, target.device.spec.kind)
+            if remote or self.fleet.link(source.device.name, target.device.name) is None:
                 return False
         return True
 
 
-def _holds(situation: Situation, device: FleetDevice, models: tuple[str, ...]) -> bool:
-    lines = {name: situation.costs.roofline(device, name) for name in models}
-    weights = sum(line.resident_bytes for line in lines.values())
+def _holds(situation: Situation, option: Option, models: tuple[str, ...]) -> bool:
+    key = (option.device.name, option.tp, models)
+    if key not in situation.held:
+        situation.held[key] = _has_room(situation, option, models)
+    return situation.held[key]
+
+
+def _has_room(situation: Situation, option: Option, models: tuple[str, ...]) -> bool:
+    times = {name: situation.costs.times(option, name) for name in models}
+    weights = sum(line.weight_bytes for line in times.values())
     kv = max(
         (
-            _longest(situation, name) * line.kv_bytes_per_token * _sequences(situation, name)
-            for name, line in lines.items()
+            _longest(situation, name)
+            * line.kv_bytes_per_token
+            * _sequences(situation, option, name)
+            for name, line in times.items()
         ),
         default=0.0,
     )
-    return weights + kv <= MEMORY_SHARE * device.spec.memory_bytes
+    return weights + kv <= MEMORY_SHARE * option.device.spec.memory_bytes * option.tp
 
 
 def _decodes(situation: Situation, model: str) -> Iterator[Stage]:
@@ -175,10 +210,19 @@ def _longest(situation: Situation, model: str) -> float:
     return max((row.prompt_tokens.mean + row.output_tokens.mean for row in rows), default=0.0)
 
 
-def _sequences(situation: Situation, model: str) -> float:
-    widths = (situation.visits[stage.id][1] for stage in _decodes(situation, model))
-    wanted = max(widths, default=1.0) * situation.profile.jobs_in_flight
-    return min(max(wanted, 1.0), MAX_BATCH)
+def _sequences(situation: Situation, option: Option, model: str) -> float:
+    """Sequences of a model that hold KV blocks on one replica at once, as a plan assumes."""
+    rows = [
+        situation.costs.batch(
+            "decode",
+            option,
+            situation.visits[stage.id][1],
+            model,
+            situation.profile.stages[stage.name],
+        )
+        for stage in _decodes(situation, model)
+    ]
+    return max(rows, default=1.0)
 
 
 def stage_classes(program: Program, split: bool) -> tuple[StageClass, ...]:
@@ -204,12 +248,33 @@ def _class_name(stage: Stage, split: bool) -> str:
     return f"{half if split else 'llm'}:{stage.attributes['model']}"
 
 
+def options_of(fleet: Fleet, costs: StageCosts, names: Iterator[str]) -> tuple[Option, ...]:
+    """Give what classes may be placed on: every group, and groups of its devices as one."""
+    heads = [_num_heads(costs.model(name)) for name in names]
+    found = []
+    for device in fleet.devices:
+        tp = 1
+        while tp <= min(device.count, MAX_TP):
+            if tp == 1 or (is_fitted(device.spec) and all(count % tp == 0 for count in heads)):
+                found.append(Option(device, tp))
+            tp *= 2
+    return tuple(found)
+
+
+def _num_heads(model: ModelSpec | ModelShape) -> int:
+    return model.num_heads if isinstance(model, ModelSpec) else model.heads
+
+
 def situation_of(
     program: Program,
     profile: Profile | None,
     fleet: Fleet,
     models: Mapping[str, ModelSpec],
     split: bool,
+    *,
+    rate: float = 0.0,
+    observed: Observed | None = None,
+    calibration: Calibration | None = None,
 ) -> Situation:
     """Gather what is known: the completed profile, the classes and the calibrated costs."""
     full = complete(program, profile)
@@ -220,42 +285,57 @@ def situation_of(
         for visit in visits(program, full.factors)
     }
     costs = StageCosts(models, jobs_in_flight=full.jobs_in_flight)
-    costs.calibration = _calibration(program, full, fleet, costs, expected)
-    return Situation(program, full, fleet, costs, classes, class_of, expected)
-
-
-def _calibration(
-    program: Program,
-    profile: Profile,
-    fleet: Fleet,
-    costs: StageCosts,
-    expected: Mapping[int, tuple[float, float]],
-) -> Calibration:
-    return calibrate(
-        measured
+    named = dict.fromkeys(name for group in classes for name in group.models)
+    options = options_of(fleet, costs, iter(named))
+    own = Calibration.of(
+        row
         for stage in program.stages
         if stage.op in ("prefill", "decode")
-        for measured in _measured(stage, profile, fleet, costs, expected[stage.id][1])
+        for row in _measured(stage, full, fleet, costs, expected[stage.id][1])
     )
+    costs.calibration = (calibration or Calibration()).joined(own)
+    costs.tokens_per_s = _tokens_per_s(program, full, rate)
+    return Situation(
+        program,
+        full,
+        fleet,
+        costs,
+        classes,
+        class_of,
+        expected,
+        options,
+        rate=rate,
+        observed=observed or {},
+    )
+
+
+def _tokens_per_s(program: Program, profile: Profile, rate: float) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for stage in program.walk():
+        if stage.op == "decode" and rate > 0.0:
+            work, model = profile.stages[stage.name], str(stage.attributes["model"])
+            wanted = rate * work.visits * work.output_tokens.mean
+            found[model] = found.get(model, 0.0) + wanted
+    return found
 
 
 def _measured(
     stage: Stage, profile: Profile, fleet: Fleet, costs: StageCosts, width: float
 ) -> Iterator[tuple[Key, float, float]]:
     names = {device.name for device in fleet.devices}
-    model = str(stage.attributes["model"])
-    for sample in profile.stages[stage.name].samples:
+    model, work = str(stage.attributes["model"]), profile.stages[stage.name]
+    for sample in work.samples:
         if sample.device in names:
-            device = fleet.device(sample.device)
-            batch = costs.batch(stage.op, device, width)
-            modelled = costs.modelled_s(stage.op, model, device, sample, batch)
-            yield (device.name, stage.op, model), sample.seconds, modelled
+            option = Option(fleet.device(sample.device))
+            batch = costs.batch(stage.op, option, width, model, work)
+            modelled = costs.modelled_s(stage.op, model, option, sample, batch)
+            yield costs.key(option, stage.op, model, sample, batch), sample.seconds, modelled
 
 
 def placement_problem(situation: Situation, deadline_s: float) -> PlacementProblem:
-    """State the search: dollars per class and device, time and memory per assignment."""
-    devices = range(len(situation.fleet.devices))
-    usd = [[situation.usd(group, device) for device in devices] for group in situation.classes]
+    """State the search: dollars per class and option, time and memory per assignment."""
+    options = range(len(situation.options))
+    usd = [[situation.usd(group, option) for option in options] for group in situation.classes]
     return PlacementProblem(
         usd=usd,
         seconds=lambda assignment: situation.timeline(assignment).seconds,

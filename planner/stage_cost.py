@@ -1,35 +1,49 @@
-"""Price one stage on one device group: seconds with an interval, dollars, and their source."""
+"""Price one stage on one device group: seconds with an interval, dollars, joules, their source."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gangline.ir.errors import ModelError
+from gangline.ir.errors import ConfigError, ModelError
 from gangline.ir.program import Stage
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import FleetDevice
 from gangline.ir.specs.model import ModelSpec
 
-from .calibration import Calibration
+from .calibration import Calibration, Key, bucket_of
 from .catalogue import near_matches
-from .cost_model import Roofline, roofline
+from .costs.shape import ModelShape, find_shape
+from .engine_times import (
+    MAX_BATCH,
+    POWER_SHARE,
+    POWER_SPREAD,
+    SPREADS,
+    EngineTimes,
+    engine_times,
+)
 from .profile import Amount, Sample, StageProfile
-
-MAX_BATCH = 32
-"""Sequences one engine decodes in a step at most, as a plan assumes."""
-
-SPREADS = {"probed": (0.6, 1.8), "spec": (0.45, 2.5), "declared": (0.3, 3.0)}
-"""90 % interval of actual over modelled seconds by source. A pure roofline on specs misses
-kernels by 53 % in the median; rates measured on the device itself leave the engine's part."""
 
 SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Option:
+    """A device group with the devices one copy of a model is spread over."""
+
+    device: FleetDevice
+    tp: int = 1
+
+    @property
+    def replicas(self) -> int:
+        """Copies of a model the group holds."""
+        return max(1, self.device.count // self.tp)
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
-    """Expected seconds and dollars of one visit.
+    """Expected seconds, dollars and joules of one visit, with 90 % intervals.
 
     `waves` is how many times the longest of the map items around the stage has to wait its
     turn plus one, so that `seconds * waves` is what the stage adds to the job's time.
@@ -41,100 +55,137 @@ class Estimate:
     usd: float
     source: str
     waves: float = 1.0
+    joules: float = 0.0
+    low_joules: float = 0.0
+    high_joules: float = 0.0
+    batch: float = 1.0
+    dtype: str = ""
 
 
 @dataclass(slots=True)
 class StageCosts:
-    """Prices stages; remembers the coefficients of (device type, model) pairs."""
+    """Prices stages; remembers the times of (device type, model, tp) it was asked for.
+
+    Attributes:
+        jobs_in_flight: jobs expected to share the devices where no rate is known.
+        tokens_per_s: output tokens all jobs want of a model each second; empty without a rate.
+    """
 
     models: Mapping[str, ModelSpec]
     calibration: Calibration = field(default_factory=Calibration)
     jobs_in_flight: float = 1.0
-    _rooflines: dict[tuple[str, str], Roofline] = field(default_factory=dict)
+    tokens_per_s: Mapping[str, float] = field(default_factory=dict)
+    _times: dict[tuple[str, str, int], EngineTimes] = field(default_factory=dict)
 
-    def model(self, name: str) -> ModelSpec:
-        """Find a model row; ModelError with near matches when there is none."""
+    def model(self, name: str) -> ModelSpec | ModelShape:
+        """Find a model: a row of the registry or a known shape; ModelError with near matches."""
         if name in self.models:
             return self.models[name]
-        near = near_matches(name, self.models)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise ModelError(
-            f"No model is called {name!r}",
-            next_step=f"{hint}`gangline models list` names the models.",
-        )
+        try:
+            return find_shape(name)
+        except ConfigError as error:
+            near = near_matches(name, self.models)
+            hint = f"Did you mean {' or '.join(near)}? " if near else ""
+            raise ModelError(
+                f"No model is called {name!r}",
+                next_step=f"{hint or error.next_step}`gangline models list` names the models.",
+            ) from None
 
-    def roofline(self, device: FleetDevice, model: str) -> Roofline:
-        """Give the coefficients of a model on a device group."""
-        key = (device.name, model)
-        if key not in self._rooflines:
-            self._rooflines[key] = roofline(device.spec, self.model(model))
-        return self._rooflines[key]
+    def times(self, option: Option, model: str) -> EngineTimes:
+        """Give the times of a model on one replica of a device group."""
+        key = (option.device.name, model, option.tp)
+        if key not in self._times:
+            spec = option.device.spec
+            self._times[key] = engine_times(spec, self.model(model), option.tp)
+        return self._times[key]
 
     def price(
-        self, stage: Stage, work: StageProfile, device: FleetDevice, width: float = 1.0
+        self, stage: Stage, work: StageProfile, option: Option, width: float = 1.0
     ) -> Estimate:
         """Price one visit of a stage; `width` is the number of items run side by side."""
         if stage.op not in ("prefill", "decode"):
-            return _price_host(work, device, width)
-        model = str(stage.attributes["model"])
-        batch = self.batch(stage.op, device, width)
-        sharing = self.jobs_in_flight if stage.op == "decode" else 1.0
-        seconds = self.modelled_s(stage.op, model, device, _shape(work), batch)
-        spread = self._token_spread(stage.op, model, device, work, batch)
-        source, typical, low, high = self._correction(device, stage.op, model)
+            return _price_host(work, option.device, width)
+        model, device = str(stage.attributes["model"]), option.device
+        batch = self.batch(stage.op, option, width, model, work)
+        sharing = self.jobs_in_flight if stage.op == "decode" and not self.tokens_per_s else 1.0
+        seconds = self.modelled_s(stage.op, model, option, _shape(work), batch)
+        spread = self._token_spread(stage.op, model, option, work, batch)
+        source, typical, low, high = self._correction(option, stage.op, model, work, batch)
         expected = seconds * typical
-        return Estimate(
+        times = None if device.spec.kind == "api" else self.times(option, model)
+        share = expected / batch if math.isfinite(batch) else math.inf
+        low_s = expected * math.exp(-math.hypot(math.log(low), math.log(spread[0])))
+        high_s = expected * math.exp(math.hypot(math.log(high), math.log(spread[1])))
+        priced = Estimate(
             seconds=expected,
-            low_s=expected * math.exp(-math.hypot(math.log(low), math.log(spread[0]))),
-            high_s=expected * math.exp(math.hypot(math.log(high), math.log(spread[1]))),
-            usd=_device_usd(device, expected / batch) + _token_usd(stage.op, work, device),
+            low_s=low_s,
+            high_s=high_s,
+            usd=_device_usd(device, share) * option.tp + _token_usd(stage.op, work, device),
             source=source,
-            waves=max(1.0, width * sharing / (device.count * batch)),
+            waves=max(1.0, width * sharing / (option.replicas * batch)),
+            batch=batch,
+            dtype=times.dtype if times else "",
         )
+        watts = times.watts * POWER_SHARE[stage.op] if times else 0.0
+        return _with_joules(priced, share * watts)
 
-    def batch(self, op: str, device: FleetDevice, width: float) -> float:
+    def batch(self, op: str, option: Option, width: float, model: str, work: StageProfile) -> float:
         """Give the sequences expected to share one engine step; prefills go one by one."""
         if op != "decode":
             return 1.0
-        return max(1.0, min(width * self.jobs_in_flight / device.count, MAX_BATCH))
+        most = MAX_BATCH.get(option.device.spec.kind, MAX_BATCH["gpu"])
+        alone = max(1.0, min(width / option.replicas, most))
+        if not self.tokens_per_s:
+            return max(1.0, min(width * self.jobs_in_flight / option.replicas, most))
+        if option.device.spec.kind == "api":
+            return alone
+        each = self.tokens_per_s.get(model, 0.0) / option.replicas
+        context = work.prompt_tokens.mean + 0.5 * work.output_tokens.mean
+        return max(alone, min(self.times(option, model).batch_at(each, context), most))
 
     def _correction(
-        self, device: FleetDevice, op: str, model: str
+        self, option: Option, op: str, model: str, work: StageProfile, batch: float
     ) -> tuple[str, float, float, float]:
         """Give the source of an estimate, its correction, and the 90 % bounds around that."""
-        ratio = self.calibration.ratio(device.name, op, model)
-        if ratio is None:
-            source = _source(device.spec)
-            return (source, 1.0, *SPREADS[source])
-        return "calibrated", ratio.typical, ratio.low / ratio.typical, ratio.high / ratio.typical
+        found = self.calibration.correction(self.key(option, op, model, _shape(work), batch))
+        if found is not None:
+            return "calibrated", found.factor, found.low, found.high
+        if option.device.spec.kind == "api":
+            return ("declared", 1.0, *SPREADS["declared"])
+        times = self.times(option, model)
+        return times.source, 1.0, times.low, times.high
+
+    def key(self, option: Option, op: str, model: str, shape: Sample, batch: float) -> Key:
+        """Give the calibration's key of some work on a device type."""
+        device = (
+            option.device.spec.type if option.tp == 1 else f"{option.device.spec.type} x{option.tp}"
+        )
+        if op == "prefill":
+            new = shape.prompt_tokens - shape.cached_tokens
+            return Key(device, op, model, bucket_of(new, shape.cached_tokens, 1.0))
+        return Key(device, op, model, bucket_of(shape.output_tokens, shape.prompt_tokens, batch))
 
     def modelled_s(
-        self, op: str, model: str, device: FleetDevice, shape: Sample, batch: float = 1.0
+        self, op: str, model: str, option: Option, shape: Sample, batch: float = 1.0
     ) -> float:
         """Give the uncalibrated seconds of a prefill or decode of that many tokens."""
-        if device.spec.kind == "api":
-            return _api_seconds(op, device.spec, shape)
-        line = self.roofline(device, model)
+        if option.device.spec.kind == "api":
+            return _api_seconds(op, option.device.spec, shape)
+        times = self.times(option, model)
         if op == "prefill":
-            return float(line.prefill_s(shape.prompt_tokens, shape.cached_tokens))
-        return float(line.decode_s(shape.prompt_tokens, shape.output_tokens, batch))
+            return float(times.prefill_s(shape.prompt_tokens, shape.cached_tokens))
+        return times.decode_s(shape.prompt_tokens, shape.output_tokens, batch)
 
     def _token_spread(
-        self, op: str, model: str, device: FleetDevice, work: StageProfile, batch: float
+        self, op: str, model: str, option: Option, work: StageProfile, batch: float
     ) -> tuple[float, float]:
         """Ratio of seconds at the low and high token counts to those at the mean."""
         few = Sample("", 0.0, *_tokens(work, "low"))
         many = Sample("", 0.0, *_tokens(work, "high"))
-        mean = max(self.modelled_s(op, model, device, _shape(work), batch), 1e-9)
-        low = self.modelled_s(op, model, device, few, batch) / mean
-        high = self.modelled_s(op, model, device, many, batch) / mean
+        mean = max(self.modelled_s(op, model, option, _shape(work), batch), 1e-9)
+        low = self.modelled_s(op, model, option, few, batch) / mean
+        high = self.modelled_s(op, model, option, many, batch) / mean
         return min(max(low, 1e-3), 1.0), max(high, 1.0)
-
-
-def _source(spec: DeviceSpec) -> str:
-    if spec.kind == "api":
-        return "declared"
-    return "probed" if spec.source.startswith("probed") else "spec"
 
 
 def _shape(work: StageProfile) -> Sample:
@@ -165,13 +216,30 @@ def _price_host(work: StageProfile, device: FleetDevice, width: float) -> Estima
     cores = device.spec.cores
     # Text stages of a device without cores run on the host of its engine, at no charge.
     usd = _device_usd(device, (seconds.mean + fixed) / cores) if cores else 0.0
-    return Estimate(
+    priced = Estimate(
         seconds=seconds.mean + fixed,
         low_s=seconds.low + fixed,
         high_s=seconds.high + fixed,
         usd=usd,
         source="calibrated" if work.source == "observed" else "declared",
         waves=max(1.0, width / (device.count * max(cores, 1))),
+    )
+    watts = device.spec.tdp_w * POWER_SHARE["host"] / cores if cores else 0.0
+    return _with_joules(priced, priced.seconds * watts)
+
+
+def _with_joules(priced: Estimate, joules: float) -> Estimate:
+    """Add energy: in proportion to the seconds, with the doubt about power on top."""
+    if priced.seconds <= 0.0 or not joules:
+        return priced
+    low, high = priced.low_s / priced.seconds, priced.high_s / priced.seconds
+    few = math.hypot(math.log(max(low, 1e-9)), math.log(POWER_SPREAD[0]))
+    many = math.hypot(math.log(high), math.log(POWER_SPREAD[1]))
+    return replace(
+        priced,
+        joules=joules,
+        low_joules=joules * math.exp(-few),
+        high_joules=joules * math.exp(many),
     )
 
 

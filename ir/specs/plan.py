@@ -13,7 +13,11 @@ class StagePlan:
 
     `seconds` and `usd` are per visit; `visits` is how often a job is expected to run the stage
     (map items, expected loop trips, branch probability). `low_s`..`high_s` is a 90 % interval.
-    `source` says what the estimate rests on: `probed`, `calibrated`, `spec` or `declared`.
+    `source` says what the estimate rests on: `calibrated` (our own runs), `measured` (a table),
+    `fitted` (the cost model's constants), `spec`, `probed` or `declared`.
+
+    `joules` is energy per visit; 0 where a device states no power. `tp` and `pp` say over how
+    many devices of the group one copy of the model is spread, `dtype` what its weights are in.
     """
 
     stage: str
@@ -27,6 +31,10 @@ class StagePlan:
     source: str = ""
     prompt_tokens: float = 0.0
     output_tokens: float = 0.0
+    joules: float = 0.0
+    tp: int = 1
+    pp: int = 1
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Plan:
     """A placement of one program on one fleet.
 
     `seconds` is the expected time along the critical path, `usd` the expected cost of one job.
-    `critical_path` lists stage names in order.
+    `joules` its expected energy. `critical_path` lists stage names in order.
     """
 
     workflow: str
@@ -46,6 +54,7 @@ class Plan:
     deadline_s: float | None = None
     budget_usd: float | None = None
     critical_path: tuple[str, ...] = ()
+    joules: float = 0.0
 
     def stage(self, name: str) -> StagePlan:
         """Find a stage's row by name; KeyError if the plan does not cover it."""
