@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from gangline.ir.specs.device import DeviceSpec
 
+from .arithmetic import ARRAYS, Arithmetic, sizes
 from .constants import constants
 from .dtypes import FORMATS, peak
 
@@ -146,21 +148,20 @@ def prefill_s(
     Storing the new keys and values in the cache is counted, as in the measurements. Arrays
     broadcast; NaN where the device lacks the format. `warm` as in `decode_s`.
     """
-    batch, isl, past = (np.asarray(size, dtype=float) for size in (batch, isl, past))
-    heads, kv_heads = (np.asarray(size, dtype=float) for size in (n_heads, n_kv_heads))
-    width = np.asarray(head_dim, dtype=float)
+    ops, given = sizes(batch, isl, past, n_heads, n_kv_heads, head_dim)
     rate = _rate(spec, dtype)
     if rate is None:
-        return _nan(batch, isl, past, heads, kv_heads, width)
+        return _nan(*given)
     kernel, fitted = _level(spec, "prefill", kv_dtype)
     element = FORMATS[kv_dtype].weight_bytes
-    seconds = prefill_with(
-        spec, kernel, fitted, rate, element, batch, isl, past, heads, kv_heads, width, warm=warm
-    )
-    if np.all(isl > 1.0):
+    seconds = prefill_with(spec, kernel, fitted, rate, element, *given, warm=warm, ops=ops)
+    prompts = given[1] > 1.0
+    if np.all(prompts) if ops is ARRAYS else prompts:
         return seconds
-    single = decode_s(spec, dtype, kv_dtype, batch, past, heads, kv_heads, width, warm=warm)
-    return np.where(isl > 1.0, seconds, single)
+    single = decode_s(
+        spec, dtype, kv_dtype, given[0], given[2], n_heads, n_kv_heads, head_dim, warm=warm
+    )
+    return cast(Array, ops.choose(prompts, seconds, single))
 
 
 def decode_s(
@@ -181,17 +182,13 @@ def decode_s(
     one call repeats (every operation benchmark); in an engine step other layers evict it.
     Arrays broadcast; NaN where the device lacks the format.
     """
-    batch, context = (np.asarray(size, dtype=float) for size in (batch, context))
-    heads, kv_heads = (np.asarray(size, dtype=float) for size in (n_heads, n_kv_heads))
-    width = np.asarray(head_dim, dtype=float)
+    ops, given = sizes(batch, context, n_heads, n_kv_heads, head_dim)
     rate = _rate(spec, dtype)
     if rate is None:
-        return _nan(batch, context, heads, kv_heads, width)
+        return _nan(*given)
     kernel, fitted = _level(spec, "decode", kv_dtype)
     element = FORMATS[kv_dtype].weight_bytes
-    return decode_with(
-        spec, kernel, fitted, rate, element, batch, context, heads, kv_heads, width, warm=warm
-    )
+    return decode_with(spec, kernel, fitted, rate, element, *given, warm=warm, ops=ops)
 
 
 def mla_decode_s(
@@ -213,23 +210,23 @@ def mla_decode_s(
     heads against all cached tokens) bind sooner. No MLA call was measured here: constants are
     those of ordinary decode calls, by spec.
     """
-    batch, context = (np.asarray(size, dtype=float) for size in (batch, context))
-    heads = np.asarray(n_heads, dtype=float)
-    rank, rope = (np.asarray(size, dtype=float) for size in (kv_lora_rank, rope_dim))
+    ops, given = sizes(batch, context, n_heads, kv_lora_rank, rope_dim)
     rate = _rate(spec, dtype)
     if rate is None:
-        return _nan(batch, context, heads, rank, rope)
-    kernel, fitted = _level(spec, "decode", kv_dtype)
+        return _nan(*given)
+    count, cached, heads, rank, rope = given
+    _, fitted = _level(spec, "decode", kv_dtype)
     latent = rank + rope
     element = FORMATS[kv_dtype].weight_bytes
-    moved = batch * (context + 1.0) * latent * element + 2.0 * batch * heads * (latent + rank)
-    flop = 2.0 * batch * heads * (context + 1.0) * (latent + rank)
-    return _decode(
-        spec, kernel, fitted,
-        groups=batch, rows=np.minimum(heads, 64.0), tokens=context + 1.0,
+    moved = count * (cached + 1.0) * latent * element + 2.0 * count * heads * (latent + rank)
+    flop = 2.0 * count * heads * (cached + 1.0) * (latent + rank)
+    seconds = _decode(
+        spec, fitted, ops,
+        groups=count, rows=ops.smaller(heads, 64.0), tokens=cached + 1.0,
         tile_width=latent / (2.0 * REFERENCE_HEAD), moved=moved,
         product_s=flop / (PRODUCT_SHARE * rate), splits=True, warm=warm,
     )  # fmt: skip
+    return cast(Array, seconds)
 
 
 def mla_prefill_s(
@@ -255,8 +252,8 @@ def mla_prefill_s(
     enter.
     """
     del kv_lora_rank
-    width = 0.5 * (np.asarray(nope_dim, float) + np.asarray(rope_dim, float))
-    width = width + 0.5 * np.asarray(v_dim, float)
+    _, (nope, rope, value) = sizes(nope_dim, rope_dim, v_dim)
+    width = 0.5 * (nope + rope + value)
     return prefill_s(
         spec, dtype, kv_dtype, batch, isl, past, n_heads, n_heads, width, warm=warm
     )  # fmt: skip
@@ -268,14 +265,15 @@ def prefill_with(
     fitted: Constants,
     rate: float,
     element: float,
-    batch: Array,
-    isl: Array,
-    past: Array,
-    heads: Array,
-    kv_heads: Array,
-    width: Array,
+    batch: Any,
+    isl: Any,
+    past: Any,
+    heads: Any,
+    kv_heads: Any,
+    width: Any,
     *,
     warm: bool = True,
+    ops: Arithmetic = ARRAYS,
 ) -> Array:
     """`prefill_s` with given constants (what the fit varies); `element` is bytes of a KV element.
 
@@ -287,23 +285,23 @@ def prefill_with(
     units, clock = _units(spec), spec.clock_hz or DEFAULT_CLOCK_HZ
     group = heads / kv_heads
     per_block = kernel.rows / group if kernel.packed else kernel.rows + 0.0 * group
-    cuts = np.ceil(isl / per_block)
+    cuts = ops.ceil(isl / per_block)
     blocks = batch * (kv_heads if kernel.packed else heads) * cuts
-    diagonal = 0.5 * isl * (isl + np.minimum(per_block, isl))
+    diagonal = 0.5 * isl * (isl + ops.smaller(per_block, isl))
     area = batch * heads * (cuts * per_block * past + diagonal)
-    area = np.maximum(area, blocks * kernel.rows * 0.5 * TILE_TOKENS)
+    area = ops.larger(area, blocks * kernel.rows * 0.5 * TILE_TOKENS)
     flop_s = 4.0 * width / (fitted["compute_share"] * rate)
     work = flop_s * area + fitted["block_s"] * blocks / units
     chain = fitted["chain"] * flop_s * units * kernel.rows * (past + isl) + fitted["block_s"]
     stored = 2.0 * batch * isl * kv_heads * width
     moved = 2.0 * batch * (past + isl) * kv_heads * width * element
     moved = moved + 4.0 * batch * isl * heads * width + stored * (2.0 + element)
-    memory = _memory_s(spec, fitted, moved, units * clock, 4.0, warm)
+    memory = _memory_s(spec, fitted, ops, moved, units * clock, 4.0, warm)
     store = fitted["token_s"] * batch * isl / units
     store = store * (kv_heads * width / 1024.0) ** fitted["token_power"]
     power = fitted["sharpness"]
     together = (work**power + chain**power + memory**power) ** (1.0 / power)
-    return fitted["launch_s"] + store + together
+    return cast(Array, fitted["launch_s"] + store + together)
 
 
 def decode_with(
@@ -312,45 +310,46 @@ def decode_with(
     fitted: Constants,
     rate: float,
     element: float,
-    batch: Array,
-    context: Array,
-    heads: Array,
-    kv_heads: Array,
-    width: Array,
+    batch: Any,
+    context: Any,
+    heads: Any,
+    kv_heads: Any,
+    width: Any,
     *,
     warm: bool = True,
+    ops: Arithmetic = ARRAYS,
 ) -> Array:
     """`decode_s` with given constants (what the fit varies); `element` is bytes of a KV element."""
     tokens = context + 1.0
     group = heads / kv_heads
     moved = 2.0 * batch * tokens * kv_heads * width * element + 4.0 * batch * heads * width
-    rows = group if spec.kind == "cpu" else np.maximum(group, 16.0)
+    rows = group if spec.kind == "cpu" else ops.larger(group, 16.0)
     flop = 4.0 * batch * kv_heads * rows * width * tokens
     seconds = _decode(
-        spec, kernel, fitted,
+        spec, fitted, ops,
         groups=batch * kv_heads, rows=group, tokens=tokens, tile_width=width / REFERENCE_HEAD,
         moved=moved, product_s=flop / (PRODUCT_SHARE * rate),
-        splits=kernel.splits_all or group > 1.0, warm=warm,
+        splits=group > (0.0 if kernel.splits_all else 1.0), warm=warm,
     )  # fmt: skip
-    if not kernel.reorders:
-        return seconds
-    return seconds + fitted["reorder_s"] * ((group > 1.0) & (batch > 1.0))
+    if kernel.reorders:
+        seconds = seconds + fitted["reorder_s"] * ((group > 1.0) & (batch > 1.0))
+    return cast(Array, seconds)
 
 
 def _decode(
     spec: DeviceSpec,
-    kernel: Kernel,
     fitted: Constants,
+    ops: Arithmetic,
     *,
-    groups: Array,
-    rows: Array,
-    tokens: Array,
-    tile_width: Array,
-    moved: Array,
-    product_s: Array,
-    splits: npt.ArrayLike,
+    groups: Any,
+    rows: Any,
+    tokens: Any,
+    tile_width: Any,
+    moved: Any,
+    product_s: Any,
+    splits: Any,
     warm: bool,
-) -> Array:
+) -> Any:
     """Decode seconds of `groups` independent caches of `tokens` each, `rows` query rows a group.
 
     Seconds = launch + one block + joining splits + smooth maximum of further blocks and the tiles
@@ -358,40 +357,38 @@ def _decode(
     """
     units, clock = _units(spec), spec.clock_hz or DEFAULT_CLOCK_HZ
     slots = units * fitted["blocks_per_unit"]
-    tiles = np.ceil(tokens / TILE_TOKENS)
-    parts = np.minimum(np.maximum(np.floor(slots / groups), 1.0), tiles)
-    parts = np.where(splits, parts, 1.0)
+    tiles = ops.ceil(tokens / TILE_TOKENS)
+    parts = ops.smaller(ops.larger(ops.floor(slots / groups), 1.0), tiles)
+    parts = ops.choose(splits, parts, 1.0)
     block = fitted["block_s"] * (1.0 + fitted["row_share"] * rows / 8.0)
-    waves = np.maximum(groups * parts / slots, 1.0)
-    busy = np.maximum(groups / units - 1.0, 0.0) * block
-    busy = busy + waves * np.ceil(tiles / parts) * fitted["tile_s"] * tile_width
-    join = (parts > 1.0) * fitted["join_s"] * (1.0 + 0.25 * np.log2(parts))
-    memory = _memory_s(spec, fitted, moved, units * clock, 8.0, warm)
+    waves = ops.larger(groups * parts / slots, 1.0)
+    busy = ops.larger(groups / units - 1.0, 0.0) * block
+    busy = busy + waves * ops.ceil(tiles / parts) * fitted["tile_s"] * tile_width
+    join = (parts > 1.0) * fitted["join_s"] * (1.0 + 0.25 * ops.log2(parts))
+    memory = _memory_s(spec, fitted, ops, moved, units * clock, 8.0, warm)
     power = fitted["sharpness"]
-    together = (busy**power + np.maximum(memory, product_s) ** power) ** (1.0 / power)
+    together = (busy**power + ops.larger(memory, product_s) ** power) ** (1.0 / power)
     return fitted["launch_s"] + block + join + together
 
 
 def _memory_s(
     spec: DeviceSpec,
     fitted: Constants,
-    moved: Array,
+    ops: Arithmetic,
+    moved: Any,
     cycles_per_s: float,
     steepness: float,
     warm: bool,
-) -> Array:
+) -> Any:
     """Seconds to move bytes: from the last-level cache while they fit it, else from memory."""
     memory = moved / (fitted["bandwidth_share"] * spec.memory_bytes_per_s)
     if not warm:
         return memory
     cache = fitted["cache_share"] * (spec.cache_bytes or DEFAULT_CACHE_BYTES)
-    outside = np.minimum(moved / cache, 1e3) ** steepness
+    outside = ops.smaller(moved / cache, 1e3) ** steepness
     inside = 1.0 / (1.0 + outside)
-    cached = moved / np.maximum(
-        fitted["cache_bytes_per_cycle"] * cycles_per_s, spec.memory_bytes_per_s
-    )
-    seconds: Array = inside * cached + (1.0 - inside) * memory
-    return seconds
+    rate = max(fitted["cache_bytes_per_cycle"] * cycles_per_s, spec.memory_bytes_per_s)
+    return inside * (moved / rate) + (1.0 - inside) * memory
 
 
 def _units(spec: DeviceSpec) -> int:
@@ -414,5 +411,5 @@ def _rate(spec: DeviceSpec, dtype: str) -> float | None:
     return peak(spec, "bf16") or found
 
 
-def _nan(*sizes: Array) -> Array:
-    return np.full(np.broadcast(*sizes).shape, np.nan)
+def _nan(*given: Any) -> Array:
+    return np.full(np.broadcast(*given).shape, np.nan)
