@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= qwen2.5-coder-1.5b
 STAMP := $(VENV)/.installed
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.installed
 # Waiting threads must sleep: two spinning OpenMP threads on a busy two-core box cost 10-50x.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help setup run test test-slow lint type clean
+.PHONY: help setup bench-setup run test test-slow lint type clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -19,6 +21,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 setup: $(STAMP) ## make .venv with gangline (editable) and the test tools
+
+$(BENCH_STAMP): benchmarks/requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; pass PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+bench-setup: $(BENCH_STAMP) ## make .venv-bench with the peers that benchmarks/ compares with
 
 run: $(STAMP) ## answer three questions (MODEL=smollm2-135m: small, but poor SQL)
 	@$(BIN)/python -m gangline.runtime.demo --model $(MODEL)
@@ -39,4 +49,4 @@ test-slow: $(STAMP) ## the tests that need the 1.1 GB model (downloads it)
 	$(BIN)/pytest -q -m slow --timeout 1800
 
 clean: ## remove the environment and every cache inside the folder
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
+	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
