@@ -22,7 +22,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "collective": {"kind": "all_reduce", "bytes": 1e6, "n": 8},
     "throughput": {"model": "llama-3.1-8b", "dtype": "bf16", "tp": 1, "isl": 1024, "osl": 128},
 }
-DEPLOYMENT = {
+DEPLOYMENT: dict[str, Any] = {
     "model": "llama-3.1-70b", "dtype": "fp8", "tp": 4, "pp": 1, "dp": 1,
     "isl": 1024, "osl": 1024, "concurrency": 32,
 }  # fmt: skip
