@@ -127,7 +127,7 @@ def rate_per_device(found: Fit, result: Result) -> float:
             continue
         batch, parts = group_parts(
             (result.device, name, result.dtype, tp),
-            np.array([isl]), np.array([osl]), np.inf, found.held, found.reserve_bytes,
+            np.array([isl]), np.array([osl]), np.inf, found.reserve_bytes,
         )  # fmt: skip
         if batch[0] > 0.0:
             best = max(best, float(batch[0] / (parts[0] @ found.terms)) / tp)

@@ -22,7 +22,7 @@ from gangline.planner.costs.step import PARTS
 
 from .data import provenance
 from .mlperf import V41, V51, Result, rank_order, rate_per_device, results, tuning
-from .throughput_rows import TERMS, TRTLLM, Fit, best_fit, predicted, rows_at
+from .throughput_rows import HELD, TERMS, TRTLLM, Fit, best_fit, predicted, trtllm_rows
 
 Array = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def _generation(device: str) -> str:
 
 def _factors(found: Fit, left_out: Collection[str] = ()) -> dict[str, float]:
     """Seconds of a step over the engine's, by generation: the median of its rows' ratios."""
-    rows = rows_at(found)
+    rows = trtllm_rows(found.reserve_bytes)
     logs = np.log(predicted(found, rows) / rows.rate)
     generations = np.array([_generation(name) for name in rows.device])
     kept = ~np.isin(rows.device, list(left_out))
@@ -66,7 +66,7 @@ def _factors(found: Fit, left_out: Collection[str] = ()) -> dict[str, float]:
 def _pairs(left_out: tuple[str, ...], devices: Collection[str]) -> tuple[Array, Array]:
     """Predicted and measured rates of `devices` by constants of all boards but `left_out`."""
     found = _fit_without(left_out)
-    rows = rows_at(found)
+    rows = trtllm_rows(found.reserve_bytes)
     mask = np.isin(rows.device, list(devices))
     factors = _factors(found, left_out)
     slower = np.array([factors.get(_generation(name), 1.0) for name in rows.device])
@@ -124,7 +124,7 @@ def fit() -> dict[str, Any]:
             "link_share": {kind: 1.0 / terms[kind] for kind in ("peer", "host")},
             "reduce_s": terms["reduce_s"],
         },
-        "memory": {"held": found.held, "reserve_bytes": found.reserve_bytes},
+        "memory": {"held": HELD, "reserve_bytes": found.reserve_bytes},
         "generations": _factors(found) | benchmarked,
         "benchmarked": sorted(benchmarked),
         "vendors": sorted(_vendors()),

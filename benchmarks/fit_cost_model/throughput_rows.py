@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -77,9 +76,11 @@ SPREAD = {term: 3.0 if start >= 1.0 else 10.0 for term, start in START.items()}
 
 BOUNDS = {term: (start / 20.0, start * 20.0) for term, start in START.items()}
 
-HELD = (0.5, 0.75, 1.0)
-RESERVES = (1e9, 2e9, 4e9)
-"""Memory policies tried: shares of the output reserved at admission, and bytes set aside."""
+HELD = 1.0
+"""The tables' engines admit a request only if its whole length fits (GUARANTEED_NO_EVICT)."""
+
+RESERVES = (1e9, 3e9)
+"""Bytes set aside for context and activations that are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +111,16 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Constants of `TERMS` with the memory policy they were fitted at."""
+    """Constants of `TERMS` with the bytes set aside they were fitted at."""
 
     terms: Array
-    held: float
     reserve_bytes: float
     loss: float
 
 
-def trtllm_rows(held: float, reserve_bytes: float) -> Rows:
-    """Read TensorRT-LLM's tables and price every row's step at a memory policy."""
+@cache
+def trtllm_rows(reserve_bytes: float) -> Rows:
+    """Read TensorRT-LLM's tables and price every row's step, so many bytes set aside."""
     table = read(TRTLLM)
     names = list(zip(*(table[key] for key in ("gpu", "model", "precision", "tp")), strict=True))
     found = []
@@ -129,7 +130,7 @@ def trtllm_rows(held: float, reserve_bytes: float) -> Rows:
         requests = np.array([REQUESTS[pair] for pair in zip(isl, osl, strict=True)])
         batch, parts = group_parts(
             (BOARDS[str(gpu)], str(model), str(precision), int(tp)),
-            isl, osl, requests, held, reserve_bytes,
+            isl, osl, requests, reserve_bytes,
         )  # fmt: skip
         names_of = np.full(isl.shape, BOARDS[str(gpu)]), np.full(isl.shape, str(model))
         found.append(Rows(*names_of, table["total_output_tok_s"][mask], batch, parts))
@@ -160,13 +161,12 @@ def group_parts(
     isl: Array,
     osl: Array,
     requests: Array | float,
-    held: float,
     reserve_bytes: float,
 ) -> tuple[Array, Array]:
     """Give the batch and the parts of a step of one group at several lengths."""
     cost = _unit_cost(group, "gemm")
     point = working_point(
-        cost, isl, osl, held=held, reserve_bytes=reserve_bytes, concurrency=requests
+        cost, isl, osl, held=HELD, reserve_bytes=reserve_bytes, concurrency=requests
     )
     parts = {term: point.step_s(_unit_cost(group, term)) for term in TERMS[:5]}
     parts |= _reduce_parts(cost, point)
@@ -203,33 +203,17 @@ def _off(rows: Rows, values: Mapping[str, float]) -> Array:
     return np.asarray(np.log(rows.rate * seconds / rows.batch))
 
 
-@cache
-def _policy_rows() -> tuple[tuple[float, float, Rows], ...]:
-    return tuple(
-        (held, reserve, trtllm_rows(held, reserve)) for held, reserve in product(HELD, RESERVES)
-    )
-
-
 def best_fit(left_out: Iterable[str] = ()) -> Fit:
-    """Fit the constants at every memory policy and keep the best, some boards left out."""
-    absent = set(left_out)
+    """Fit the constants for every choice of bytes set aside, some boards left out, keep the best."""
+    absent = list(left_out)
     fits = []
-    for held, reserve, rows in _policy_rows():
-        kept = rows.only(np.array([name not in absent for name in rows.device]))
-        terms, loss = fit_terms(kept)
-        fits.append(Fit(terms, held, reserve, loss))
+    for reserve in RESERVES:
+        rows = trtllm_rows(reserve)
+        terms, loss = fit_terms(rows.only(~np.isin(rows.device, absent)))
+        fits.append(Fit(terms, reserve, loss))
     return min(fits, key=lambda found: found.loss)
 
 
 def predicted(found: Fit, rows: Rows) -> Array:
     """Output tokens per second of every row by a fit, before any factor of its generation."""
     return np.asarray(rows.batch / (rows.parts @ found.terms))
-
-
-def rows_at(found: Fit) -> Rows:
-    """The table's rows at a fit's memory policy."""
-    return next(
-        rows
-        for held, reserve, rows in _policy_rows()
-        if (held, reserve) == (found.held, found.reserve_bytes)
-    )

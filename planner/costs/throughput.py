@@ -73,11 +73,10 @@ class LoadConstants:
 
     def interval(self, spec: DeviceSpec) -> tuple[float, float]:
         """Ratios to an estimate between which 90 % of measured rates are expected to lie."""
-        if spec.generation in self.benchmarked:
-            return self.intervals["unseen"]
-        if spec.generation in self.generations:
+        if spec.generation in self.generations and spec.generation not in self.benchmarked:
             return self.intervals["fitted"]
-        return self.intervals["unseen" if spec.vendor in self.vendors else "foreign"]
+        near = spec.generation in self.benchmarked or spec.vendor in self.vendors
+        return self.intervals["unseen" if near else "foreign"]
 
 
 @cache
@@ -154,8 +153,9 @@ def working_point(
 
 
 def _cache_bytes(cost: StepCost, context: Array) -> Array:
-    flat = [cost.kv_bytes_per_request(float(tokens)) for tokens in context.ravel()]
-    return np.reshape(flat, context.shape)
+    lengths, where = np.unique(context, return_inverse=True)
+    each = np.array([cost.kv_bytes_per_request(float(length)) for length in lengths])
+    return np.asarray(each[where].reshape(context.shape))
 
 
 def reduces_s(cost: StepCost, point: WorkingPoint, known: LoadConstants) -> Array:
@@ -194,6 +194,45 @@ def load_cost(
     return step_cost(spec, shape, form, tp, pp, kv_dtype="fp8" if small else None, chosen=chosen)
 
 
+@dataclass(frozen=True, slots=True)
+class FullLoad:
+    """A group of devices at full load.
+
+    Attributes:
+        cost: prices of its steps.
+        point: the step it repeats (of one micro-batch).
+        step_s: seconds of that step.
+        tokens_per_s: output tokens per second of the whole group; 0 where nothing fits.
+    """
+
+    cost: StepCost
+    point: WorkingPoint
+    step_s: Array
+    tokens_per_s: Array
+
+
+def full_load(
+    spec: DeviceSpec,
+    shape: ModelShape,
+    dtype: str,
+    tp: int,
+    isl: npt.ArrayLike,
+    osl: npt.ArrayLike,
+    *,
+    pp: int = 1,
+    concurrency: npt.ArrayLike = np.inf,
+) -> FullLoad:
+    """Find the step a group repeats at full load, and what it serves; see below for arguments."""
+    known = load_constants()
+    cost = load_cost(spec, shape, dtype, tp, pp, known.engine)
+    memory = {"held": known.held, "reserve_bytes": known.reserve_bytes}
+    point = working_point(cost, isl, osl, **memory, concurrency=concurrency)
+    slower = known.generations.get(spec.generation, 1.0)
+    seconds = np.asarray(slower * (point.step_s(cost) + reduces_s(cost, point, known)))
+    rate = np.where(point.batch > 0.0, pp * point.batch / seconds, 0.0)
+    return FullLoad(cost, point, seconds, rate)
+
+
 def throughput_tokens_per_s(
     spec: DeviceSpec,
     shape: ModelShape,
@@ -217,19 +256,8 @@ def throughput_tokens_per_s(
         One rate for each pair of lengths; 0 where weights or one request do not fit, NaN where
         the device cannot compute in the format.
     """
-    known = load_constants()
-    cost = load_cost(spec, shape, dtype, tp, pp, known.engine)
-    point = working_point(
-        cost,
-        isl,
-        osl,
-        held=known.held,
-        reserve_bytes=known.reserve_bytes,
-        concurrency=concurrency,
-    )
-    slower = known.generations.get(spec.generation, 1.0)
-    seconds = slower * (point.step_s(cost) + reduces_s(cost, point, known))
-    return np.where(point.batch > 0.0, pp * point.batch / seconds, 0.0)
+    load = full_load(spec, shape, dtype, tp, isl, osl, pp=pp, concurrency=concurrency)
+    return load.tokens_per_s
 
 
 def throughput_estimate(

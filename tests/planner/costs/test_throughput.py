@@ -157,8 +157,7 @@ def test_the_published_tables_are_met_with_each_board_left_out() -> None:
     assert len(boards) == 7
     for row in boards:
         assert row["median_error"] <= 0.14, row
-    counted = np.array([row["rows"] for row in boards[:5]])
-    coverage = np.average([row["coverage"] for row in boards[:5]], weights=counted)
+    coverage = np.mean([row["coverage"] for row in boards[:5]])
     assert 0.85 <= coverage <= 0.97
     assert rows["none"]["median_error"] <= 0.07
 
