@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from ortools.sat.python import cp_model
+from ortools.sat.python import cp_model  # type: ignore[import-not-found]
 
 
 class Model:
