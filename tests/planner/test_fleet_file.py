@@ -182,3 +182,9 @@ def test_the_default_fleet_is_the_cpu_at_a_stated_price(cpu: DeviceSpec) -> None
     fleet = default_fleet(cpu)
     assert fleet.device("cpu/0").usd_per_hour == pytest.approx(8 * USD_PER_CORE_HOUR)
     assert default_fleet(cpu, 0.5).device("cpu").usd_per_hour == 0.5
+
+
+def test_a_type_without_a_known_price_says_so() -> None:
+    with pytest.raises(ConfigError, match="knows no price of a B60"):
+        parse_fleet('[[device]]\nname = "a"\ntype = "B60"\n')
+    assert parse_fleet('[[device]]\nname = "a"\ntype = "B60"\nusd_per_hour = 0.3\n').devices

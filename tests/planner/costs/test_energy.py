@@ -51,6 +51,13 @@ def test_a_full_load_is_busier_with_long_prompts() -> None:
     assert load_shares(decode)[1] > load_shares(prompts)[1]
 
 
+def test_one_request_reads_all_weights() -> None:
+    load = full_load(H100, SMALL, "fp8", 1, 128, 2048, concurrency=1)
+    memory = float(load_shares(load)[1])
+    read = SMALL.weight_bytes("fp8") / H100.memory_bytes_per_s / float(load.step_s)
+    assert memory == pytest.approx(read, rel=0.05) and memory > 0.25
+
+
 def test_joules_per_token_are_of_a_published_size_and_order() -> None:
     """An H100 at full load serves an 8B model at 0.01 to 0.1 J a token, a 70B at several times."""
     small = float(joules_per_token(H100, SMALL, "fp8", 1, 128, 2048))

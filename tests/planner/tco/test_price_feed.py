@@ -137,6 +137,7 @@ def test_bad_toml_is_located(old: str, new: str, message: str, line: int) -> Non
     [
         ("98.32", "-98.32", "`Price` is '-98.32'", "p.csv:2"),
         ("98.32", "nan", "`Price` is 'nan'", "p.csv:2"),
+        (",40,", ",inf,", "`SpotPrice` is 'inf'", "p.csv:2"),
         ("2.4", "2.4 EUR", "`Price` is '2.4 EUR'", "p.csv:6"),
         ("H100-SXM,1,", "H100-SXM,0,", "AcceleratorCount", "p.csv:6"),
         ("SpotPrice", "PricePerMonth", "'PricePerMonth', of unknown unit", "p.csv:1"),
