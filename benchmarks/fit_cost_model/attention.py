@@ -19,11 +19,10 @@ from gangline.planner.costs.attention import (
     Kernel,
     decode_with,
     kernel_of,
-    level_of,
     prefill_with,
 )
 from gangline.planner.costs.dtypes import peak
-from gangline.planner.costs.interval import errors, ratio_interval, transfer_interval
+from gangline.planner.costs.interval import errors, long_error, ratio_interval, transfer_interval
 
 from .data import device, provenance, read, select, systems_with
 from .positive import fit_positive, thin
@@ -37,6 +36,9 @@ SHARED_FAMILIES = ("fa2", "flashinfer")
 """Families that several generations run; the others belong to one."""
 
 ROWS_PER_SYSTEM = 1200
+ROWS_PER_MEMBER = 500
+"""Rows of each system where several are fitted together, as often happens for an interval."""
+
 TRANSFER_WIDEN = 1.3
 """Intervals of a fit in sample are widened by this for other boards of the generation."""
 
@@ -132,14 +134,14 @@ def _file(system: str, phase: str) -> str:
     return f"aiconfigurator/{system}_{TABLES[phase]}.csv.gz"
 
 
-def fit_rows(phase: str, members: Sequence[Rows]) -> dict[str, float]:
+def fit_rows(phase: str, members: Sequence[Rows], most: int = ROWS_PER_SYSTEM) -> dict[str, float]:
     """Constants fitted on several systems together, each with the same number of rows."""
     start = START[phase]
     names = [
         name for name in start if name != "reorder_s" or any(r.kernel.reorders for r in members)
     ]
     fixed = {name: start[name][0] for name in start if name not in names}
-    picked = [(rows, thin(rows.seconds.size, ROWS_PER_SYSTEM)) for rows in members]
+    picked = [(rows, thin(rows.seconds.size, most)) for rows in members]
 
     def off(trial: Mapping[str, float]) -> Array:
         full = fixed | dict(trial)
@@ -156,19 +158,32 @@ def fit_rows(phase: str, members: Sequence[Rows]) -> dict[str, float]:
 
 def build(phase: str, tables: Sequence[Rows]) -> dict[str, dict[str, Any]]:
     """Every entry that can be fitted on these tables, with the interval of each."""
-    entries: dict[str, dict[str, Any]] = {}
-    for key in sorted({rows.key for rows in tables}):
-        members = [rows for rows in tables if rows.key == key]
-        entries[key] = _seen(phase, members)
-    for family in SHARED_FAMILIES:
-        for width in FORMATS:
-            members = [r for r in tables if (r.kernel.family, r.width) == (family, width)]
-            if members:
-                entries[f"{family}/{width}"] = _unseen(phase, members)
-    for width in FORMATS:
-        members = [r for r in tables if r.width == width and r.spec.vendor == "NVIDIA"]
-        entries[f"any/{width}"] = _unseen(phase, members)
-    return entries
+    keys = {rows.key for rows in tables}
+    keys |= {f"{r.kernel.family}/{r.width}" for r in tables if r.kernel.family in SHARED_FAMILIES}
+    keys |= {f"any/{width}" for width in FORMATS}
+    return {key: entry(phase, tables, key) for key in sorted(keys)}
+
+
+def entry(phase: str, tables: Sequence[Rows], key: str) -> dict[str, Any]:
+    """Fit one entry: `family/generation/width`, `family/width` or `any/width`."""
+    if key.count("/") == 2:
+        return _seen(phase, [rows for rows in tables if rows.key == key])
+    family, width = key.split("/")
+    members = [rows for rows in tables if rows.width == width and rows.spec.vendor == "NVIDIA"]
+    if family != "any":
+        members = [rows for rows in members if rows.kernel.family == family]
+    return _unseen(phase, members)
+
+
+def nearest(tables: Sequence[Rows], rows: Rows) -> str:
+    """Key of the entry that stands for these rows where only `tables` were fitted."""
+    known = {other.key for other in tables} | {
+        f"{other.kernel.family}/{other.width}"
+        for other in tables
+        if other.kernel.family in SHARED_FAMILIES
+    }
+    family = f"{rows.kernel.family}/{rows.width}"
+    return next((key for key in (rows.key, family) if key in known), f"any/{rows.width}")
 
 
 def _seen(phase: str, members: Sequence[Rows]) -> dict[str, Any]:
@@ -179,13 +194,14 @@ def _seen(phase: str, members: Sequence[Rows]) -> dict[str, Any]:
 
 def _unseen(phase: str, members: Sequence[Rows]) -> dict[str, Any]:
     """An entry for devices without rows: its interval comes from leaving each member out."""
-    fitted = fit_rows(phase, members)
+    fitted = fit_rows(phase, members, ROWS_PER_MEMBER)
     systems = sorted({rows.system for rows in members})
     if len(systems) < 2:
         return _entry(fitted, _in_sample(phase, fitted, members, 4.0), seen=False)
     groups = []
     for system in systems:
-        others = fit_rows(phase, [rows for rows in members if rows.system != system])
+        rest = [rows for rows in members if rows.system != system]
+        others = fit_rows(phase, rest, ROWS_PER_MEMBER)
         groups += [
             (rows.predicted(phase, others, _all(rows)), rows.seconds)
             for rows in members
@@ -224,20 +240,17 @@ def score() -> list[dict[str, Any]]:
     found = []
     for phase in TABLES:
         tables = load(phase)
-        everything = build(phase, tables)
-        for system in sorted({rows.system for rows in tables}):
-            rest = build(phase, [rows for rows in tables if rows.system != system])
-            left = [rows for rows in tables if rows.system == system]
-            found += [_score(phase, rows, "in sample", everything) for rows in left]
-            found += [_score(phase, rows, "left out", rest) for rows in left]
+        for rows in tables:
+            rest = [other for other in tables if other.system != rows.system]
+            for how, training in (("in sample", tables), ("left out", rest)):
+                fitted = entry(phase, training, nearest(training, rows))
+                found.append(_score(phase, rows, how, fitted))
     return found
 
 
-def _score(
-    phase: str, rows: Rows, how: str, fitted: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    _, entry = level_of(fitted, rows.spec, FORMATS[rows.width])
-    predicted = rows.predicted(phase, entry, _all(rows))
+def _score(phase: str, rows: Rows, how: str, fitted: Mapping[str, Any]) -> dict[str, Any]:
+    predicted = rows.predicted(phase, fitted, _all(rows))
     about = {"table": f"attention_{phase}", "held_out": rows.system, "how": how}
-    ratios = (entry["low_ratio"], entry["high_ratio"])
-    return about | {"dtype": rows.width} | errors(predicted, rows.seconds, ratios)
+    ratios = (fitted["low_ratio"], fitted["high_ratio"])
+    found = errors(predicted, rows.seconds, ratios) | long_error(predicted, rows.seconds)
+    return about | {"dtype": rows.width} | found

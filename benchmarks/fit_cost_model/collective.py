@@ -23,7 +23,7 @@ from gangline.planner.costs.collective import (
     kind_of,
     link_kind,
 )
-from gangline.planner.costs.interval import errors, ratio_interval, transfer_interval
+from gangline.planner.costs.interval import errors, long_error, ratio_interval, transfer_interval
 
 from .data import device, provenance, read, select, systems_with
 from .positive import fit_positive, thin
@@ -205,5 +205,6 @@ def _score(
     return [
         {"table": rows.table, "held_out": link, "how": how, "op": rows.kind}
         | errors(rows.predicted(entry), rows.seconds, ratios)
+        | long_error(rows.predicted(entry), rows.seconds)
         for rows in tables
     ]

@@ -68,13 +68,25 @@ def winkler(
 ) -> Array:
     """Winkler's interval score per row: width, plus 2/(1-cover) times what falls outside.
 
-    Source: R. L. Winkler, JASA 67 (1972). Smaller is better. Divided by the actual value, so that
-    rows of different size weigh alike.
+    Source: R. L. Winkler, JASA 67 (1972). Smaller is better. Of logarithms, so that rows of
+    different size weigh alike, and too low as much as too high.
     """
-    actual, low, high = (np.asarray(value, dtype=float) for value in (actual, low, high))
-    miss = np.maximum(low - actual, 0.0) + np.maximum(actual - high, 0.0)
-    found: Array = ((high - low) + 2.0 / (1.0 - cover) * miss) / actual
+    ends = (np.log(np.asarray(value, dtype=float)) for value in (actual, low, high))
+    true, least, most = ends
+    miss = np.maximum(least - true, 0.0) + np.maximum(true - most, 0.0)
+    found: Array = (most - least) + 2.0 / (1.0 - cover) * miss
     return found
+
+
+LONG_S = 5e-5
+"""Calls from here on are ruled by bytes and products rather than by launches."""
+
+
+def long_error(predicted: npt.ArrayLike, actual: npt.ArrayLike) -> dict[str, float]:
+    """Median relative error of the calls of 50 us and more, if there are any."""
+    predicted, actual = np.asarray(predicted, dtype=float), np.asarray(actual, dtype=float)
+    off = np.abs(predicted / actual - 1.0)[actual >= LONG_S]
+    return {"long_error": float(np.median(off))} if off.size else {}
 
 
 def errors(
