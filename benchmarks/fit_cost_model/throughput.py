@@ -18,11 +18,19 @@ import numpy.typing as npt
 
 from gangline.planner.catalogue import find_type
 from gangline.planner.costs.interval import errors, ratio_interval, transfer_interval
-from gangline.planner.costs.step import PARTS
+from gangline.planner.costs.throughput import ENGINE
 
 from .data import provenance
 from .mlperf import V41, V51, Result, rank_order, rate_per_device, results, tuning
-from .throughput_rows import HELD, TERMS, TRTLLM, Fit, best_fit, predicted, trtllm_rows
+from .throughput_rows import (
+    HELD,
+    TERMS,
+    TRTLLM,
+    Fit,
+    best_fit,
+    predicted,
+    trtllm_rows,
+)
 
 Array = npt.NDArray[np.float64]
 
@@ -115,11 +123,8 @@ def fit() -> dict[str, Any]:
     found = _fit_without(())
     benchmarked = _mlperf_factors(found)
     terms = dict(zip(TERMS, found.terms.tolist(), strict=True))
-    engine = dict.fromkeys(PARTS, 0.0) | {name: terms[name] for name in TERMS if name in PARTS}
-    # No table holds a mixture of experts: their products and layers are taken as the others'.
-    engine |= {"expert": terms["gemm"], "moe_layer_s": terms["layer_s"]}
     return {
-        "engine": engine,
+        "engine": {term: terms[term] for term in ENGINE},
         "collectives": {
             "link_share": {kind: 1.0 / terms[kind] for kind in ("peer", "host")},
             "reduce_s": terms["reduce_s"],

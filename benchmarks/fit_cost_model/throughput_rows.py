@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from gangline.planner.catalogue import find_type
 from gangline.planner.costs.shape import find_shape
-from gangline.planner.costs.step import PARTS, StepConstants, StepCost
+from gangline.planner.costs.step import StepCost
 from gangline.planner.costs.throughput import (
+    ENGINE,
     WorkingPoint,
+    engine_constants,
     link,
     load_cost,
     ring_bytes,
@@ -58,7 +60,7 @@ REQUESTS: Mapping[tuple[float, float], float] = {
 """Requests of each run (TensorRT-LLM perf-overview, "Preparing a Dataset"): none has more in
 flight. Those of 1000/2000 are not stated: taken as of its neighbours."""
 
-TERMS = ("gemm", "attention", "layer_s", "step_s", "sequence_s", "peer", "host", "reduce_s")
+TERMS = (*ENGINE, "peer", "host", "reduce_s")
 START = {
     "gemm": 1.0,
     "attention": 1.0,
@@ -149,11 +151,11 @@ def _join(found: Sequence[Rows]) -> Rows:
 
 @cache
 def _unit_cost(group: tuple[str, str, str, int], term: str) -> StepCost:
-    """Price steps with one constant at 1 and all others at 0."""
+    """Price steps with the constants of one term at 1 and all others at 0."""
     device, model, precision, tp = group
-    values = dict.fromkeys(PARTS, 0.0) | {term: 1.0}
+    values = engine_constants({term: 1.0})
     spec = find_type(device).spec
-    return load_cost(spec, find_shape(model), precision, tp, 1, StepConstants(**values))
+    return load_cost(spec, find_shape(model), precision, tp, 1, values)
 
 
 def group_parts(
@@ -168,7 +170,7 @@ def group_parts(
     point = working_point(
         cost, isl, osl, held=HELD, reserve_bytes=reserve_bytes, concurrency=requests
     )
-    parts = {term: point.step_s(_unit_cost(group, term)) for term in TERMS[:5]}
+    parts = {term: point.step_s(_unit_cost(group, term)) for term in ENGINE}
     parts |= _reduce_parts(cost, point)
     return point.batch, np.stack([parts[term] for term in TERMS], axis=-1)
 

@@ -42,6 +42,28 @@ EIGHT_BIT_CACHE = ("fp8", "fp8_block", "nvfp4")
 """Weight formats whose quantised checkpoints also keep the cache in 8 bits."""
 
 
+ENGINE: Mapping[str, tuple[str, ...]] = {
+    "gemm": ("gemm", "gemm_busy", "launch", "expert", "expert_busy"),
+    "attention": ("attention", "prompt_attention"),
+    "layer_s": ("layer_s", "moe_layer_s"),
+    "step_s": ("step_s",),
+    "sequence_s": ("sequence_s",),
+}
+"""Constants fitted here, and the constants of a step each sets. No table holds a mixture of
+experts: their products and layers are taken as the others'."""
+
+MULTIPLIERS = ("expert_fp4", "expert_mixed")
+"""Constants of a step that multiply another: 1, as nothing is known of them here."""
+
+
+def engine_constants(terms: Mapping[str, float]) -> StepConstants:
+    """Give a step's constants from those of `ENGINE`; what no term sets (collectives) is 0."""
+    values = {part: float(part in MULTIPLIERS) for part in PARTS}
+    for term, parts in ENGINE.items():
+        values |= {part: terms.get(term, 0.0) for part in parts if part in PARTS}
+    return StepConstants(**values)
+
+
 @dataclass(frozen=True, slots=True)
 class LoadConstants:
     """Fitted constants of an engine at full load.
@@ -83,9 +105,8 @@ class LoadConstants:
 def load_constants() -> LoadConstants:
     """Read the packaged constants."""
     values = constants("throughput")
-    engine = StepConstants(**{name: float(values["engine"][name]) for name in PARTS})
     return LoadConstants(
-        engine,
+        engine_constants(values["engine"]),
         dict(values["collectives"]["link_share"]),
         float(values["collectives"]["reduce_s"]),
         float(values["memory"]["held"]),
