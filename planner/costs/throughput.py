@@ -211,8 +211,10 @@ def load_cost(
 ) -> StepCost:
     """Price steps as the maximum-load tables ran them: an 8-bit cache beside 8- or 4-bit weights."""
     form = weight_format(dtype.lower())
-    small = form in EIGHT_BIT_CACHE and "fp8" in spec.flops
-    return step_cost(spec, shape, form, tp, pp, kv_dtype="fp8" if small else None, chosen=chosen)
+    cache_form = form if form in ("fp32", "fp16") else "bf16"
+    if form in EIGHT_BIT_CACHE and "fp8" in spec.flops:
+        cache_form = "fp8"
+    return step_cost(spec, shape, form, tp, pp, kv_dtype=cache_form, chosen=chosen)
 
 
 @dataclass(frozen=True, slots=True)
