@@ -7,8 +7,7 @@ row. Then each measured generation gets its own values, shrunk towards the commo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -16,30 +15,23 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
 
-from gangline.ir.specs.device import DeviceSpec
-from gangline.planner.costs.dtypes import peak
-from gangline.planner.costs.gemm import (
-    REGIMES,
-    GemmCoefficients,
-    balance,
-    derive,
-    gemm_regime,
-    gemm_with,
-    traits,
-)
+from gangline.planner.costs.gemm import REGIMES, balance
+from gangline.planner.costs.interval import transfer_interval
 
-from .data import device, provenance, read, select, systems_with
+from .data import provenance, systems_with
+from .gemm_tables import LAYERS, V100, Table, tables_of
 
 Array = npt.NDArray[np.float64]
 Values = dict[str, float]
+Interval = dict[str, tuple[float, float]]
+Pools = dict[str, list[tuple[Array, Array]]]
 
 PRIORS: dict[str, tuple[float, float]] = {
     "launch_s": (2.5e-6, 0.3),
     "stream": (0.82, 0.2),
     "cache_bytes_per_clock": (10.0, 0.3),
     "compute": (1.0, 0.2),
-    "power_pj": (1.1, 0.1),
-    "power_excess": (0.35, 0.3),
+    "power_pj": (1.1, 0.3),
     "tile": (0.2, 0.3),
     "prologue": (150.0, 0.3),
     "split": (4.0, 0.3),
@@ -50,6 +42,7 @@ PRIORS: dict[str, tuple[float, float]] = {
     "blend": (2.2, 0.2),
     "step_clocks": (0.4, 0.3),
     "quantise": (0.5, 0.7),
+    "quantise_row": (500.0, 0.7),
 }
 """Centre and standard deviation (in logs) of every positive value before the data is seen."""
 
@@ -64,72 +57,21 @@ OWN = ("launch_s", "stream", "compute", "blend", "step_clocks", "quantise", "hos
 OWN_SD = {"launch_s": 1.0, "host_s": 2.0, "quantise": 0.7}
 OWN_SD_ELSE = 0.3
 
+STARTS = {"bf16": "", "fp8": "bf16", "fp8_block": "fp8", "nvfp4": "fp8"}
+"""Kernel families, and whose common values each takes for its prior."""
+
 SCALE = 0.1
 """Relative error at which a row starts to count as an outlier."""
+ROWS = 520
+"""Rows of each table that a fit looks at."""
+LEAST_ROWS = 50
+"""Rows of one regime that a table must have to count there."""
 EFFECTIVE_ROWS = 40
 """Rows of one table are alike: each table counts as this many independent ones."""
 UNGRAPHED = {"v100_pcie", "b60"}
 """Tables timed without a captured graph: their launch times are their own, their weight a half."""
 SETTLE_S = 2e-4
 """Busy seconds after which a board clocks down to its power limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Measured products of one system and format; sizes as floats, seconds."""
-
-    system: str
-    dtype: str
-    spec: DeviceSpec
-    m: Array
-    n: Array
-    k: Array
-    seconds: Array
-
-    def thinned(self, step: int) -> Table:
-        """Every `step`-th row."""
-        part = (values[::step] for values in (self.m, self.n, self.k, self.seconds))
-        return Table(self.system, self.dtype, self.spec, *part)
-
-    def coefficients(self, values: Mapping[str, float]) -> GemmCoefficients:
-        """What the planner would work out from these values."""
-        rate = peak(self.spec, self.dtype) or np.nan
-        rate16 = peak(self.spec, "bf16") or rate
-        return derive(values, self.dtype, rate, rate16, traits(self.spec))
-
-    def residuals(self, values: Mapping[str, float]) -> Array:
-        """Log of measured over estimated seconds."""
-        estimate = gemm_with(self.coefficients(values), self.m, self.n, self.k)
-        return np.asarray(np.log(self.seconds / estimate))
-
-
-@cache
-def tables() -> tuple[Table, ...]:
-    """All measured products, one table per system and format."""
-    found = [_v100()]
-    for system in systems_with("gemm"):
-        rows = read(f"aiconfigurator/{system}_gemm.csv.gz")
-        for name in sorted(set(rows["gemm_dtype"])):
-            part = select(rows, rows["gemm_dtype"] == name)
-            dtype = {"bfloat16": "bf16"}.get(str(name), str(name))
-            seconds = part["latency_ms"] * 1e-3
-            sizes = (part["m"], part["n"], part["k"])
-            found.append(Table(system, dtype, device(system), *sizes, seconds))
-    return tuple(found)
-
-
-def _v100() -> Table:
-    """The V100 table where its sizes are those of language models."""
-    rows = read("apex/v100_pcie_gemm_us.csv.gz")
-    wide = (rows["n"] >= 512) & (rows["k"] >= 512) & (rows["k"] <= 16384)
-    rows = select(rows, wide & (rows["m"] <= 16384) & (rows["n"] % 512 == 0))
-    sizes = (rows["m"], rows["n"], rows["k"])
-    return Table("v100_pcie", "bf16", device("v100_pcie"), *sizes, rows["time(us)"] * 1e-6)
-
-
-def tables_of(family: str) -> list[Table]:
-    """Tables of one kernel family."""
-    return [table for table in tables() if table.dtype == family]
 
 
 def _to_values(point: Array, names: Sequence[str], fixed: Values) -> Values:
@@ -156,12 +98,12 @@ def fit_common(family: str, train: Sequence[Table], base: Values | None = None) 
     """Values common to all devices, fitted on `train` around the priors (or around `base`)."""
     names = [*PRIORS, *SLOPES, *(["host_s"] if family == "fp8_block" else [])]
     if family == "bf16":
-        names.remove("quantise")
-    fixed = {"settle_s": SETTLE_S, "host_s": 0.0, "quantise": PRIORS["quantise"][0]}
+        names = [name for name in names if not name.startswith("quantise")]
+    fixed = {"settle_s": SETTLE_S, "host_s": 0.0, "quantise": 0.5, "quantise_row": 0.0}
     priors = {**PRIORS, **SLOPES, "host_s": (HOST_S, 1.0)}
     centre = np.array([_centre(name, priors[name][0], base) for name in names])
     spread = np.array([priors[name][1] for name in names])
-    thin = [table.thinned(max(1, len(table.seconds) // 520)) for table in train]
+    thin = [table.thinned(ROWS) for table in train]
     extra = [table.system for table in thin if table.system in UNGRAPHED]
 
     def objective(point: Array) -> Array:
@@ -175,7 +117,12 @@ def fit_common(family: str, train: Sequence[Table], base: Values | None = None) 
         return np.concatenate(parts)
 
     start = np.concatenate([centre, np.full(len(extra), 1.5)])
-    return _to_values(least_squares(objective, start).x[: len(names)], names, fixed)
+    point = least_squares(objective, start).x[: len(names)]
+    if (
+        base is not None
+    ):  # devices differ as much as families: a few tables move the centre part way
+        point = centre + (point - centre) * len(train) / (len(train) + 1)
+    return _to_values(point, names, fixed)
 
 
 def _centre(name: str, prior: float, base: Values | None) -> float:
@@ -183,115 +130,132 @@ def _centre(name: str, prior: float, base: Values | None) -> float:
     return value if name in SLOPES else float(np.log(value))
 
 
-def fit_group(family: str, table: Table, common: Values) -> Values:
-    """A generation's own values, shrunk towards the common ones."""
+def fit_group(family: str, members: Sequence[Table], common: Values) -> Values:
+    """A generation's own values, from its tables, shrunk towards the common ones."""
     names = [name for name in OWN if common[name] > 0 and (name, family) != ("quantise", "bf16")]
     centre = np.log([common[name] for name in names])
     spread = np.array([OWN_SD.get(name, OWN_SD_ELSE) for name in names])
-    thin = table.thinned(2)
+    thin = [table.thinned(ROWS) for table in members]
 
     def objective(point: Array) -> Array:
         values = _to_values(point, names, common)
-        return np.concatenate([(point - centre) / spread, _weighted(thin, values)])
+        parts = [(point - centre) / spread, *(_weighted(table, values) for table in thin)]
+        return np.concatenate(parts)
 
     found = _to_values(least_squares(objective, centre).x, names, common)
     return {name: found[name] for name in names}
 
 
-def common_without(family: str, system: str = "") -> Values:
-    """Common values fitted without one system ("" for none); other families start from bf16."""
-    keep = [table for table in tables_of(family) if table.system != system]
-    base = None if family == "bf16" else _cached_common("bf16", system)
-    return fit_common(family, keep, base)
+@cache
+def common_without(family: str, left_out: str = "") -> Values:
+    """Common values fitted without one device type ("" for none), around those of `STARTS`."""
+    keep = [table for table in tables_of(family) if table.type != left_out]
+    start = STARTS[family]
+    return fit_common(family, keep, common_without(start, left_out) if start else None)
+
+
+def by_type(family: str) -> dict[str, list[Table]]:
+    """Tables of one kernel family by device type."""
+    found: dict[str, list[Table]] = {}
+    for table in tables_of(family):
+        found.setdefault(table.type, []).append(table)
+    return found
 
 
 @cache
-def _cached_common(family: str, system: str) -> Values:
-    return common_without(family, system)
-
-
-FAMILIES = ("bf16", "fp8", "fp8_block", "nvfp4")
+def own_values(family: str) -> dict[str, Values]:
+    """All values of every measured device type: the common ones under its own."""
+    common = common_without(family)
+    return {
+        name: common | fit_group(family, members, common)
+        for name, members in by_type(family).items()
+    }
 
 
 def fit() -> dict[str, Any]:
     """Fit everything on all tables."""
     names = [f"aiconfigurator/{system}_gemm.csv.gz" for system in systems_with("gemm")]
     return {
-        "provenance": provenance(*names, "apex/v100_pcie_gemm_us.csv.gz"),
-        "families": {family: _family(family) for family in FAMILIES},
+        "provenance": provenance(*names, V100, LAYERS),
+        "families": {family: _family(family) for family in STARTS},
     }
 
 
 def _family(family: str) -> dict[str, Any]:
-    common = _cached_common(family, "")
-    groups, inside = [], {}
-    for table in tables_of(family):
-        own = fit_group(family, table, common)
-        groups.append(
-            {"generation": table.spec.generation, "balance": balance(table.spec), "values": own}
-        )
-        inside[table.system] = float(np.median(np.abs(np.expm1(-table.residuals(common | own)))))
+    common, groups, inside = common_without(family), [], {}
+    for name, members in by_type(family).items():
+        values, spec = own_values(family)[name], members[0].spec
+        own = {key: value for key, value in values.items() if key in OWN and value != common[key]}
+        groups.append({"generation": spec.generation, "balance": balance(spec), "values": own})
+        for table in members:
+            off = np.abs(np.expm1(-table.residuals(values)))
+            inside[table.system] = float(np.median(off))
     return {
         "common": common,
         "groups": groups,
         "in_sample_median_error": inside,
-        "interval": {"seen": _seen_interval(family), "unseen": unseen_interval(family)},
+        "interval": {"seen": seen_interval(family), "unseen": unseen_interval(family)},
     }
 
 
+def unseen_interval(family: str, without: str = "") -> Interval:
+    """Factors by regime on a device never measured, from every device left out in turn."""
+    pools: Pools = {name: [] for name in REGIMES}
+    for table in tables_of(family):
+        if table.type == without:
+            continue
+        values = common_without(family, table.type)
+        regimes = table.regimes(values)
+        if table.system in UNGRAPHED:  # how they were timed says nothing of another device
+            regimes = np.where(regimes == REGIMES.index("launch"), len(REGIMES), regimes)
+        _share_out(pools, regimes, table.estimate(values), table.seconds)
+    return _factors(pools)
+
+
+def seen_interval(family: str) -> Interval:
+    """Factors by regime on another board of a measured generation.
+
+    Errors inside the fit stand for the rows; what a second board adds as a whole is taken to be
+    half of what a new generation adds, as only one generation has two boards in the tables.
+    """
+    pools: Pools = {name: [] for name in REGIMES}
+    for index, table in enumerate(tables_of(family)):
+        values = own_values(family)[table.type]
+        shift = np.exp(_bias() / 2 * (-1) ** index)
+        _share_out(pools, table.regimes(values), table.estimate(values) * shift, table.seconds)
+    return _factors(pools)
+
+
 @cache
-def _left_out(family: str) -> dict[str, tuple[Array, npt.NDArray[np.intp]]]:
-    """Residuals and regimes of every table, its device left out of the fit."""
-    found = {}
-    for table in tables_of(family):
-        values = _cached_common(family, table.system)
-        regime = gemm_regime(table.coefficients(values), table.m, table.n, table.k)
-        found[table.system] = (table.residuals(values), regime)
-    return found
+def _bias() -> float:
+    """Typical (median) bias of a generation left out of the bf16 fit, in logs."""
+    left = [table.residuals(common_without("bf16", table.type)) for table in tables_of("bf16")]
+    return float(np.median([abs(np.median(residuals)) for residuals in left]))
 
 
-def unseen_interval(family: str, without: str = "") -> dict[str, tuple[float, float]]:
-    """Cross-conformal factors by regime: quantiles of left-out devices' residuals."""
-    pools = [pool for system, pool in _left_out(family).items() if system != without]
-    return _quantiles(pools)
-
-
-def _seen_interval(family: str) -> dict[str, tuple[float, float]]:
-    """Factors of measured generations."""
-    pools = []
-    common = _cached_common(family, "")
-    for table in tables_of(family):
-        values = common | fit_group(family, table, common)
-        regime = gemm_regime(table.coefficients(values), table.m, table.n, table.k)
-        pools.append((table.residuals(values), regime))
-    return _quantiles(pools)
-
-
-def _quantiles(
-    pools: Sequence[tuple[Array, npt.NDArray[np.intp]]],
-) -> dict[str, tuple[float, float]]:
-    residuals = np.concatenate([pool[0] for pool in pools])
-    regimes = np.concatenate([pool[1] for pool in pools])
-    whole = np.quantile(residuals, (0.05, 0.95))
-    found = {}
+def _share_out(pools: Pools, regimes: Any, estimate: Array, seconds: Array) -> None:
     for index, name in enumerate(REGIMES):
-        part = residuals[regimes == index]
-        low, high = np.quantile(part, (0.05, 0.95)) if len(part) >= 200 else whole
-        found[name] = (float(np.exp(low)), float(np.exp(high)))
-    return found
+        part = regimes == index
+        if part.sum() >= LEAST_ROWS:
+            pools[name].append((estimate[part], seconds[part]))
+
+
+def _factors(pools: Pools) -> Interval:
+    whole = [pair for pairs in pools.values() for pair in pairs]
+    return {name: transfer_interval(pairs or whole) for name, pairs in pools.items()}
 
 
 def score() -> list[dict[str, Any]]:
     """Errors and interval coverage of every table, its device left out of the fit."""
     rows = []
-    for family in FAMILIES:
-        for system, (residuals, regime) in _left_out(family).items():
-            bounds = unseen_interval(family, without=system)
-            table = np.log([bounds[name] for name in REGIMES])[regime]
-            rows.append(
-                {"table": f"{system} {family}", "held_out": system, "dtype": family}
-                | errors(residuals, table[:, 0], table[:, 1])
-            )
+    for table in (table for family in STARTS for table in tables_of(family)):
+        values = common_without(table.dtype, table.type)
+        bounds = unseen_interval(table.dtype, without=table.type)
+        factors = np.log([bounds[name] for name in REGIMES])[table.regimes(values)]
+        rows.append(
+            {"table": f"gemm/{table.system}", "held_out": table.type, "dtype": table.dtype}
+            | errors(table.residuals(values), factors[:, 0], factors[:, 1])
+        )
     return rows
 
 

@@ -50,7 +50,7 @@ class GemmCoefficients:
     activation_bytes: float
     units: float
     launch_s: float
-    row_s: float
+    step_s: float
     tile_s: tuple[float, ...]
     prologue: float
     least_waves: float
@@ -64,6 +64,7 @@ class GemmCoefficients:
     reuse: float
     blend: float
     element_s: float
+    row_elements: float
     host_s: float
 
 
@@ -221,15 +222,17 @@ def derive(
     tilt = (bandwidth / units / clock / REFERENCE_BALANCE) ** values["balance"]
     stream = bandwidth * values["stream"] * tilt
     cached = max(values["cache_bytes_per_clock"] * units * clock, stream)
-    budget = tdp / rate16 * 1e12 if tdp else values["power_pj"]
-    short = 1 / (1 + (budget / values["power_pj"]) ** 6)
+    # Power grows with the cube of the clock: a board that its TDP cannot feed at its boost clock
+    # settles at the cube root of the share it can feed (smoothed near 1).
+    need = values["power_pj"] * (clock / REFERENCE_CLOCK_HZ) ** 2 * 1e-12 * rate16
+    slowed = (1 + (need / tdp) ** 4) ** (1 / 12) if tdp else 1.0
     unit_rate = rate * values["compute"] / units
     return GemmCoefficients(
         weight_bytes=form.weight_bytes,
         activation_bytes=form.activation_bytes,
         units=units,
         launch_s=values["launch_s"] * (clock / REFERENCE_CLOCK_HZ) ** values["launch_clock"],
-        row_s=values["step_clocks"] / clock,
+        step_s=values["step_clocks"] / clock,
         tile_s=tuple(
             2 * tm * tn * (1 + 64 * values["tile"] * (1 / tm + 1 / tn)) / unit_rate
             for tm, tn in TILES
@@ -237,7 +240,7 @@ def derive(
         prologue=values["prologue"],
         least_waves=1 / values["split"],
         wave=values["wave"],
-        excess=values["power_excess"] * short,
+        excess=slowed - 1,
         settle_s=values["settle_s"],
         stream_s=1 / stream,
         cached_s=1 / cached,
@@ -246,6 +249,7 @@ def derive(
         reuse=values["reuse"] * 128 * math.sqrt(units),
         blend=values["blend"],
         element_s=1 / (values["quantise"] * units * clock) if form.quantises else 0.0,
+        row_elements=values["quantise_row"],
         host_s=values["host_s"],
     )
 
@@ -278,9 +282,9 @@ def _parts(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: _Arithmetic) ->
     again = again + ops.larger(n / found.reuse - 1, 0.0) * inputs
     compute = _tiled(found, m, n, ops) * (k + found.prologue)
     compute = compute * (1 + found.excess * compute / (compute + found.settle_s))
-    fixed = found.launch_s + found.row_s * k
+    fixed = found.launch_s + found.step_s * k
     if found.element_s:
-        fixed = fixed + found.element_s * m * k
+        fixed = fixed + found.element_s * m * (k + found.row_elements)
     return fixed, (moved + again) * byte_s, compute
 
 
