@@ -123,6 +123,9 @@ def test_embedding_is_an_encoder_pass() -> None:
     flop = 256 * 512 * 12 * 2 * (4 * 768**2 + 2 * 768 * 3072)
     assert 0.2 < flop / float(seconds[1]) / 9.89e14 < 0.8
     assert 1e-4 < float(seconds[0]) < float(seconds[1])
+    # Attention grows with the square of a text: without it twice the text is twice the time.
+    long = embedding_s(device, "bf16", np.array([16384, 32768]))
+    assert long[1] > 2.5 * long[0]
 
 
 @NEEDS_DATA
