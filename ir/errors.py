@@ -30,6 +30,7 @@ says what to do. The same three are printed by the CLI and sent as problem+json 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -108,8 +109,26 @@ class PlanError(GanglineError):
 
 
 class InfeasibleError(PlanError):
+    """No placement is good enough; `advice` says in numbers what would be."""
+
     code = "infeasible"
     title = "No placement meets the objective"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        where: str = "",
+        next_step: str = "",
+        advice: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail, where=where, next_step=next_step)
+        self.advice = dict(advice or {})
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the `error` object, with the advice if there is any."""
+        document: dict[str, Any] = dict(super().to_json())
+        return {**document, "advice": self.advice} if self.advice else document
 
 
 class ModelError(GanglineError):

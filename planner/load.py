@@ -49,10 +49,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Seconds of each stage with its waits, and the busy share of each device group."""
+    """Seconds of each stage with its waits, by stage number; and what is asked of the devices.
+
+    Attributes:
+        utilisation: expected share of time a device group is busy (an engine with anything).
+        demand: what is asked over the most it can do, by device group; at 1 queues grow for ever.
+    """
 
     seconds: Mapping[int, float]
     utilisation: Mapping[str, float]
+    demand: Mapping[str, float]
 
 
 @dataclass(slots=True)
@@ -61,8 +67,10 @@ class _Devices:
 
     tools: dict[int, Load] = field(default_factory=dict)
     prompts: dict[int, Load] = field(default_factory=dict)
-    tokens: dict[int, float] = field(default_factory=dict)  # busy share of decoding alone
-    floor: dict[int, float] = field(default_factory=dict)  # the same at the largest batch
+    decoding: dict[int, float] = field(default_factory=dict)  # sequences per replica
+    floor: dict[int, float] = field(
+        default_factory=dict
+    )  # busy share of decoding at the largest batch
     step_s: dict[int, float] = field(default_factory=dict)
 
 
@@ -73,7 +81,7 @@ def loaded(situation: Situation, assignment: Assignment) -> Loaded:
     for stage in _steps(situation):
         at = assignment[situation.class_of[stage.id]]
         seconds[stage.id] = _seconds(situation, devices, stage, at)
-    return Loaded(seconds, _utilisation(situation, devices))
+    return Loaded(seconds, *_shares(situation, devices))
 
 
 def _steps(situation: Situation) -> Iterable[Stage]:
@@ -99,7 +107,7 @@ def _gather(situation: Situation, assignment: Assignment) -> _Devices:
 def _add_decode(situation: Situation, found: _Devices, stage: Stage, at: int, rate: float) -> None:
     option, estimate = situation.options[at], situation.estimate(stage, at)
     each = rate / option.replicas
-    found.tokens[at] = found.tokens.get(at, 0.0) + each * estimate.seconds / estimate.batch
+    found.decoding[at] = found.decoding.get(at, 0.0) + each * estimate.seconds
     if option.device.spec.kind == "api":
         return
     work = situation.profile.stages[stage.name]
@@ -137,14 +145,26 @@ def _seconds(situation: Situation, devices: _Devices, stage: Stage, at: int) -> 
     return own + prompts.wait_s(option.replicas) + half
 
 
-def _utilisation(situation: Situation, devices: _Devices) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _shares(situation: Situation, devices: _Devices) -> tuple[dict[str, float], dict[str, float]]:
+    """Give utilisation and demand by device group.
+
+    Sequences that decode on a replica are about Poisson in number (they do not wait for each
+    other), so it has none of them for exp(-mean) of the time.
+    """
+    used: dict[str, float] = {}
+    asked: dict[str, float] = {}
     for at, load in devices.tools.items():
         device = situation.options[at].device
         share = load.busy / (device.count * max(device.spec.cores, 1))
-        found[device.name] = found.get(device.name, 0.0) + share
-    for at in devices.prompts.keys() | devices.tokens.keys():
+        asked[device.name] = max(asked.get(device.name, 0.0), share)
+        used[device.name] = max(used.get(device.name, 0.0), min(share, 1.0))
+    for at in devices.prompts.keys() | devices.decoding.keys():
         option = situation.options[at]
-        share = devices.prompts.get(at, Load()).busy / option.replicas + devices.tokens.get(at, 0.0)
-        found[option.device.name] = found.get(option.device.name, 0.0) + share
-    return found
+        prompts = devices.prompts.get(at, Load()).busy / option.replicas
+        idle = max(1.0 - prompts, 0.0)
+        if idle > 0.0:
+            idle *= math.exp(-devices.decoding.get(at, 0.0) / idle)
+        name = option.device.name
+        used[name] = max(used.get(name, 0.0), 1.0 - idle)
+        asked[name] = max(asked.get(name, 0.0), prompts + devices.floor.get(at, 0.0))
+    return used, asked

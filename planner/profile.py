@@ -69,7 +69,8 @@ class StageProfile:
             the prompt and need no computation.
         seconds: of a tool or a text stage per visit, on any CPU; None where the cost model
             computes it.
-        source: `declared` (from the program) or `observed`.
+        source: `declared` (from the program), `observed` (our own runs on this machine) or
+            `measured` (somebody's runs on any machine: a profile file or a trace).
         samples: the newest measured executions, oldest first.
     """
 

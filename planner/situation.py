@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gangline.ir.program import STEP_OPS, Program, Stage
+from gangline.ir.specs.event import StepRecord
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
-from gangline.ir.specs.plan import StagePlan
+from gangline.ir.specs.plan import Plan, StagePlan
 
 from .calibration import Calibration, Key
 from .costs.shape import ModelShape
@@ -17,7 +18,7 @@ from .critical_path import Timeline, timeline
 from .engine_times import MEMORY_SHARE, is_fitted
 from .load import Loaded, loaded
 from .placement import Assignment, PlacementProblem
-from .profile import Profile
+from .profile import Profile, observe
 from .stage_cost import Estimate, Option, StageCosts
 from .workload import complete, visits
 
@@ -147,6 +148,10 @@ class Situation:
             _holds(self, option, tuple(sorted(models)))
             for option, models in self._residents(assignment)
         )
+
+    def problem(self, deadline_s: float) -> PlacementProblem:
+        """State the search over this situation."""
+        return placement_problem(self, deadline_s)
 
     def _residents(self, assignment: Assignment) -> Iterator[tuple[Option, set[str]]]:
         """Give what is resident on each device group; several tp of one group take the widest."""
@@ -330,6 +335,42 @@ def _measured(
             batch = costs.batch(stage.op, option, width, model, work)
             modelled = costs.modelled_s(stage.op, model, option, sample, batch)
             yield costs.key(option, stage.op, model, sample, batch), sample.seconds, modelled
+
+
+def modelled_steps(
+    program: Program,
+    steps: Iterable[StepRecord],
+    fleet: Fleet,
+    models: Mapping[str, ModelSpec],
+) -> list[tuple[Key, float, float]]:
+    """Set measured steps of a job beside what the uncorrected model says of them.
+
+    Returns:
+        (bucket, actual seconds, modelled seconds) of every prefill and decode that ended.
+    """
+    seen = observe(steps)
+    costs = StageCosts(models)
+    factors = complete(program, seen).factors
+    widths = {visit.stage.name: max(visit.width, 1.0) for visit in visits(program, factors)}
+    found: list[tuple[Key, float, float]] = []
+    for stage in program.stages:
+        if stage.op in ("prefill", "decode") and stage.name in seen.stages:
+            known = Profile({stage.name: seen.stages[stage.name]})
+            found += _measured(stage, known, fleet, costs, widths.get(stage.name, 1.0))
+    return found
+
+
+def assignment_of(situation: Situation, plan: Plan) -> Assignment:
+    """Give the assignment that a plan of this situation came from."""
+    rows = {row.stage: row for row in plan.stages}
+    numbers = {
+        (option.device.name, option.tp): index for index, option in enumerate(situation.options)
+    }
+    chosen = []
+    for group in situation.classes:
+        row = rows[group.stages[0].name]
+        chosen.append(numbers[(row.device, row.tp)])
+    return tuple(chosen)
 
 
 def placement_problem(situation: Situation, deadline_s: float) -> PlacementProblem:

@@ -212,7 +212,7 @@ def _price_host(work: StageProfile, device: FleetDevice, width: float) -> Estima
     """Price a tool or text stage: declared or measured seconds on one core."""
     seconds = work.seconds or Amount.exactly(0.0)
     fixed = device.spec.efficiency.get("tool_s", 0.0) if work.op == "tool" else 0.0
-    fixed = 0.0 if work.source == "observed" else fixed
+    fixed = fixed if work.source == "declared" else 0.0
     cores = device.spec.cores
     # Text stages of a device without cores run on the host of its engine, at no charge.
     usd = _device_usd(device, (seconds.mean + fixed) / cores) if cores else 0.0
@@ -221,7 +221,7 @@ def _price_host(work: StageProfile, device: FleetDevice, width: float) -> Estima
         low_s=seconds.low + fixed,
         high_s=seconds.high + fixed,
         usd=usd,
-        source="calibrated" if work.source == "observed" else "declared",
+        source={"observed": "calibrated"}.get(work.source, work.source),
         waves=max(1.0, width / (device.count * max(cores, 1))),
     )
     watts = device.spec.tdp_w * POWER_SHARE["host"] / cores if cores else 0.0

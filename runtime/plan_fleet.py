@@ -18,7 +18,7 @@ from gangline.planner.stage_cost import Option, StageCosts
 from gangline.planner.workload import complete
 
 from .commands import Encode, RunTool
-from .simulator import SimulationResult, Simulator, VirtualDevice
+from .simulator import Simulator, VirtualDevice
 from .virtual_fleet import MixedTime, VirtualModel, VirtualReplica
 
 IMPORT_TOKENS = 1 << 20
@@ -189,26 +189,15 @@ class PlanFleet:
         moved = tokens * self._costs.model(model).kv_bytes_per_token()
         return link.latency_s + moved / link.bytes_per_s
 
-    def utilisation(self, result: SimulationResult, span_s: float) -> dict[str, float]:
-        """Busy share of each group while jobs arrived: of engines, or of cores without any."""
-        busy: dict[str, float] = defaultdict(float)
-        for device, seconds in result.busy_s.items():
-            busy[device.split("/", 1)[0]] += seconds
-        served = self._served_groups()
-        span_s = max(span_s, result.end_s)
-        return {
-            name: seconds / (span_s * self._servers(name, name in served))
-            for name, seconds in busy.items()
-        }
+    def share(self, device: str, busy: float) -> float:
+        """Give the busy share of a group whose engines (or cores, without any) so many keep busy."""
+        option = self._option(device)
+        if device in self._served_groups():
+            return busy / option.replicas
+        return busy / (option.device.count * max(option.device.spec.cores, 1))
 
     def _served_groups(self) -> set[str]:
         return {self._rows[stage].device for stage in self._model_of if stage in self._rows}
-
-    def _servers(self, name: str, engines: bool) -> int:
-        option = self._option(name)
-        return (
-            option.replicas if engines else option.device.count * max(option.device.spec.cores, 1)
-        )
 
 
 _TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")

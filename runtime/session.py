@@ -101,7 +101,7 @@ class Session:
         self._prepare(job)
         result = self.executor.run(job, on_event)
         if self._history is not None:
-            self._history.learn(job.program, result)
+            self._history.learn(job.program, result, self.fleet, catalogue())
         return result
 
     def submit(
@@ -151,10 +151,19 @@ class Session:
             return None
         from gangline.planner.proposal import propose
 
-        models = catalogue()
-        profile = self._history.profile(program) if self._history is not None else None
+        from .profiles import profile_for
+
+        known = self._history
         return propose(
-            program, profile, self.fleet, models, deadline_s, budget_usd, split=False, strict=False
+            program,
+            profile_for(program) if known is not None else None,
+            self.fleet,
+            catalogue(),
+            deadline_s,
+            budget_usd,
+            split=False,
+            strict=False,
+            calibration=known.calibration() if known is not None else None,
         )
 
 

@@ -29,7 +29,7 @@ from .simulator import SimulatedJob, SimulationResult
 WARM_SHARE, COOL_SHARE = 0.25, 0.1
 """Jobs at the beginning and the end that load the fleet but are not counted."""
 
-MIN_JOBS, MAX_JOBS = 200, 1500
+MIN_JOBS, MAX_JOBS = 400, 1500
 LATENCIES = 8.0
 """Expected latencies of a job that the arrivals last for, within the bounds above."""
 
@@ -154,7 +154,15 @@ def _arrivals(
 
 
 def _counted(jobs: Sequence[SimulatedJob]) -> Sequence[SimulatedJob]:
-    return jobs[int(WARM_SHARE * len(jobs)) : len(jobs) - int(COOL_SHARE * len(jobs))]
+    return jobs[_first(jobs) : _last(jobs)]
+
+
+def _first(jobs: Sequence[SimulatedJob]) -> int:
+    return int(WARM_SHARE * len(jobs))
+
+
+def _last(jobs: Sequence[SimulatedJob]) -> int:
+    return max(len(jobs) - max(1, int(COOL_SHARE * len(jobs))), _first(jobs) + 1)
 
 
 def _verdict(
@@ -179,13 +187,31 @@ def _verdict(
         p50_s=quantile(latencies, 50),
         p95_s=quantile(latencies, 95),
         p99_s=quantile(latencies, 99),
-        utilisation=world.utilisation(result, result.jobs[-1].arrival_s),
+        utilisation=_utilisation(world, result.jobs, rate),
         usd_per_job=sum(job.usd for job in jobs) / len(jobs),
         fleet_usd_per_job=world.usd_per_hour() / SECONDS_PER_HOUR / rate,
         goodput=rate * in_time / len(latencies),
         stages=_stages(plan, jobs),
         latencies_s=tuple(latencies),
     )
+
+
+def _utilisation(world: PlanFleet, jobs: Sequence[SimulatedJob], rate: float) -> dict[str, float]:
+    """Busy seconds that the counted jobs caused, over the time in which they arrived.
+
+    In a steady state that is the busy share of time (Campbell's formula); it does not depend on
+    how long the last jobs took to drain.
+    """
+    busy: dict[str, float] = defaultdict(float)
+    for job in _counted(jobs):
+        for event in job.events:
+            if event.type == "step.completed":
+                data = event.data
+                spent = data["end_s"] - data["start_s"] if data["op"] == "tool" else 0.0
+                busy[data["device"].split("/", 1)[0]] += data.get("busy_s", spent)
+    after = jobs[min(_last(jobs), len(jobs) - 1)].arrival_s
+    window_s = after - jobs[_first(jobs)].arrival_s or 1.0 / rate
+    return {name: min(world.share(name, spent / window_s), 1.0) for name, spent in busy.items()}
 
 
 def _stages(plan: Plan, jobs: Sequence[SimulatedJob]) -> dict[str, StageVerdict]:

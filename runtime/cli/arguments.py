@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,15 @@ def parse_slo(text: str) -> tuple[int, float]:
     if not match:
         raise UsageError(f"{text!r} is not an objective", next_step="Write for example p95=4s.")
     return int(match[1]), parse_duration(match[2])
+
+
+def parse_rate(rate: float) -> float:
+    """Check a rate of jobs per second; UsageError otherwise."""
+    if not 0.0 < rate < math.inf:
+        raise UsageError(
+            f"{rate:g} is not a rate", where="--rate", next_step="Give jobs per second, above 0."
+        )
+    return rate
 
 
 def read_inputs(

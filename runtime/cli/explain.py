@@ -55,17 +55,18 @@ def _explain_plan(
 ) -> None:
     from gangline.planner.report import timeline_svg, timeline_text
 
-    from .plan import print_plan, propose_plan
+    from .plan import error_lines, known_errors, propose_plan, show_plan
 
     proposed = propose_plan(workflow, fleet, None, None, model, strict=False)
     if as_json:
-        print_document(proposed.to_json())
+        show_plan(proposed, as_json=True)
     elif out:
         _write(out, timeline_svg(proposed))
     elif stage == "plan":
-        print_plan(proposed)
+        show_plan(proposed, as_json=False)
     else:
-        console().print(timeline_text(proposed), markup=False, end="")
+        lines = [timeline_text(proposed).rstrip("\n"), *error_lines(known_errors(proposed))]
+        console().print("\n".join(lines), markup=False)
 
 
 def _write(path: Path, text: str) -> None:
