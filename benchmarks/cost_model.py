@@ -31,9 +31,9 @@ from gangline.ir.errors import ConfigError
 
 Row = dict[str, Any]
 
-MODULES = ("gemm", "linear", "attention", "collective", "tools", "throughput", "deployment")
+MODULES = ("gemm", "attention", "collective", "tools", "throughput", "deployment")
 KEPT = Path(__file__).parent / "results" / "cost_model.json"
-LEFT_OUT = ("b200_sxm", "l40s", "a100_sxm", "h200_sxm")
+LEFT_OUT = ("B200-SXM-180", "L40S", "A100-SXM-80", "H200-SXM-141")
 """Devices whose being left out the project's targets are about."""
 
 
@@ -46,20 +46,35 @@ class Target:
     chosen: Callable[[Row], bool]
 
 
-def _gemm(dtype: str, systems: Iterable[str]) -> Callable[[Row], bool]:
-    held = tuple(systems)
+def _gemm(dtype: str, devices: Iterable[str]) -> Callable[[Row], bool]:
+    held = tuple(devices)
     return lambda row: (
-        row["module"] == "gemm" and row.get("dtype") == dtype and row["held_out"] in held
-    )
+        row["module"] == "gemm" and row["table"] not in LAYERS
+        and row.get("dtype") == dtype and row["held_out"] in held
+    )  # fmt: skip
 
 
-OTHERS = tuple(system for system in LEFT_OUT if system != "b200_sxm")
+def _attention(phase: str, width: str) -> Callable[[Row], bool]:
+    return lambda row: (
+        row["table"] == f"attention_{phase}" and row["dtype"] == width
+        and row["how"] == "left out" and row["held_out"] in LEFT_OUT
+    )  # fmt: skip
+
+
+LAYERS = ("gemm/a100", "gemm/a40")
+"""Tables of whole layers' products (vidur), beside those of single products."""
+
+OTHERS = tuple(name for name in LEFT_OUT if name != "B200-SXM-180")
 
 TARGETS = (
     Target("gemm bf16, device left out", 0.08, _gemm("bf16", LEFT_OUT)),
     Target("gemm fp8, device left out", 0.12, _gemm("fp8", OTHERS)),
-    Target("gemm fp8, B200 left out", 0.18, _gemm("fp8", ("b200_sxm",))),
-    Target("linear ops (vidur)", 0.12, lambda row: row["module"] == "linear"),
+    Target("gemm fp8, B200 left out", 0.18, _gemm("fp8", ("B200-SXM-180",))),
+    Target("linear ops (vidur), device left out", 0.12, lambda row: row["table"] in LAYERS),
+    Target("attention, prompts, 16-bit cache", 0.2, _attention("prefill", "kv16")),
+    Target("attention, prompts, 8-bit cache", 0.2, _attention("prefill", "kv8")),
+    Target("attention, decoding, 16-bit cache", 0.2, _attention("decode", "kv16")),
+    Target("attention, decoding, 8-bit cache", 0.2, _attention("decode", "kv8")),
     Target(
         "throughput at full load (trtllm), board left out", 0.12,
         lambda row: row["table"] == "trtllm" and row["held_out"] != "none"
@@ -78,11 +93,16 @@ def collect(names: Sequence[str] = MODULES) -> tuple[list[Row], dict[str, float]
             print(f"{name}: no score", file=sys.stderr)
             continue
         start = time.perf_counter()
-        found = [{"module": name, **row} for row in score()]
+        found = [{"module": name, "how": _how(row), **row} for row in score()]
         rows += _beside_peer(name, found)
         seconds[name] = time.perf_counter() - start
         print(f"{name}: {len(found)} rows in {seconds[name]:.1f} s", file=sys.stderr)
     return rows, seconds
+
+
+def _how(row: Row) -> str:
+    """Whether a row that does not say was fitted with its own table: `none` was left out then."""
+    return "in sample" if row["held_out"] == "none" else "left out"
 
 
 def _score_of(name: str) -> Callable[[], list[Row]] | None:
@@ -102,7 +122,7 @@ def _beside_peer(name: str, rows: list[Row]) -> list[Row]:
     peers = roofline.peer_errors(name)
     for row in rows:
         key = (row["table"], row["held_out"], str(row.get("op", row.get("dtype"))))
-        if row.get("how") != "in sample" and key in peers:
+        if row["how"] != "in sample" and key in peers:
             row["roofline_error"] = peers[key]
     return rows
 
@@ -152,7 +172,7 @@ def text(found: Mapping[str, Any]) -> str:
     for row in found["rows"]:
         about = str(row.get("op", row.get("dtype", "")))
         line = f"{row['table'][:42]:42s} {row['held_out'][:22]:22s} {about[:14]:14s} "
-        line += f"{row.get('how', 'left out'):9s} {row.get('rows', ''):>6}"
+        line += f"{row['how'][:9]:9s} {row.get('rows', ''):>6}"
         cells = (row.get(key) for key, _ in COLUMNS)
         lines.append(
             line + "".join(f"{'' if cell is None else f'{cell:.3f}':>9s}" for cell in cells)

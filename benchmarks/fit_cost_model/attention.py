@@ -250,7 +250,7 @@ def score() -> list[dict[str, Any]]:
 
 def _score(phase: str, rows: Rows, how: str, fitted: Mapping[str, Any]) -> dict[str, Any]:
     predicted = rows.predicted(phase, fitted, _all(rows))
-    about = {"table": f"attention_{phase}", "held_out": rows.system, "how": how}
+    about = {"table": f"attention_{phase}", "held_out": rows.spec.type, "how": how}
     ratios = (fitted["low_ratio"], fitted["high_ratio"])
     found = errors(predicted, rows.seconds, ratios) | long_error(predicted, rows.seconds)
     return about | {"dtype": rows.width} | found

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from gangline.planner.costs.collective import TRAFFIC
 from gangline.planner.costs.dtypes import FORMATS, peak
 
-from . import attention, collective, gemm
+from . import attention, collective
+from .gemm_tables import tables
 from .positive import fit_positive, thin
 
 Array = npt.NDArray[np.float64]
@@ -57,15 +58,14 @@ class Work:
 def gemm_work() -> list[Work]:
     """Products: 2 m n k operations; weights, activations and outputs once."""
     found = []
-    for table in gemm.tables():
+    for table in tables():
         form, rate = FORMATS[table.dtype], peak(table.spec, table.dtype)
         moved = form.weight_bytes * table.n * table.k + form.activation_bytes * table.m * table.k
         moved = moved + 2.0 * table.m * table.n
-        family = form.family
         found.append(
             Work(
-                (f"{table.system} {family}", table.system, family), f"gemm {family}", table.system,
-                2.0 * table.m * table.n * table.k / (rate or np.nan),
+                (f"gemm/{table.system}", table.type, table.dtype), f"gemm {table.dtype}",
+                table.type, 2.0 * table.m * table.n * table.k / (rate or np.nan),
                 moved / table.spec.memory_bytes_per_s, table.seconds,
             )
         )  # fmt: skip
@@ -86,8 +86,8 @@ def attention_work() -> list[Work]:
             moved = moved + 4.0 * rows.batch * queries * rows.heads * rows.head_dim
             found.append(
                 Work(
-                    (f"attention_{phase}", rows.system, rows.width), f"{phase} {rows.width}",
-                    rows.system, flop / (peak(rows.spec, "bf16") or np.nan),
+                    (f"attention_{phase}", rows.spec.type, rows.width), f"{phase} {rows.width}",
+                    rows.spec.type, flop / (peak(rows.spec, "bf16") or np.nan),
                     moved / rows.spec.memory_bytes_per_s, rows.seconds,
                 )
             )  # fmt: skip
