@@ -1,0 +1,302 @@
+"""The search for a fleet under a percentile: size for a budget, estimate, correct, repeat.
+
+The sizing program adds up seconds, each term with one standard deviation. Which sum a job may
+have so that 95 % of jobs are in time depends on the fleet, so that budget is searched: too late,
+less; in time, more, until the largest budget that keeps the SLO is known within a tenth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gangline.planner.costs.shape import ModelShape, find_shape
+from gangline.planner.optimiser.fleet_sizing import (
+    Sizing,
+    fastest_end_s,
+    relaxed_objective,
+    solve_fleet,
+)
+
+from .answer import FleetCost, FleetRow, Slo
+from .demand import Demand
+from .estimate import Estimate, estimate
+from .job_graph import LatencyRows, latency_rows
+from .market import Market
+from .options import Pools, SearchSpace, evaluate
+from .sizing import Limits, SizingModel, sizing_model, with_budget
+from .step_model import StepModels, fitted
+
+MAX_ROUNDS = 5
+FIRST_SHARE = 0.9
+"""Share of the deadline that the summed seconds may take, as a first guess."""
+
+NO_BUDGET_S = 1e9
+"""A budget that binds nothing."""
+
+BUDGET_STEP = 1.1
+"""The budget is known well enough when the next one that fails is within this factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How to search.
+
+    Attributes:
+        models: prices engine steps.
+        shapes: model shapes by name, for models the packaged table does not have.
+        max_usd_per_hour, max_watts: of the whole fleet.
+        usd_weight, usd_per_kwh: the objective is usd_weight USD/h + usd_per_kwh x kW; (0, 1)
+            minimises energy, (1, 0) money.
+        max_gap: proven gap at which the solver may stop, relative.
+    """
+
+    space: SearchSpace = field(default_factory=SearchSpace)
+    models: StepModels = fitted
+    shapes: Mapping[str, ModelShape] = field(default_factory=dict)
+    max_usd_per_hour: float = math.inf
+    max_watts: float = math.inf
+    usd_weight: float = 1.0
+    usd_per_kwh: float = 0.0
+    max_gap: float = 2e-3
+    time_limit_s: float = 10.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A fleet with its estimate, sized for one budget."""
+
+    model: SizingModel
+    sizing: Sizing
+    estimate: Estimate
+    budget_s: float
+
+
+@dataclass(slots=True)
+class Search:
+    """One demand with its pools priced once; markets come and go."""
+
+    demand: Demand
+    slo: Slo
+    options: PlanOptions
+    pools: Sequence[Pools]
+    rows: LatencyRows
+    _models: dict[int, tuple[Market, SizingModel]] = field(default_factory=dict)
+
+    def limits(self, budget_s: float) -> Limits:
+        """Give the limits of a sizing problem with that budget."""
+        options = self.options
+        return Limits(
+            budget_s,
+            self.slo.ttft_s,
+            self.slo.tpot_s,
+            options.max_usd_per_hour,
+            options.max_watts,
+            options.usd_weight,
+            options.usd_per_kwh,
+        )
+
+    def model(self, market: Market, budget_s: float) -> SizingModel:
+        """State the sizing problem on a market."""
+        known = self._models.get(id(market))
+        if known is None or known[0] is not market:
+            limits = self.limits(math.inf)
+            model = sizing_model(self.demand, self.pools, market, limits, self.rows)
+            known = self._models[id(market)] = (market, model)
+        return with_budget(known[1], budget_s)
+
+    def solve(self, market: Market, budget_s: float) -> Candidate | None:
+        """Size a fleet for a budget and estimate it; None where there is none."""
+        model = self.model(market, budget_s)
+        if len(set(model.problem.covers.row.tolist())) < model.problem.num_parts:
+            return None
+        options = self.options
+        sizing = solve_fleet(
+            model.problem, max_gap=options.max_gap, time_limit_s=options.time_limit_s
+        )
+        if sizing is None:
+            return None
+        return self.candidate(model, sizing, budget_s)
+
+    def candidate(self, model: SizingModel, sizing: Sizing, budget_s: float) -> Candidate:
+        """Put an estimate to a sizing."""
+        found = estimate(self.demand, self.pools, model, sizing, seed=self.options.seed)
+        return Candidate(model, sizing, found, budget_s)
+
+    def in_time(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate keeps the SLO, as far as is estimated here."""
+        return candidate.estimate.quantile(self.slo.percentile) <= self.slo.seconds
+
+    def best(
+        self, market: Market, first_budget_s: float = math.inf, rounds: int = MAX_ROUNDS
+    ) -> Candidate | None:
+        """Find the cheapest fleet that keeps the SLO; None where none was found."""
+        if math.isinf(self.slo.seconds):
+            return self.solve(market, math.inf)
+        first = first_budget_s if math.isfinite(first_budget_s) else FIRST_SHARE * self.slo.seconds
+        return _BudgetSearch(self, market, rounds).run(first)
+
+    def fastest(self, market: Market) -> float | None:
+        """Give the least summed seconds of a job on a market; None if a part cannot run."""
+        model = self.model(market, 1e9)
+        if len(set(model.problem.covers.row.tolist())) < model.problem.num_parts:
+            return None
+        return fastest_end_s(model.problem)
+
+    def relaxed(self, market: Market, budget_s: float) -> float | None:
+        """Give a lower bound of the objective on a market; None where there is no fleet."""
+        model = self.model(market, budget_s)
+        if len(set(model.problem.covers.row.tolist())) < model.problem.num_parts:
+            return None
+        return relaxed_objective(model.problem)
+
+    def cost(self, candidate: Candidate, market: Market, label: str = "") -> FleetCost:
+        """Write a candidate as a fleet with its costs."""
+        return fleet_cost(self.demand, self.slo, candidate, market, label)
+
+
+@dataclass(slots=True)
+class _BudgetSearch:
+    """Brackets the largest budget whose fleet keeps the SLO."""
+
+    search: Search
+    market: Market
+    rounds: int
+    kept: Candidate | None = None
+    good_s: float = 0.0
+    bad_s: float = math.inf
+    bad_objective: float = -math.inf
+    lowest_s: float = 0.0
+
+    def run(self, budget_s: float) -> Candidate | None:
+        """Search from a first guess; None where no fleet in time was found."""
+        left = self.rounds
+        # Invariant: `kept` is the cheapest fleet in time so far, `good_s` the largest budget
+        # that gave one in time and `bad_s` the smallest that gave one too late.
+        while left > 0 or (self.kept is None and left > -MAX_ROUNDS):
+            left -= 1
+            found = self.search.solve(self.market, budget_s)
+            if found is None:
+                # Below what any fleet reaches: start from there, once.
+                if self.lowest_s > 0.0 or self.kept is not None:
+                    break
+                lowest = self.search.fastest(self.market)
+                if lowest is None or lowest >= self.bad_s:
+                    break
+                budget_s = self.lowest_s = 1.02 * lowest
+                continue
+            self._learn(found, budget_s)
+            if self._settled():
+                break
+            budget_s = self._next(found, budget_s if budget_s < NO_BUDGET_S else self.good_s)
+        return self.kept
+
+    def _learn(self, found: Candidate, budget_s: float) -> None:
+        if not self.search.in_time(found):
+            if budget_s < self.bad_s:
+                self.bad_s, self.bad_objective = budget_s, found.sizing.objective
+            return
+        self.good_s = max(self.good_s, budget_s)
+        if self.kept is None or found.sizing.objective < self.kept.sizing.objective:
+            self.kept = found
+
+    def _settled(self) -> bool:
+        """Hold when a larger budget would save nothing worth a further solve."""
+        if self.kept is None:
+            return self.lowest_s > 0.0 and self.bad_s <= self.lowest_s
+        if self.bad_s <= self.good_s * BUDGET_STEP or self.good_s >= NO_BUDGET_S:
+            return True
+        # No budget in between costs less than the smallest that is too large.
+        near = 1.0 + 2.0 * self.search.options.max_gap
+        return self.kept.sizing.objective <= self.bad_objective * near
+
+    def _next(self, found: Candidate, budget_s: float) -> float:
+        slo = self.search.slo
+        ratio = slo.seconds / max(found.estimate.quantile(slo.percentile), 1e-9)
+        if self.good_s > 0.0 and self.bad_s < NO_BUDGET_S:
+            # The percentile grows about as the budget does: aim a little below the deadline.
+            inside = self.good_s * 1.02, self.bad_s * 0.98
+            return min(max(0.99 * ratio * budget_s, inside[0]), inside[1])
+        if self.bad_s < NO_BUDGET_S:
+            return budget_s * min(max(0.97 * ratio, 0.3), 0.95)
+        # In time at the first guess: ask once what no deadline at all would cost.
+        return NO_BUDGET_S if math.isinf(self.bad_s) else budget_s * min(max(ratio, 1.3), 3.0)
+
+
+def make_search(demand: Demand, slo: Slo, market: Market, options: PlanOptions) -> Search:
+    """Price all pools of a demand on a market's device types.
+
+    Raises:
+        ConfigError: a model whose shape is not known.
+    """
+    names = dict.fromkeys(group.model for group in demand.classes if group.kind == "llm")
+    shapes = {
+        name: options.shapes[name] if name in options.shapes else find_shape(name) for name in names
+    }
+    pools = evaluate(demand, market.devices, shapes, options.space, options.models)
+    rows = latency_rows(demand.graph, len(demand.parts))
+    return Search(demand, slo, options, pools, rows)
+
+
+def fleet_cost(
+    demand: Demand, slo: Slo, candidate: Candidate, market: Market, label: str = ""
+) -> FleetCost:
+    """Write a candidate as a fleet with its costs per hour, job and token."""
+    sizing = candidate.sizing
+    jobs_per_hour = demand.jobs_per_s * 3600.0
+    mtok_per_hour = jobs_per_hour * demand.tokens_per_job / 1e6
+    used = {load.group: load for load in candidate.estimate.groups}
+    rows = []
+    for group, replicas in zip(candidate.model.groups, sizing.replicas, strict=True):
+        if replicas <= 0:
+            continue
+        load = used.get(group)
+        count = int(replicas) * group.size
+        rows.append(
+            FleetRow(
+                device=group.device,
+                count=count,
+                role=group.role,
+                tp=group.tp,
+                pp=group.pp,
+                replicas=int(replicas),
+                dtype=group.dtype,
+                model=group.model,
+                usd_per_hour=0.0,
+                watts=count * market.devices[group.device].tdp_w,
+                utilisation=0.0 if load is None else load.utilisation,
+                batch=0.0 if load is None else load.batch,
+            )
+        )
+    fleet = _with_prices(rows, candidate)
+    return FleetCost(
+        fleet=fleet,
+        usd_per_hour=sizing.usd_per_hour,
+        usd_per_1k_jobs=1000.0 * sizing.usd_per_hour / jobs_per_hour,
+        usd_per_mtok=sizing.usd_per_hour / mtok_per_hour if mtok_per_hour else 0.0,
+        watts=sizing.watts,
+        kwh_per_1k_jobs=sizing.watts / jobs_per_hour,
+        p50_s=candidate.estimate.quantile(0.5),
+        p95_s=candidate.estimate.quantile(0.95),
+        reached_s=candidate.estimate.quantile(slo.percentile),
+        gap=sizing.gap,
+        label=label,
+    )
+
+
+def _with_prices(rows: list[FleetRow], candidate: Candidate) -> tuple[FleetRow, ...]:
+    """Spread what was paid for a device type evenly over its devices."""
+    names, problem = candidate.model.device_names, candidate.model.problem
+    paid = dict.fromkeys(names, 0.0)
+    for tier, count in zip(problem.tiers, candidate.sizing.bought, strict=True):
+        paid[names[tier.device]] += tier.usd_per_hour * float(count)
+    devices = dict.fromkeys(names, 0)
+    for row in rows:
+        devices[row.device] += row.count
+    priced = [
+        replace(row, usd_per_hour=paid[row.device] * row.count / devices[row.device])
+        for row in rows
+    ]
+    return tuple(sorted(priced, key=lambda row: (-row.usd_per_hour, row.device, row.role)))

@@ -1,0 +1,75 @@
+"""How the answer moves when an assumption does: prices, rate, and markets handed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .answer import SensitivityRow
+from .break_even import devices_of
+from .market import Market
+from .search import Candidate, Search, make_search
+
+PRICE_CHANGE = 0.2
+RATE_CHANGE = 0.25
+
+
+def sensitivity_rows(
+    search: Search, market: Market, best: Candidate, variations: Mapping[str, Market]
+) -> tuple[SensitivityRow, ...]:
+    """Give one row per change; the mean the fleet is sized for stays that of the answer."""
+    fleet = search.cost(best, market)
+    rows = []
+    for name in dict.fromkeys(row.device for row in fleet.fleet):
+        for sign in (1.0, -1.0):
+            factor = 1.0 + sign * PRICE_CHANGE
+            change = f"price of {name} {100 * sign * PRICE_CHANGE:+.0f} %"
+            rows.append(_row(search, market, best, change, market.scaled(factor, [name])))
+    others = (_row(search, market, best, change, other) for change, other in variations.items())
+    rates = (1.0 - RATE_CHANGE, 1.0 + RATE_CHANGE)
+    return (*rows, *others, *(_rate_row(search, market, best, factor) for factor in rates))
+
+
+def _row(
+    search: Search, market: Market, best: Candidate, change: str, other: Market
+) -> SensitivityRow:
+    found = search.solve(other, best.budget_s)
+    kept = kept_usd(search, market, best, other)
+    mine = search.cost(best, market).in_words()
+    if found is None:
+        return SensitivityRow(change, kept, None, False, "")
+    fleet = search.cost(found, other).in_words()
+    cheapest = found.sizing.usd_per_hour
+    # The same cost is the same answer, whichever of several equal fleets the solver names.
+    same = fleet == mine or (kept is not None and cheapest >= kept * (1.0 - 1e-3))
+    if kept is not None and same:
+        return SensitivityRow(change, kept, kept, False, mine)
+    return SensitivityRow(change, kept, cheapest, True, fleet)
+
+
+def kept_usd(search: Search, market: Market, best: Candidate, other: Market) -> float | None:
+    """Price the answer's fleet on another market; None if a type cannot be had there.
+
+    Types with a stock are priced at their dearest offer beyond what was in stock.
+    """
+    total = best.sizing.usd_per_hour
+    for name in dict.fromkeys(row.device for row in search.cost(best, market).fleet):
+        if name not in other.offers:
+            return None
+        total += devices_of(best, name) * (other.usd(name) - market.usd(name))
+    return total if math.isfinite(total) else None
+
+
+def _rate_row(search: Search, market: Market, best: Candidate, factor: float) -> SensitivityRow:
+    """Scale the arrival rate: 25 % fewer jobs is what a fleet bought for the peak sees."""
+    demand = replace(search.demand, jobs_per_s=search.demand.jobs_per_s * factor)
+    other = make_search(demand, search.slo, market, search.options)
+    found = other.solve(market, best.budget_s)
+    change = f"rate {100 * (factor - 1.0):+.0f} %"
+    kept = best.sizing.usd_per_hour if factor <= 1.0 else None
+    if found is None:
+        return SensitivityRow(change, kept, None, False, "")
+    cost = other.cost(found, market)
+    mine = search.cost(best, market).in_words()
+    return SensitivityRow(change, kept, cost.usd_per_hour, cost.in_words() != mine, cost.in_words())
