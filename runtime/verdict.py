@@ -29,7 +29,7 @@ from .simulator import SimulatedJob, SimulationResult
 WARM_SHARE, COOL_SHARE = 0.25, 0.1
 """Jobs at the beginning and the end that load the fleet but are not counted."""
 
-MIN_JOBS, MAX_JOBS = 400, 1500
+MIN_JOBS, MAX_JOBS = 400, 1000
 LATENCIES = 8.0
 """Expected latencies of a job that the arrivals last for, within the bounds above."""
 

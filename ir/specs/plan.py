@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -65,8 +65,11 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Give the plan as plain JSON (schema: docs/schemas/plan.json)."""
-        document = asdict(self)
-        document["stages"] = [asdict(row) for row in self.stages]
+        document: dict[str, Any] = {name: getattr(self, name) for name in PLAN_FIELDS}
+        # All values of a row are plain; `asdict` would copy each of them deeply.
+        document["stages"] = [
+            {name: getattr(row, name) for name in STAGE_FIELDS} for row in self.stages
+        ]
         document["critical_path"] = list(self.critical_path)
         return document
 
@@ -76,3 +79,7 @@ class Plan:
         rows = tuple(StagePlan(**row) for row in data["stages"])
         path = tuple(data["critical_path"])
         return cls(**{**data, "stages": rows, "critical_path": path})
+
+
+STAGE_FIELDS = tuple(field.name for field in fields(StagePlan))
+PLAN_FIELDS = tuple(field.name for field in fields(Plan))
