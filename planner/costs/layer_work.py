@@ -83,6 +83,9 @@ def layer_work(shape: ModelShape, tp: int, dp: int = 1) -> LayerWork:
     # Residual, norm and quantiser read and write the hidden state about 10 times a layer, the
     # activation and rotary embedding their own width twice; 2 bytes each.
     touched = 2.0 * shape.layers * (10.0 * shape.hidden + 2.0 * wide / tp)
+    # Every expert a token visits gets a copy of its state: sorted, read, written, summed. All
+    # devices that split the experts' widths do this; those that split the experts, their share.
+    touched += 2.0 * shape.moe_layers * shape.experts_per_token * 4.0 * shape.hidden
     return LayerWork(shape, kept[:, 0], kept[:, 1], kept[:, 2], tp, dp, touched)
 
 

@@ -1,7 +1,7 @@
 """Seconds of one iteration of a serving engine: a batch of prompts, of decoding requests, or both.
 
 An iteration is composed from the products, attention calls and collectives of one pass through
-the layers, with a few constants fitted on whole deployments (`constants/step.json`). All methods
+the layers, with a few constants fitted on whole deployments (`constants/deployment.json`). All methods
 take floats or arrays of one shape.
 """
 
@@ -20,7 +20,7 @@ from gangline.ir.specs.device import DeviceSpec
 from .attention import decode_s, prefill_s
 from .collective import collective_s
 from .constants import constants
-from .dtypes import FORMATS
+from .dtypes import FORMATS, peak
 from .gemm import gemm_s
 from .layer_work import LayerWork, kv_heads_per_device, layer_work
 from .shape import ModelShape
@@ -39,13 +39,23 @@ GRID = np.unique(np.round(np.concatenate([np.arange(0, 65), np.geomspace(64, 131
 
 @dataclass(frozen=True, slots=True)
 class StepConstants:
-    """Fitted constants of an engine step; the first four are factors of the priced parts.
+    """Fitted constants of an engine step; the first ten are factors of priced parts.
+
+    Operations were measured one by one. In an engine their launches overlap in a graph and its
+    collectives are of one kernel, so what an operation takes at no size is a part of its own.
 
     Attributes:
-        gemm: of the products every token goes through.
-        expert: of the grouped products of routed experts.
-        attention: of attention calls.
+        gemm: of the products every token goes through, where reading weights takes the time.
+        gemm_busy: of the same where computing takes the time.
+        expert: of the grouped products of routed experts, where reading takes the time.
+        expert_fp4: of those with weights in 4-bit floats, on top.
+        expert_mixed: of those with weights narrower than their products, on top.
+        expert_busy: of grouped products where computing takes the time.
+        attention: of attention calls that decode.
+        prompt_attention: of attention calls of prompts.
         collective: of collectives.
+        launch: of empty products and attention calls.
+        latency: of empty collectives.
         layer_s: seconds per layer that no operation explains (norms, launches, gaps).
         moe_layer_s: the same, more per mixture layer (routing, permuting).
         step_s: seconds per iteration (scheduling, sampling).
@@ -53,9 +63,16 @@ class StepConstants:
     """
 
     gemm: float = 1.0
+    gemm_busy: float = 1.0
     expert: float = 1.0
+    expert_fp4: float = 1.0
+    expert_mixed: float = 1.0
+    expert_busy: float = 1.0
     attention: float = 1.0
+    prompt_attention: float = 1.0
     collective: float = 1.0
+    launch: float = 1.0
+    latency: float = 1.0
     layer_s: float = 0.0
     moe_layer_s: float = 0.0
     step_s: float = 0.0
@@ -66,10 +83,12 @@ PARTS = tuple(part.name for part in fields(StepConstants))
 
 
 @cache
-def fitted_constants() -> StepConstants:
-    """Read the packaged constants."""
-    values = constants("step")["constants"]
-    return StepConstants(**{name: float(values[name]) for name in PARTS})
+def fitted_constants(generation: str = "") -> StepConstants:
+    """Read the packaged constants: the common ones, with those of a generation that has its own."""
+    packaged = constants("deployment")
+    own = packaged["generations"].get(generation, {})
+    common = packaged["step"]
+    return StepConstants(**{name: float(common[name]) * own.get(name, 1.0) for name in PARTS})
 
 
 def weight_format(dtype: str) -> str:
@@ -93,6 +112,7 @@ class StepCost:
         dp: attention groups that share the experts (1 for dense models).
         weight_bytes: resident weights of one device.
         kv_dtype: format of the cache.
+        empty_attention_s: seconds of empty attention calls of all layers (in `table` already).
         table: seconds of the token-wise parts at `GRID`, constants applied, shape [grid].
         head: the same of the output head by rows that need logits.
     """
@@ -105,6 +125,7 @@ class StepCost:
     pp: int
     dp: int
     weight_bytes: float
+    empty_attention_s: float
     constants: StepConstants
     table: Array = field(repr=False)
     head: Array = field(repr=False)
@@ -129,31 +150,31 @@ class StepCost:
         new, batch, prompts = (np.asarray(x, float) for x in (new_tokens, decode_batch, prompts))
         prompts = np.where(new > 0.0, prompts, 0.0)
         fixed = self.constants
+        prompt, decode = self.attention_s(new, new_context, batch, decode_context, prompts)
         total = _interpolate(self.table, new + batch) + _interpolate(self.head, batch + prompts)
-        total = total + fixed.attention * self._attention(
-            new, new_context, batch, decode_context, prompts
-        )
+        total = total + fixed.prompt_attention * prompt + fixed.attention * decode
         return np.asarray(total + fixed.step_s + fixed.sequence_s * (batch + prompts))
 
-    def _attention(
+    def attention_s(
         self,
         new: Array,
         new_context: npt.ArrayLike,
         batch: Array,
         decode_context: npt.ArrayLike,
         prompts: Array,
-    ) -> Array:
-        total = np.zeros(())
+    ) -> tuple[Array, Array]:
+        """Seconds of attention of (prompts, decoding) beyond empty calls, factors not applied."""
+        first, last, empty = np.zeros(()), np.zeros(()), self.empty_attention_s
         if np.any(new > 0.0):
             each = new / np.maximum(prompts, 1.0)
             past = np.asarray(new_context, float)
-            seconds = prefill_attention_s(self, np.maximum(prompts, 1.0), each, past)
-            total = total + np.where(new > 0.0, seconds, 0.0)
+            seconds = prefill_attention_s(self, np.maximum(prompts, 1.0), each, past) - empty
+            first = np.where(new > 0.0, np.maximum(seconds, 0.0), 0.0)
         if np.any(batch > 0.0):
             context = np.asarray(decode_context, float)
-            seconds = decode_attention_s(self, np.maximum(batch, 1.0), context)
-            total = total + np.where(batch > 0.0, seconds, 0.0)
-        return np.asarray(total)
+            seconds = decode_attention_s(self, np.maximum(batch, 1.0), context) - empty
+            last = np.where(batch > 0.0, np.maximum(seconds, 0.0), 0.0)
+        return np.asarray(first), np.asarray(last)
 
     def decode_step_s(self, batch: npt.ArrayLike, context: npt.ArrayLike) -> Array:
         """Seconds of one iteration in which `batch` requests of `context` tokens decode."""
@@ -203,7 +224,7 @@ def step_cost(
             raise ConfigError(f"{name} = {size!r} is not a whole number of 1 or more")
     form = weight_format(dtype)
     cache_form = weight_format(kv_dtype) if kv_dtype else _cache_format(form)
-    values = chosen or fitted_constants()
+    values = chosen or fitted_constants(spec.generation)
     key = (_key(spec), shape, form, cache_form, tp, pp, dp, values)
     found = _KEPT.get(key)
     if found is None:
@@ -226,7 +247,7 @@ def _key(spec: DeviceSpec) -> tuple[Any, ...]:
 
 
 def _cache_format(form: str) -> str:
-    return form if form in ("bf16", "fp16") else "bf16"
+    return form if form in ("bf16", "fp16", "fp32", "w4a16", "w8a16") else "fp8"
 
 
 def _build(
@@ -241,11 +262,12 @@ def _build(
 ) -> StepCost:
     dp = dp if shape.experts else 1
     parts = token_parts(spec, shape, form, tp, pp, dp)
-    table = sum(getattr(chosen, name) * seconds for name, seconds in parts.items())
+    table = sum(_factor(chosen, name) * seconds for name, seconds in parts.items())
     head = chosen.gemm * head_s(spec, shape, form, tp)
     weights = resident_bytes(shape, form, tp, pp, dp)
+    empty = shape.softmax_layers * _empty_attention_s(spec, form)
     return StepCost(
-        spec, shape, form, cache_form, tp, pp, dp, weights, chosen, np.asarray(table), head
+        spec, shape, form, cache_form, tp, pp, dp, weights, empty, chosen, np.asarray(table), head
     )
 
 
@@ -263,18 +285,61 @@ def token_parts(
     """Seconds at `GRID` tokens of every part of a pass but attention and head, by constant."""
     work = layer_work(shape, tp, dp)
     tokens = np.maximum(GRID, 1.0)
+    empty = empty_gemm_s(spec, form)
     dense = gemm_s(spec, form, tokens[:, None], work.n, work.k) @ work.count
+    calls = work.count.sum() + 2.0 * shape.moe_layers
     moved = tokens * work.touched / spec.memory_bytes_per_s
+    alone = _collectives(spec, work, pp, np.zeros(1))
+    attention = shape.softmax_layers * _empty_attention_s(spec, form)
+    busy = busy_share(spec, form, tokens)
+    working = dense - work.count.sum() * empty + moved
     parts = {
-        "gemm": dense + moved,
-        "collective": _collectives(spec, work, pp, tokens),
+        "gemm": (1.0 - busy) * working,
+        "gemm_busy": busy * working,
+        "collective": _collectives(spec, work, pp, tokens) - alone,
+        "launch": np.full(tokens.shape, calls * empty + attention),
+        "latency": np.full(tokens.shape, alone[0]),
         "layer_s": np.full(tokens.shape, float(shape.layers)),
         "moe_layer_s": np.full(tokens.shape, float(shape.moe_layers)),
     }
     if shape.experts:
         rows, n, k = work.expert_products(tokens)
-        parts["expert"] = shape.moe_layers * gemm_s(spec, form, rows, n, k).sum(axis=-1)
+        grouped = gemm_s(spec, form, rows, n, k).sum(axis=-1)
+        working = shape.moe_layers * (grouped - 2.0 * empty)
+        busy = busy_share(spec, form, rows[..., 0])
+        parts[expert_part(form)] = (1.0 - busy) * working
+        parts["expert_busy"] = busy * working
     return parts
+
+
+def busy_share(spec: DeviceSpec, form: str, rows: Array) -> Array:
+    """Share of a product that counts as computing: half of it where both roofs meet."""
+    rate = peak(spec, form) or 1.0
+    ridge = rate * FORMATS[form].weight_bytes / (2.0 * spec.memory_bytes_per_s)
+    return rows / (rows + ridge)
+
+
+def expert_part(form: str) -> str:
+    """Name of the constant that the experts' products of a format go with."""
+    if FORMATS[form].rate == "fp4":
+        return "expert_fp4"
+    return "expert_mixed" if FORMATS[form].weight_bytes < 1.0 else "expert"
+
+
+def _factor(chosen: StepConstants, name: str) -> float:
+    """Factor of a part: kinds of expert products carry the common one as well."""
+    common = chosen.expert if name in ("expert_fp4", "expert_mixed") else 1.0
+    return common * float(getattr(chosen, name))
+
+
+def empty_gemm_s(spec: DeviceSpec, form: str) -> float:
+    """Seconds of a product too small to compute or move anything."""
+    return float(gemm_s(spec, form, 1.0, 64.0, 64.0))
+
+
+def _empty_attention_s(spec: DeviceSpec, form: str) -> float:
+    rate = form if form in ("fp32", "fp16") else "bf16"
+    return float(decode_s(spec, rate, rate, 1.0, 1.0, 1.0, 1.0, 128.0))
 
 
 def _collectives(spec: DeviceSpec, work: LayerWork, pp: int, tokens: Array) -> Array:
