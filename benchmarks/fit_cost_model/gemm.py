@@ -147,28 +147,28 @@ def fit_group(family: str, members: Sequence[Table], common: Values) -> Values:
 
 
 @cache
-def common_without(family: str, left_out: str = "") -> Values:
-    """Common values fitted without one device type ("" for none), around those of `STARTS`."""
-    keep = [table for table in tables_of(family) if table.type != left_out]
+def common_without(family: str, left_out: str = "", model: str = "") -> Values:
+    """Common values without one device type or model ("" for none), around those of `STARTS`."""
+    keep = [table for table in tables_of(family, model) if table.type != left_out]
     start = STARTS[family]
-    return fit_common(family, keep, common_without(start, left_out) if start else None)
+    return fit_common(family, keep, common_without(start, left_out, model) if start else None)
 
 
-def by_type(family: str) -> dict[str, list[Table]]:
-    """Tables of one kernel family by device type."""
+def by_type(family: str, model: str = "") -> dict[str, list[Table]]:
+    """Tables of one kernel family by device type, one model's layers left out."""
     found: dict[str, list[Table]] = {}
-    for table in tables_of(family):
+    for table in tables_of(family, model):
         found.setdefault(table.type, []).append(table)
     return found
 
 
 @cache
-def own_values(family: str) -> dict[str, Values]:
+def own_values(family: str, model: str = "") -> dict[str, Values]:
     """All values of every measured device type: the common ones under its own."""
-    common = common_without(family)
+    common = common_without(family, model=model)
     return {
         name: common | fit_group(family, members, common)
-        for name, members in by_type(family).items()
+        for name, members in by_type(family, model).items()
     }
 
 

@@ -64,9 +64,9 @@ class Table:
 
 
 @cache
-def tables() -> tuple[Table, ...]:
-    """All measured products, one table per system and format."""
-    found = [_v100(), *(_layers(system) for system in ("a100", "a40"))]
+def tables(without_model: str = "") -> tuple[Table, ...]:
+    """All measured products, one table per system and format; layers of one model left out."""
+    found = [_v100(), *(_layers(system, without_model) for system in ("a100", "a40"))]
     for system in systems_with("gemm"):
         rows = read(f"aiconfigurator/{system}_gemm.csv.gz")
         for name in sorted(set(rows["gemm_dtype"])):
@@ -78,9 +78,9 @@ def tables() -> tuple[Table, ...]:
     return tuple(found)
 
 
-def tables_of(family: str) -> list[Table]:
+def tables_of(family: str, without_model: str = "") -> list[Table]:
     """Tables of one kernel family."""
-    return [table for table in tables() if table.dtype == family]
+    return [table for table in tables(without_model) if table.dtype == family]
 
 
 def _v100() -> Table:
@@ -119,8 +119,8 @@ def layer_products(system: str, rows: Columns) -> dict[str, Table]:
     }
 
 
-def _layers(system: str) -> Table:
-    parts = layer_products(system, layer_rows(system)).values()
+def _layers(system: str, without_model: str) -> Table:
+    parts = layer_products(system, layer_rows(system, without=without_model)).values()
     joined = (
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("m", "n", "k", "seconds")
