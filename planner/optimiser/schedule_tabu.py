@@ -67,7 +67,7 @@ def tabu(
     while step - last < patience and best > goal and budget.share() < 1:
         step += 1
         budget.spend()
-        move = _choose(graph, rng, barred, step, best)
+        move = choose(graph, rng, barred, step, best)
         if move is None:
             continue
         barred[move.task, graph.machine[move.task]] = step + rng.randint(*TENURE)
@@ -77,7 +77,7 @@ def tabu(
     graph.restore(best_state)
 
 
-def _choose(
+def choose(
     graph: DisjunctiveGraph,
     rng: random.Random,
     barred: dict[tuple[int, int], int],

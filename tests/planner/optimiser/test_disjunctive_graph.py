@@ -29,6 +29,7 @@ def test_every_move_is_feasible_and_worth_what_it_says(seed: int) -> None:
         for move in moves:
             graph.apply(move)
             check(problem, graph.schedule())
+            assert graph.snapshot() != before
             assert graph.makespan == pytest.approx(move.makespan)
             graph.restore(before)
         graph.apply(rng.choice(moves))

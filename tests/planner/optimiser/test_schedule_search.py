@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import pytest
 
 from gangline.ir.errors import ConfigError
 from gangline.planner.optimiser import schedule_search
+from gangline.planner.optimiser.disjunctive_graph import DisjunctiveGraph
 from gangline.planner.optimiser.heft import heft, peft
 from gangline.planner.optimiser.schedule import HeterogeneousDag, check, flexible_job_shop
 from gangline.planner.optimiser.schedule_search import schedule
+from gangline.planner.optimiser.schedule_tabu import tabu
 
 from .schedule_cases import optimum, random_dag
 
@@ -64,9 +68,46 @@ def test_more_iterations_are_never_worse_than_none() -> None:
     assert schedule(problem, iterations=200).makespan <= none.makespan
 
 
-def test_a_budget_of_seconds_is_kept() -> None:
-    import time
+def test_a_search_cut_short_claims_no_proof() -> None:
+    cut = 0
+    for seed in range(20, 32):
+        problem = random_dag(seed, tasks=9, machines=3)
+        few, full = schedule(problem, iterations=1), schedule(problem, iterations=10**6)
+        assert full.proven
+        assert few.lower_bound <= full.makespan <= few.makespan
+        assert few.proven == (few.lower_bound == few.makespan)
+        cut += few.makespan > full.makespan
+    assert cut > 0
 
+
+def test_sampled_lists_give_better_and_different_starts() -> None:
+    problem = random_dag(9, tasks=50, machines=5, whole=False, density=0.06)
+    budget = schedule_search.Budget(None, 2000)
+    search = schedule_search._Search(problem, 0.0, budget, random.Random(0))
+    starts = search._starts()
+    assert budget.used == 0.15 * 2000
+    for start in starts:
+        check(problem, start)
+    assert len({start.makespan for start in starts}) == schedule_search.POOL
+    assert starts[0].makespan < min(heft(problem).makespan, peft(problem).makespan)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_order_ever_reached_is_given(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = random_dag(seed, tasks=30, machines=4, whole=False, density=0.08)
+    reached = []
+
+    def watched(graph: DisjunctiveGraph, *rest: Any) -> None:
+        tabu(graph, *rest)
+        reached.append(graph.makespan)
+
+    monkeypatch.setattr(schedule_search, "tabu", watched)
+    found = schedule(problem, iterations=1500, seed=seed)
+    assert len(reached) > 20
+    assert found.makespan == pytest.approx(min(reached))
+
+
+def test_a_budget_of_seconds_is_kept() -> None:
     problem = random_dag(8, tasks=60, machines=5, whole=False, density=0.05)
     begun = time.process_time()
     check(problem, schedule(problem, budget_s=0.2))
