@@ -168,7 +168,9 @@ def as_workers(value: Workers | Mapping[str, Any], name: str) -> Workers:
                 next_step=f"Give {key} as 1 or more.",
             )
     sizes = {known[key]: int(size) for key, size in value.items()}
-    return Workers(*(sizes.get(name, 1) for name in ("count", "tp", "pp", "dp")))
+    return Workers(
+        sizes.get("count", 1), sizes.get("tp", 1), sizes.get("pp", 1), sizes.get("dp", 1)
+    )
 
 
 def _cost(
