@@ -18,7 +18,7 @@ from gangline.planner.optimiser.disjunctive_graph import DisjunctiveGraph
 from gangline.planner.optimiser.heft import heft, peft
 from gangline.planner.optimiser.schedule import HeterogeneousDag, check, flexible_job_shop
 from gangline.planner.optimiser.schedule_search import schedule
-from gangline.planner.optimiser.schedule_tabu import tabu
+from gangline.planner.optimiser.schedule_tabu import Budget, tabu
 
 from .schedule_cases import optimum, random_dag
 
@@ -82,7 +82,7 @@ def test_a_search_cut_short_claims_no_proof() -> None:
 
 def test_sampled_lists_give_better_and_different_starts() -> None:
     problem = random_dag(9, tasks=50, machines=5, whole=False, density=0.06)
-    budget = schedule_search.Budget(None, 2000)
+    budget = Budget(None, 2000)
     search = schedule_search._Search(problem, 0.0, budget, random.Random(0))
     starts = search._starts()
     assert budget.used == 0.15 * 2000
