@@ -56,6 +56,7 @@ START: Mapping[str, dict[str, tuple[float, float, float, float]]] = {
         "blocks_per_unit": (2.0, 0.5, 1.0, 8.0),
         "row_share": (0.15, 0.5, 0.01, 1.0),
         "reorder_s": (4e-6, 0.5, 1e-7, 2e-5),
+        "sequence_s": (2e-8, 0.5, 1e-9, 2e-7),
     },
     "prefill": {
         "launch_s": (9e-6, 0.3, 1e-6, 2e-4),
@@ -66,8 +67,8 @@ START: Mapping[str, dict[str, tuple[float, float, float, float]]] = {
         "cache_bytes_per_cycle": (25.0, 0.3, 2.0, 200.0),
         "cache_share": (0.85, 0.3, 0.1, 2.0),
         "sharpness": (1.7, 0.2, 1.0, 8.0),
-        "token_s": (4e-7, 0.8, 1e-9, 1e-5),
-        "token_power": (0.65, 0.2, 0.2, 1.0),
+        "token_s": (8e-10, 0.8, 1e-12, 1e-8),
+        "token_width": (1024.0, 0.4, 64.0, 65536.0),
     },
 }
 
@@ -137,9 +138,9 @@ def _file(system: str, phase: str) -> str:
 def fit_rows(phase: str, members: Sequence[Rows], most: int = ROWS_PER_SYSTEM) -> dict[str, float]:
     """Constants fitted on several systems together, each with the same number of rows."""
     start = START[phase]
-    names = [
-        name for name in start if name != "reorder_s" or any(r.kernel.reorders for r in members)
-    ]
+    unused = set() if any(rows.kernel.reorders for rows in members) else {"reorder_s"}
+    unused |= set() if any(rows.kernel.planned for rows in members) else {"sequence_s"}
+    names = [name for name in start if name not in unused]
     fixed = {name: start[name][0] for name in start if name not in names}
     picked = [(rows, thin(rows.seconds.size, most)) for rows in members]
 

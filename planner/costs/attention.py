@@ -8,7 +8,8 @@ of a family cut the work is public knowledge of their code and stated in `KERNEL
 - FlashAttention-2 (arXiv 2307.08691; vllm-project/flash-attention): 128 query rows a block; a
   decode call splits the cache over blocks only where query heads share key heads, and then
   reorders queries of more than one sequence.
-- FlashAttention-3 (arXiv 2407.08608): packs the query heads of one key head into one block.
+- FlashAttention-3 (arXiv 2407.08608): packs the query heads of one key head into one block, and
+  up to 992 sequences plans on the device how to split each cache (`use_dynamic_split`).
 - FlashInfer (arXiv 2501.01005) and the TensorRT-LLM kernels it carries for compute capability
   10.0: 128 and 256 rows a block, cache always split where blocks would be too few.
 
@@ -63,6 +64,7 @@ class Kernel:
         packed: rows of the query heads that share a key head fill blocks together.
         splits_all: a decode call splits the cache even where no heads share a key head.
         reorders: a decode call of several sequences moves grouped queries first.
+        planned: most sequences whose split a decode call plans on the device first; 0 for none.
     """
 
     family: str
@@ -70,12 +72,13 @@ class Kernel:
     packed: bool = False
     splits_all: bool = True
     reorders: bool = False
+    planned: int = 0
 
 
 KERNELS = {
     "fa2": Kernel("fa2", splits_all=False, reorders=True),
-    "fa3": Kernel("fa3", packed=True),
-    "flashinfer": Kernel("flashinfer"),
+    "fa3": Kernel("fa3", packed=True, planned=992),
+    "flashinfer": Kernel("flashinfer", packed=True),
     "trtllm": Kernel("trtllm", rows=256),
     "xe": Kernel("xe"),
     "any": Kernel("any"),
@@ -222,8 +225,8 @@ def mla_decode_s(
     flop = 2.0 * count * heads * (cached + 1.0) * (latent + rank)
     seconds = _decode(
         spec, fitted, ops,
-        groups=count, rows=ops.smaller(heads, 64.0), tokens=cached + 1.0,
-        tile_width=latent / (2.0 * REFERENCE_HEAD), moved=moved,
+        groups=count, rows=ops.smaller(heads, 64.0),
+        tiles=ops.ceil((cached + 1.0) / TILE_TOKENS), tile_width=latent / (2.0 * REFERENCE_HEAD), moved=moved,
         product_s=flop / (PRODUCT_SHARE * rate), splits=True, warm=warm,
     )  # fmt: skip
     return cast(Array, seconds)
@@ -298,7 +301,8 @@ def prefill_with(
     moved = moved + 4.0 * batch * isl * heads * width + stored * (2.0 + element)
     memory = _memory_s(spec, fitted, ops, moved, units * clock, 4.0, warm)
     store = fitted["token_s"] * batch * isl / units
-    store = store * (kv_heads * width / 1024.0) ** fitted["token_power"]
+    stored_width = kv_heads * width
+    store = store * stored_width / (1.0 + stored_width / fitted["token_width"])
     power = fitted["sharpness"]
     together = (work**power + chain**power + memory**power) ** (1.0 / power)
     return cast(Array, fitted["launch_s"] + store + together)
@@ -327,12 +331,15 @@ def decode_with(
     flop = 4.0 * batch * kv_heads * rows * width * tokens
     seconds = _decode(
         spec, fitted, ops,
-        groups=batch * kv_heads, rows=group, tokens=tokens, tile_width=width / REFERENCE_HEAD,
+        groups=batch * kv_heads, rows=group, tiles=ops.ceil(tokens / TILE_TOKENS),
+        tile_width=width / REFERENCE_HEAD,
         moved=moved, product_s=flop / (PRODUCT_SHARE * rate),
         splits=group > (0.0 if kernel.splits_all else 1.0), warm=warm,
     )  # fmt: skip
     if kernel.reorders:
         seconds = seconds + fitted["reorder_s"] * ((group > 1.0) & (batch > 1.0))
+    if kernel.planned:
+        seconds = seconds + fitted["sequence_s"] * batch * (batch <= kernel.planned)
     return cast(Array, seconds)
 
 
@@ -343,7 +350,7 @@ def _decode(
     *,
     groups: Any,
     rows: Any,
-    tokens: Any,
+    tiles: Any,
     tile_width: Any,
     moved: Any,
     product_s: Any,
@@ -357,7 +364,6 @@ def _decode(
     """
     units, clock = _units(spec), spec.clock_hz or DEFAULT_CLOCK_HZ
     slots = units * fitted["blocks_per_unit"]
-    tiles = ops.ceil(tokens / TILE_TOKENS)
     parts = ops.smaller(ops.larger(ops.floor(slots / groups), 1.0), tiles)
     parts = ops.choose(splits, parts, 1.0)
     block = fitted["block_s"] * (1.0 + fitted["row_share"] * rows / 8.0)
