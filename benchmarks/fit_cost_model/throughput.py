@@ -46,6 +46,11 @@ HELD_OUT: Mapping[str, tuple[str, ...]] = {
 SIBLINGS = ("H200-SXM-141", "GH200")
 """Boards of one generation, each left out alone: how well a generation's factor carries over."""
 
+WIDEN = 1.4
+"""Five boards say little of how far apart boards can be: at 1 the intervals about left-out boards
+hold 87 % of rows on average over boards but half of the H200's, at 1.4 94 %, and 85 % of all rows
+(in logarithms)."""
+
 CHECKED_MODEL = "llama2-70b"
 """The MLPerf benchmark every board has results of; the factor of a generation is fitted on it."""
 
@@ -88,7 +93,8 @@ def _unseen_interval(without: tuple[str, ...] = ()) -> tuple[float, float]:
         for boards in HELD_OUT.values()
         if not set(boards) & set(without)
     ]
-    return transfer_interval(groups)
+    low, high = transfer_interval(groups)
+    return low**WIDEN, high**WIDEN
 
 
 def _fitted_interval() -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +14,7 @@ import pytest
 from gangline.ir.errors import ConfigError
 from gangline.planner.catalogue import (
     FORMER_NAMES,
+    CatalogueRow,
     catalogue,
     find_type,
     near_matches,
@@ -97,7 +99,7 @@ def _shared_rows() -> list[dict[str, str]]:
 
 # Column of the shared table, where our row holds it, what one of its units is in ours, and the
 # source that must say why when the two differ. Memory "GB" may be decimal or binary.
-COMPARED = (
+COMPARED: tuple[tuple[str, Callable[[CatalogueRow], float | None], tuple[float, ...], str], ...] = (
     ("fp16_bf16_tflops", lambda row: row.spec.flops.get("bf16") or row.spec.flops["fp16"],
      (1e12,), "flops"),
     ("fp8_tflops", lambda row: row.spec.flops["fp8"], (1e12,), "flops"),
