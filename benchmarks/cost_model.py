@@ -31,7 +31,7 @@ from gangline.ir.errors import ConfigError
 
 Row = dict[str, Any]
 
-MODULES = ("gemm", "attention", "collective", "tools", "throughput", "deployment")
+MODULES = ("gemm", "linear", "attention", "collective", "tools", "throughput", "deployment")
 KEPT = Path(__file__).parent / "results" / "cost_model.json"
 LEFT_OUT = ("B200-SXM-180", "L40S", "A100-SXM-80", "H200-SXM-141")
 """Devices whose being left out the project's targets are about."""
@@ -61,6 +61,13 @@ def _attention(phase: str, width: str) -> Callable[[Row], bool]:
     )  # fmt: skip
 
 
+def _deployed(quantity: str, family: str) -> Callable[[Row], bool]:
+    return lambda row: (
+        row["module"] == "deployment" and row.get("left_out") == "device"
+        and row["op"].startswith(quantity) and row["family"] == family
+    )  # fmt: skip
+
+
 LAYERS = ("gemm/a100", "gemm/a40")
 """Tables of whole layers' products (vidur), beside those of single products."""
 
@@ -70,7 +77,11 @@ TARGETS = (
     Target("gemm bf16, device left out", 0.08, _gemm("bf16", LEFT_OUT)),
     Target("gemm fp8, device left out", 0.12, _gemm("fp8", OTHERS)),
     Target("gemm fp8, B200 left out", 0.18, _gemm("fp8", ("B200-SXM-180",))),
-    Target("linear ops (vidur), device left out", 0.12, lambda row: row["table"] in LAYERS),
+    Target(
+        "linear ops (vidur), device left out", 0.12,
+        lambda row: row["module"] == "linear" and row["op"] == "all"
+        and row["held_out"] in ("A100-SXM-80", "A40"),
+    ),
     Target("attention, prompts, 16-bit cache", 0.2, _attention("prefill", "kv16")),
     Target("attention, prompts, 8-bit cache", 0.2, _attention("prefill", "kv8")),
     Target("attention, decoding, 16-bit cache", 0.2, _attention("decode", "kv16")),
@@ -80,6 +91,10 @@ TARGETS = (
         lambda row: row["table"] == "trtllm" and row["held_out"] != "none"
         and not row["held_out"].endswith("only"),
     ),
+    Target("deployed TPOT, dense, device left out", 0.1, _deployed("tpot", "dense")),
+    Target("deployed TPOT, mixtures and MLA", 0.2, _deployed("tpot", "moe_mla")),
+    Target("deployed TTFT, dense, device left out", 0.25, _deployed("ttft", "dense")),
+    Target("deployed TTFT, mixtures and MLA", 0.25, _deployed("ttft", "moe_mla")),
 )  # fmt: skip
 
 
@@ -167,11 +182,12 @@ COLUMNS = (
 
 def text(found: Mapping[str, Any]) -> str:
     """The document as tables of plain text."""
-    title = f"{'table':42s} {'left out':22s} {'of':14s} {'how':9s} {'rows':>6s}"
+    title = f"{'table':42s} {'left out':22s} {'of':19s} {'how':9s} {'rows':>6s}"
     lines = [title + "".join(f"{name:>9s}" for _, name in COLUMNS)]
     for row in found["rows"]:
         about = str(row.get("op", row.get("dtype", "")))
-        line = f"{row['table'][:42]:42s} {row['held_out'][:22]:22s} {about[:14]:14s} "
+        about += f" {row['family']}" if "family" in row else ""
+        line = f"{row['table'][:42]:42s} {row['held_out'][:22]:22s} {about[:19]:19s} "
         line += f"{row['how'][:9]:9s} {row.get('rows', ''):>6}"
         cells = (row.get(key) for key, _ in COLUMNS)
         lines.append(
