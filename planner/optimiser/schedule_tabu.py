@@ -19,9 +19,9 @@ SAMPLED = 6
 """Tasks of the critical path whose moves one iteration values: fewer, faster, less greedy."""
 TENURE = (6, 10)
 """Iterations (from, to) for which a task may not return to the machine it left."""
-PATIENCE = 30
+PATIENCE = 10
 """Iterations without a new best after which one descent ends."""
-RUINED = (3, 8)
+RUINED = (4, 16)
 """Tasks (from, to) that one ruin takes out."""
 
 
