@@ -46,11 +46,6 @@ HELD_OUT: Mapping[str, tuple[str, ...]] = {
 SIBLINGS = ("H200-SXM-141", "GH200")
 """Boards of one generation, each left out alone: how well a generation's factor carries over."""
 
-WIDEN = 1.4
-"""Five boards say little of how far apart boards can be: at 1 the intervals about left-out boards
-hold 87 % of rows on average over boards but half of the H200's, at 1.4 94 %, and 85 % of all rows
-(in logarithms)."""
-
 CHECKED_MODEL = "llama2-70b"
 """The MLPerf benchmark every board has results of; the factor of a generation is fitted on it."""
 
@@ -93,16 +88,15 @@ def _unseen_interval(without: tuple[str, ...] = ()) -> tuple[float, float]:
         for boards in HELD_OUT.values()
         if not set(boards) & set(without)
     ]
-    low, high = transfer_interval(groups)
-    return low**WIDEN, high**WIDEN
+    return transfer_interval(groups)
 
 
 def _fitted_interval() -> tuple[float, float]:
-    """Ratios about a board of a fitted generation: of boards predicted by their siblings."""
+    """Ratios about a board of a fitted generation: of all boards, and of siblings left out."""
     boards = tuple(name for group in HELD_OUT.values() for name in group)
     alone = [_pairs((name,), (name,)) for name in SIBLINGS]
-    together = [_pairs((), boards)]
-    return _widest(ratio_interval(*pair) for pair in [*alone, *together])
+    guessed, measured = (np.concatenate(side) for side in zip(*alone, strict=True))
+    return _widest([ratio_interval(*_pairs((), boards)), ratio_interval(guessed, measured)])
 
 
 def _foreign_interval(benchmarked: Mapping[str, float]) -> tuple[float, float]:

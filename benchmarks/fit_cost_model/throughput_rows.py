@@ -65,8 +65,6 @@ START = {
     "gemm": 1.0,
     "attention": 1.0,
     "layer_s": 1e-5,
-    "step_s": 1e-3,
-    "sequence_s": 5e-6,
     "peer": 1 / 0.8,
     "host": 1 / 0.6,
     "reduce_s": 1e-5,

@@ -46,11 +46,10 @@ ENGINE: Mapping[str, tuple[str, ...]] = {
     "gemm": ("gemm", "gemm_busy", "launch", "expert", "expert_busy"),
     "attention": ("attention", "prompt_attention"),
     "layer_s": ("layer_s", "moe_layer_s"),
-    "step_s": ("step_s",),
-    "sequence_s": ("sequence_s",),
 }
 """Constants fitted here, and the constants of a step each sets. No table holds a mixture of
-experts: their products and layers are taken as the others'."""
+experts: their products and layers are taken as the others'. Fixed seconds of a step or a request
+are left at 0: beside those of a layer the tables do not tell them apart."""
 
 MULTIPLIERS = ("expert_fp4", "expert_mixed")
 """Constants of a step that multiply another: 1, as nothing is known of them here."""
