@@ -154,7 +154,23 @@ def _arguments(op: str, operation: Operation, args: Mapping[str, Any]) -> dict[s
         _complain(op, known, given)
     for name in operation.sizes:
         given[name] = _size(name, given[name], zero=name in operation.free)
+    shapes = {name: given[name].shape for name in operation.sizes if np.ndim(given[name])}
+    if len(shapes) > 1:
+        _broadcast(shapes)
     return given
+
+
+def _broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape all of these broadcast to; ConfigError naming them where there is none."""
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+        raise ConfigError(
+            f"Shapes do not broadcast: {listed}",
+            where=next(iter(shapes)),
+            next_step="Give arrays of one shape, or of shapes that numpy broadcasts.",
+        ) from None
 
 
 def _complain(op: str, known: tuple[str, ...], given: Mapping[str, Any]) -> None:
@@ -225,9 +241,9 @@ def _grouped(
         name: np.asarray([*value] if _is_several(value) else [value], dtype=object)
         for name, value in labels.items()
     }
-    shapes = [np.shape(value) for value in named.values() if value.size > 1]
-    shape = np.broadcast_shapes(*shapes, *(np.shape(given[name]) for name in operation.sizes))
-    shape = shape or (1,)
+    shapes = {name: value.shape for name, value in named.items() if value.size > 1}
+    shapes |= {name: np.shape(given[name]) for name in operation.sizes}
+    shape = _broadcast(shapes) or (1,)
     spread = {name: np.broadcast_to(value, shape).ravel() for name, value in named.items()}
     keys = [tuple(map(str, entry)) for entry in zip(*spread.values(), strict=True)]
     flat = {name: np.broadcast_to(given[name], shape).ravel() for name in operation.sizes}

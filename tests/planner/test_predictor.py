@@ -205,6 +205,13 @@ def test_a_missing_argument_is_named() -> None:
         predict(op="gemm", dtype="bf16", m=1, n=1)
 
 
+def test_shapes_that_do_not_broadcast_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"m \(2,\), n \(3,\)"):
+        predict(op="gemm", dtype="bf16", m=[1, 2], n=[1, 2, 3], k=64)
+    with pytest.raises(ConfigError, match=r"device \(2,\), m \(3,\)"):
+        predict(["T4", "L4"], op="gemm", dtype="bf16", m=[1, 2, 3], n=64, k=64)
+
+
 def test_importing_the_planner_stays_light() -> None:
     code = (
         "import sys, gangline.planner as p; assert 'numpy' not in sys.modules;"
