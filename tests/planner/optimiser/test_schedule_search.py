@@ -92,7 +92,7 @@ def test_sampled_lists_give_better_and_different_starts() -> None:
     assert starts[0].makespan < min(heft(problem).makespan, peft(problem).makespan)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 14])  # with 14 the search ends on a longer order
 def test_the_best_order_ever_reached_is_given(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = random_dag(seed, tasks=30, machines=4, whole=False, density=0.08)
     reached = []
@@ -102,8 +102,8 @@ def test_the_best_order_ever_reached_is_given(seed: int, monkeypatch: pytest.Mon
         reached.append(graph.makespan)
 
     monkeypatch.setattr(schedule_search, "tabu", watched)
-    found = schedule(problem, iterations=1500, seed=seed)
-    assert len(reached) > 20
+    found = schedule(problem, iterations=300, seed=seed)
+    assert len(reached) > 5
     assert found.makespan == pytest.approx(min(reached))
 
 
