@@ -1,6 +1,6 @@
-"""Correct estimates by what was measured: logarithms of actual over modelled seconds, by bucket.
+"""Correct estimates by what was measured: ratios of actual to modelled seconds.
 
-A bucket is one device type, op and model at one size of work. Its correction is the median of its
+Ratios are kept as logarithms. A bucket is one device type, op and model at one size of work. Its correction is the median of its
 newest runs, weighted so that half of the weight is on the last few, and shrunk towards the
 correction of its model on that device, which in turn is shrunk towards that of the op on that
 device. So a shape never run profits from its neighbours, a drifting device is followed, and one

@@ -7,17 +7,21 @@ roofline of what was measured on it. Both answer the same questions here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.model import ModelSpec
 
 from .cost_model import Roofline, roofline, serving_dtype
+from .costs.constants import constants
+from .costs.dtypes import EQUAL_RATES, FORMATS
 from .costs.shape import ModelShape
 
 MEMORY_SHARE = 0.9
 """Part of a device's memory that weights and KV blocks may take; the rest is for activations."""
+
+OPS = ("prefill", "decode")
 
 MAX_BATCH = {"cpu": 32, "gpu": 256}
 """Sequences one engine decodes in a step at most, by kind of device (256: vLLM's default)."""
@@ -25,16 +29,11 @@ MAX_BATCH = {"cpu": 32, "gpu": 256}
 MAX_STEP_TOKENS = {"cpu": 512, "gpu": 2048}
 """Tokens one engine step computes at most (2048: vLLM's default for chunked prefill)."""
 
-POWER_SHARE = {"prefill": 0.85, "decode": 0.6, "host": 0.5}
-"""Assumed part of the design power a busy device draws. Prompts run close to it, tokens well
-below (Patel et al., Splitwise, ISCA 2024, section III); the figures are assumptions, no fit."""
-
-POWER_SPREAD = (0.7, 1.2)
-"""90 % interval of actual over assumed power."""
+POWER_SPREAD = (0.75, 1.3)
+"""90 % interval of actual over modelled power (see `costs/energy.py`)."""
 
 SPREADS = {
     "probed": (0.6, 1.8),
-    "fitted": (0.7, 1.45),
     "spec": (0.45, 2.5),
     "declared": (0.3, 3.0),
 }
@@ -43,6 +42,9 @@ pure roofline on specs misses kernels by 53 % in the median; rates measured on t
 leave the engine's part."""
 
 Seconds = Callable[..., float]
+
+Ratios = tuple[float, float]
+"""90 % interval of actual over modelled seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,10 @@ class EngineTimes:
         step_s: seconds of a decode step: (context tokens, sequences).
         mixed_s: seconds of a step with both: (new tokens, cached before them, sequences,
             their context).
+        power_w: watts of all its devices in a step: (tokens computed, cached tokens read,
+            seconds of the step).
         weight_bytes, kv_bytes_per_token: of the whole replica.
-        low, high: 90 % interval of actual over these seconds.
+        intervals: by op (`prefill`, `decode`).
     """
 
     source: str
@@ -65,14 +69,13 @@ class EngineTimes:
     prefill_s: Seconds
     step_s: Seconds
     mixed_s: Seconds
+    power_w: Seconds
     weight_bytes: float
     kv_bytes_per_token: float
     memory_bytes: float
-    watts: float
     max_batch: int
     max_step_tokens: int
-    low: float = 0.45
-    high: float = 2.5
+    intervals: Mapping[str, Ratios]
 
     @property
     def devices(self) -> int:
@@ -111,7 +114,8 @@ class EngineTimes:
 
 def probed_times(spec: DeviceSpec, model: ModelSpec | ModelShape) -> EngineTimes:
     """Build the times of one device from its own roofline; PlanError if its row states no rates."""
-    line = roofline(spec, model_spec(model))
+    row = model_spec(model)
+    line = roofline(spec, row)
     source = "probed" if spec.source.startswith("probed") else "spec"
     return EngineTimes(
         source=source,
@@ -121,15 +125,40 @@ def probed_times(spec: DeviceSpec, model: ModelSpec | ModelShape) -> EngineTimes
         prefill_s=lambda prompt, cached: float(line.prefill_s(prompt, cached)),
         step_s=lambda context, batch: float(line.step_at(context, batch)),
         mixed_s=lambda *shape: _mixed(line, *shape),
+        power_w=_power(
+            spec, line.dtype, 1, line.flop_per_token, line.weight_bytes, line.kv_bytes_per_token
+        ),
         weight_bytes=line.resident_bytes,
         kv_bytes_per_token=line.kv_bytes_per_token,
         memory_bytes=float(spec.memory_bytes),
-        watts=spec.tdp_w,
         max_batch=MAX_BATCH.get(spec.kind, MAX_BATCH["gpu"]),
         max_step_tokens=MAX_STEP_TOKENS.get(spec.kind, MAX_STEP_TOKENS["gpu"]),
-        low=SPREADS[source][0],
-        high=SPREADS[source][1],
+        intervals=dict.fromkeys(OPS, SPREADS[source]),
     )
+
+
+def _power(
+    spec: DeviceSpec,
+    dtype: str,
+    devices: int,
+    flop_per_token: float,
+    weight_bytes: float,
+    kv_bytes_per_token: float,
+) -> Seconds:
+    """Give the watts of a step from how busy it keeps arithmetic and memory."""
+    rate = devices * max(spec.flops.get(dtype, 0.0), 1.0)
+    bandwidth = devices * max(spec.memory_bytes_per_s, 1.0)
+
+    def power_w(tokens: float, cached: float, seconds: float) -> float:
+        from .costs.energy import watts
+
+        if not spec.tdp_w or seconds <= 0.0:
+            return 0.0
+        compute = min(flop_per_token * tokens / seconds / rate, 1.0)
+        moved = (weight_bytes + kv_bytes_per_token * cached) / seconds / bandwidth
+        return devices * float(watts(spec, compute, min(moved, 1.0)))
+
+    return power_w
 
 
 def _mixed(line: Roofline, new: float, past: float, batch: float, context: float) -> float:
@@ -175,8 +204,10 @@ def fitted_times(
     cost = step_cost(spec, shape, form, tp, pp)
     # Bytes per device, times the devices: what several keep a copy of counts as often.
     devices = tp * pp
+    known = spec.generation in constants("deployment")["generations"]
+    kv_bytes = cost.kv_bytes_per_request(KV_CONTEXT) / KV_CONTEXT * devices
     return EngineTimes(
-        source="fitted",
+        source="fitted" if known else "spec",
         dtype=form,
         tp=tp,
         pp=pp,
@@ -185,15 +216,40 @@ def fitted_times(
         mixed_s=lambda new, past, batch, context: float(
             cost.mixed_step_s(new, past, batch, context)
         ),
+        power_w=_power(
+            spec,
+            rate_name(spec, form),
+            devices,
+            2.0 * shape.active_params,
+            cost.weight_bytes * devices,
+            kv_bytes,
+        ),
         weight_bytes=cost.weight_bytes * devices,
-        kv_bytes_per_token=cost.kv_bytes_per_request(KV_CONTEXT) / KV_CONTEXT * devices,
+        kv_bytes_per_token=kv_bytes,
         memory_bytes=float(spec.memory_bytes) * devices,
-        watts=spec.tdp_w * devices,
         max_batch=MAX_BATCH["gpu"],
         max_step_tokens=MAX_STEP_TOKENS["gpu"],
-        low=SPREADS["fitted"][0],
-        high=SPREADS["fitted"][1],
+        intervals=_intervals(shape, known),
     )
+
+
+def _intervals(shape: ModelShape, known: bool) -> dict[str, Ratios]:
+    """Intervals of fitted times: those of whole deployments with devices left out of the fit.
+
+    A prompt's is that of the time to the first token, a decode's that of the time per token.
+    """
+    found = constants("deployment")["intervals"][f"{shape.family}_agg"]
+    which = "known" if known else "unknown"
+    return {
+        op: (float(found[name][which][0]), float(found[name][which][1]))
+        for op, name in (("prefill", "ttft"), ("decode", "tpot"))
+    }
+
+
+def rate_name(spec: DeviceSpec, dtype: str) -> str:
+    """Name the peak of a device row that products of a format run at."""
+    rate = FORMATS[dtype].rate
+    return rate if rate in spec.flops else EQUAL_RATES.get(rate, rate)
 
 
 KV_CONTEXT = 4096.0

@@ -17,7 +17,6 @@ from .catalogue import near_matches
 from .costs.shape import ModelShape, find_shape
 from .engine_times import (
     MAX_BATCH,
-    POWER_SHARE,
     POWER_SPREAD,
     SPREADS,
     EngineTimes,
@@ -126,8 +125,7 @@ class StageCosts:
             batch=batch,
             dtype=times.dtype if times else "",
         )
-        watts = times.watts * POWER_SHARE[stage.op] if times else 0.0
-        return _with_joules(priced, share * watts)
+        return _with_joules(priced, _joules(times, stage.op, work, seconds, share, batch))
 
     def batch(self, op: str, option: Option, width: float, model: str, work: StageProfile) -> float:
         """Give the sequences expected to share one engine step; prefills go one by one."""
@@ -153,7 +151,7 @@ class StageCosts:
         if option.device.spec.kind == "api":
             return ("declared", 1.0, *SPREADS["declared"])
         times = self.times(option, model)
-        return times.source, 1.0, times.low, times.high
+        return times.source, 1.0, *times.intervals[op]
 
     def key(self, option: Option, op: str, model: str, shape: Sample, batch: float) -> Key:
         """Give the calibration's key of some work on a device type."""
@@ -224,8 +222,27 @@ def _price_host(work: StageProfile, device: FleetDevice, width: float) -> Estima
         source={"observed": "calibrated"}.get(work.source, work.source),
         waves=max(1.0, width / (device.count * max(cores, 1))),
     )
-    watts = device.spec.tdp_w * POWER_SHARE["host"] / cores if cores else 0.0
+    watts = device.spec.tdp_w / cores if cores else 0.0  # as if all cores were busy
     return _with_joules(priced, priced.seconds * watts)
+
+
+def _joules(
+    times: EngineTimes | None,
+    op: str,
+    work: StageProfile,
+    modelled_s: float,
+    share_s: float,
+    batch: float,
+) -> float:
+    """Give the joules of one visit: its share of the replica's time, at the power of its steps."""
+    if times is None or not math.isfinite(share_s):
+        return 0.0
+    if op == "prefill":
+        new = max(work.prompt_tokens.mean - work.cached_tokens.mean, 1.0)
+        return share_s * float(times.power_w(new, work.prompt_tokens.mean, modelled_s))
+    steps = max(work.output_tokens.mean - 1.0, 1.0)
+    context = work.prompt_tokens.mean + 0.5 * work.output_tokens.mean
+    return share_s * float(times.power_w(batch, batch * context, modelled_s / steps))
 
 
 def _with_joules(priced: Estimate, joules: float) -> Estimate:

@@ -33,6 +33,10 @@ MAX_SIMULATIONS = 4
 MAX_TIGHTENINGS = 6
 """Proposals that are only predicted at most before one is simulated."""
 
+SLACK = 1.25
+"""A placement is simulated if its prediction is at most this much over the objective: waits and
+tails are predicted within some 20 %, and the simulator has the last word."""
+
 ANY_TIME_S = 1e9
 """An expected time that every placement keeps which keeps up with the rate."""
 
@@ -93,14 +97,14 @@ class _Search:
     jobs: list[Job]
     observed: dict[tuple[str, str, int], float] = field(default_factory=dict)
 
-    def propose(self, deadline_s: float, strict: bool) -> Plan:
+    def propose(self, deadline_s: float, strict: bool, budget_usd: float | None = None) -> Plan:
         return propose(
             self.program,
             self.profile,
             self.fleet,
             self.models,
             deadline_s,
-            self.budget_usd,
+            self.budget_usd if budget_usd is None else budget_usd,
             strict=strict,
             rate=self.objective.rate,
             observed=self.observed,
@@ -185,22 +189,30 @@ def plan_for(
 
 
 def _tightened(search: _Search, mean_s: float) -> tuple[Plan, Prediction] | None:
-    """Propose for shorter and shorter expected times until the prediction keeps the objective."""
+    """Propose for shorter and shorter expected times until the objective is about predicted."""
     wanted = search.objective
     for _ in range(MAX_TIGHTENINGS):
         try:
             plan = search.propose(mean_s, strict=True)
-        except InfeasibleError:
-            if search.budget_usd is not None:
-                raise
+        except InfeasibleError as error:
+            if _in_time_at_any_price(search, mean_s):
+                raise error from None  # it is the budget that stands in the way
             return None
         prediction = search.predict(plan)
         reached = prediction.quantile(wanted.percent)
-        if reached <= wanted.seconds:
+        if reached <= SLACK * wanted.seconds:
             return plan, prediction
         # The percentile over the mean stays about the same from one placement to the next.
         mean_s = plan.seconds * min(wanted.seconds / reached, 0.999)
     return None
+
+
+def _in_time_at_any_price(search: _Search, mean_s: float) -> bool:
+    try:
+        search.propose(mean_s, strict=True, budget_usd=math.inf)
+    except InfeasibleError:
+        return False
+    return True
 
 
 def _fastest(search: _Search) -> Judged:

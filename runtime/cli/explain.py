@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from gangline.ir.errors import UsageError
 
 from .output import console, print_document
 from .run_command import Fleet, Json, Model, Workflow
+
+if TYPE_CHECKING:
+    from gangline.ir.specs.plan import Plan
 
 STAGES = ("agent", "stage", "plan", "timeline")
 
@@ -20,7 +23,9 @@ def explain(
     stage: Annotated[str, typer.Option(help="agent, stage, plan or timeline.")] = "agent",
     fleet: Fleet = None,
     model: Model = None,
-    out: Annotated[Path | None, typer.Option(help="Write to a file instead (.mlir, .svg).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write to a file instead (.mlir, .svg, .html).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show WORKFLOW as MLIR (agent or stage level), as a plan, or as a predicted timeline."""
@@ -61,12 +66,32 @@ def _explain_plan(
     if as_json:
         show_plan(proposed, as_json=True)
     elif out:
-        _write(out, timeline_svg(proposed))
+        drawn = timeline_svg(proposed)
+        _write(out, _page(proposed, drawn) if out.suffix == ".html" else drawn)
     elif stage == "plan":
         show_plan(proposed, as_json=False)
     else:
         lines = [timeline_text(proposed).rstrip("\n"), *error_lines(known_errors(proposed))]
         console().print("\n".join(lines), markup=False)
+
+
+def _page(proposed: Plan, drawn: str) -> str:
+    """Put the timeline, the table and the errors so far on one page that loads nothing."""
+    from html import escape
+
+    from gangline.planner.report import text_table
+
+    from .plan import error_lines, known_errors
+
+    text = text_table(proposed) + "".join(
+        f"{line}\n" for line in error_lines(known_errors(proposed))
+    )
+    title = escape(f"{proposed.workflow} on {proposed.fleet}")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
+        f'<body style="font-family: sans-serif"><h1>{title}</h1>\n{drawn}'
+        f"<pre>{escape(text)}</pre></body></html>\n"
+    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -158,3 +158,19 @@ def test_the_document_follows_its_schema(builder: Any) -> None:
     assert document["slo"] == {"percent": 99, "seconds": 30.0, "rate": 1.0}
     assert document["simulated"]["p99_s"] >= document["simulated"]["p95_s"]
     assert document["joules"] > 0.0
+
+
+def test_a_budget_is_kept_or_refused(builder: Any) -> None:
+    """The dear card alone keeps 3.5 s; a budget it does not fit is the answer, not ignored."""
+    program, wanted = job(builder), Objective(95, 3.5, 0.5)
+    dear = judge(program, 95, 3.5, rate=0.5).plan.usd
+    for budget in (2.0 * dear, 0.5 * dear):
+        arguments = (program, profile(), FLEET, {"m": MODEL}, wanted)
+        if budget > dear:
+            found = plan_for(*arguments, budget_usd=budget, num_jobs=200)
+            assert found.plan.usd <= budget
+            continue
+        with pytest.raises(InfeasibleError, match="over the budget"):
+            plan_for(*arguments, budget_usd=budget, num_jobs=200)
+        with pytest.raises(InfeasibleError, match="over the budget"):
+            plan_for(replace(program, budget_usd=budget), *arguments[1:], num_jobs=200)

@@ -153,6 +153,16 @@ def test_explain_shows_the_error_before_and_after(call: Call) -> None:
         assert "off by 67 % before calibration, 0 % after" in " ".join(text.split())
 
 
+def test_explain_writes_a_page_that_loads_nothing(call: Call, tmp_path: Path) -> None:
+    History().calibrate([(Key("cpu", "decode", "m", "t16 c256 b1"), 3.0, 1.0)] * 12)
+    out = tmp_path / "plan.html"
+    call("explain", "text_to_sql", "--stage", "plan", "--out", str(out))
+    page = out.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "<svg" in page
+    assert "before calibration" in page and "draft.decode" in page
+    assert "<script" not in page and "href" not in page and "src=" not in page
+
+
 def test_calibrate_from_an_empty_history_learns_nothing(call: Call) -> None:
     document = call("calibrate", "--from-history", schema="calibrate")
     assert document["new_runs"] == 0 and document["errors"] == []
