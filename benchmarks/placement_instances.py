@@ -13,9 +13,10 @@ from dataclasses import replace
 import networkx
 import numpy as np
 
-from gangline.planner.optimiser.problem import Array, GraphProblem
 from gangline.planner.optimiser.place import place
+from gangline.planner.optimiser.problem import Array, GraphProblem
 from gangline.planner.optimiser.quickest import quickest
+from gangline.planner.optimiser.replicas import FleetProblem
 from gangline.planner.optimiser.series_parallel import reduce_graph
 
 NUM_SITES = 3
@@ -35,6 +36,7 @@ def instance(
 ) -> GraphProblem:
     """Make one problem; `general` adds random forward edges that break the series-parallel form."""
     rng = np.random.default_rng(seed)
+    num_sites = min(num_sites, num_devices)
     edges = series_parallel_edges(rng, num_nodes)
     if general:
         edges = _with_shortcuts(rng, num_nodes, edges)
@@ -115,3 +117,21 @@ def _deadline(problem: GraphProblem, tightness: float) -> float:
     fastest = quickest(problem, reduction).seconds
     cheapest = place(problem).seconds
     return fastest + tightness * max(cheapest - fastest, 0.0)
+
+
+def fleet_instance(
+    num_nodes: int, seed: int, jobs_per_s: float = 2.0, replicas: float = 8.0
+) -> FleetProblem:
+    """Make a low-rate fleet to size: work scaled so that some `replicas` would do in all."""
+    problem = instance(num_nodes, seed)
+    typical = np.where(problem.allowed, problem.seconds, np.nan)
+    scale = replicas * 0.8 / jobs_per_s / float(np.nanmedian(typical, axis=1).sum())
+    per_hour = np.where(problem.allowed, problem.usd, np.nan) / typical * 3600.0
+    graph = replace(
+        problem,
+        usd=np.where(problem.allowed, 0.0, np.inf),
+        seconds=problem.seconds * scale,
+        transfer_s=problem.transfer_s * scale,
+        deadline_s=problem.deadline_s * scale,
+    )
+    return FleetProblem(graph, np.nanmedian(per_hour, axis=0), jobs_per_s)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .problem import Array, GraphProblem, Index
-from .relaxation import Relaxation, least_by_site, prohibitive
+from .relaxation import Relaxation, least_by_site
 from .series_parallel import PARALLEL, SERIES, Merge, Reduction
 
 
@@ -65,15 +65,19 @@ def search(
     relaxation: Relaxation,
     limit_usd: float,
     length: int,
+    effort: int = 1 << 62,
 ) -> Search:
     """Find the cheapest assignment in time that costs at most `limit_usd`.
 
     Args:
         reduction: of a series-parallel graph (nothing detached).
         length: entries a component keeps at most, over all end sites.
+        effort: entries to look at before giving up without an answer.
     """
     lists = _Growing(problem, reduction, relaxation, limit_usd, length)
     for merge in reduction.merges:
+        if lists.work > effort:
+            return Search(None, np.inf, False, lists.work)
         lists.merge(merge)
     return lists.best()
 
@@ -91,7 +95,7 @@ class _Growing:
     ) -> None:
         self.problem, self.reduction, self.relaxation = problem, reduction, relaxation
         # Room for the rounding of sums, far below any gap that is reported.
-        self.limit = limit_usd * (1.0 + 1e-9) + 1e-15 * prohibitive(problem)
+        self.limit = limit_usd * (1.0 + 1e-9) + 1e-15 * problem.prohibitive_usd
         self.length = length
         self.thinned, self.work = False, 0
         sites, owners = problem.num_sites, reduction.num_components + problem.num_nodes
@@ -294,7 +298,9 @@ class _Growing:
         if len(mine) == 0:
             return Search(None, np.inf, not self.thinned, self.work)
         chosen = mine[self.usd[mine].argmin()]
-        return Search(self._assignment(int(chosen)), float(self.usd[chosen]), not self.thinned, self.work)
+        return Search(
+            self._assignment(int(chosen)), float(self.usd[chosen]), not self.thinned, self.work
+        )
 
     def _assignment(self, entry: int) -> Index:
         """Follow an entry down to the nodes' devices."""

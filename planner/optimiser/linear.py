@@ -17,6 +17,7 @@ import numpy as np
 from gangline.ir.errors import PlanError
 
 from .problem import Array, GraphProblem, Index
+from .solver_output import solver_output_to_stderr
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,7 @@ def linear_program(problem: GraphProblem) -> Program:
     """State the linear program; dollars are scaled so that tolerances mean the same everywhere."""
     n, m, sites = problem.num_nodes, len(problem.edges), problem.num_sites
     width = n * problem.num_devices + m * sites * sites + n
-    usd = np.where(problem.allowed, problem.usd, 0.0)
-    seconds = np.where(problem.allowed, problem.seconds, 0.0)
+    usd, seconds = np.where(problem.allowed, problem.usd, 0.0), problem.finite_seconds
     horizon = min(problem.deadline_s, float(seconds.max(axis=1).sum() + problem.transfer_s.sum()))
     cost = np.concatenate([usd.ravel(), problem.transfer_usd.ravel(), np.zeros(n)])
     unit = float(cost.max()) or 1.0
@@ -200,16 +200,17 @@ def branch_and_bound(problem: GraphProblem, gap: float, limit_s: float = 60.0) -
     program = linear_program(problem)
     integral = np.zeros(len(program.cost))
     integral[: program.num_shares] = 1
-    solved = milp(
-        program.cost,
-        constraints=[
-            LinearConstraint(program.equal, program.equal_to, program.equal_to),
-            LinearConstraint(program.upper, -np.inf, program.upper_to),
-        ],
-        bounds=Bounds(0.0, program.most),
-        integrality=integral,
-        options={"mip_rel_gap": gap, "time_limit": limit_s},
-    )
+    with solver_output_to_stderr():
+        solved = milp(
+            program.cost,
+            constraints=[
+                LinearConstraint(program.equal, program.equal_to, program.equal_to),
+                LinearConstraint(program.upper, -np.inf, program.upper_to),
+            ],
+            bounds=Bounds(0.0, program.most),
+            integrality=integral,
+            options={"mip_rel_gap": gap, "time_limit": limit_s},
+        )
     if solved.status == 2:
         return Exact(None, np.inf)
     bound = float(solved.mip_dual_bound or 0.0) * program.unit_usd

@@ -18,7 +18,7 @@ from .frontier import Search, search
 from .linear import LinearBound, branch_and_bound, linear_bound
 from .problem import Array, GraphProblem, Index
 from .quickest import Quickest, quickest
-from .relaxation import Relaxation, prohibitive, relax
+from .relaxation import Relaxation, relax
 from .repair import improved, keeps_limits, repaired
 from .series_parallel import Reduction, reduce_graph
 from .timing import critical_path, dollars, timing
@@ -27,10 +27,10 @@ WIDENINGS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 1e9)
 """How far over the bound, as a part of it, solutions are looked for; the first that finds stops."""
 
 SHORT = 32
-EFFORT = 6_000_000
-"""Joined entries one search may look at, some 0.2 us each; a longer one is not begun."""
+EFFORT = 5_000_000
+"""Joined entries looked at to close the gap; each takes some 0.25 us."""
 
-FREE_EFFORT = 400_000
+FREE_EFFORT = 200_000
 """What is always spent to prove the optimum, however small the gap is already."""
 
 EXACT_CELLS = 2_000
@@ -113,9 +113,7 @@ def _placement(
     found = timing(problem, assignment)
     usd = dollars(problem, assignment)
     names = tuple(problem.names[node] for node in critical_path(problem, found))
-    return Placement(
-        assignment, usd, found.seconds, min(bound, usd), usd_per_s, capacity, names
-    )
+    return Placement(assignment, usd, found.seconds, min(bound, usd), usd_per_s, capacity, names)
 
 
 def _by_frontiers(problem: GraphProblem, reduction: Reduction, gap: float) -> Placement:
@@ -132,7 +130,7 @@ def _widened(
 ) -> tuple[Search, float]:
     """Look ever further above the bound until something is in time."""
     bound = relaxation.bound_usd
-    unit = max(bound, 1e-9 * prohibitive(problem))
+    unit = max(bound, 1e-9 * problem.prohibitive_usd)
     for width in WIDENINGS:
         limit = relaxation.bound_usd + width * unit
         found = search(problem, reduction, relaxation, limit, SHORT)
@@ -153,17 +151,22 @@ def _narrowed(
     bound: float,
     gap: float,
 ) -> tuple[Search, float]:
-    """Search below the best so far with longer lists, until proven, good enough or too long."""
-    length, work = SHORT, best.work
+    """Search between bound and best until proven, good enough, or as long as is allowed."""
+    length, reach, spent = 2 * SHORT, 1.0, 0
     # Invariant: `best` is in time, and nothing costs less than `bound`.
     while best.usd > bound * (1.0 + 1e-12):
-        length, work = 2 * length, 4 * work
-        if work > (EFFORT if best.usd - bound > gap * best.usd else FREE_EFFORT):
+        left = (EFFORT if best.usd - bound > gap * best.usd else FREE_EFFORT) - spent
+        if left <= 0:
             break
-        found = search(problem, reduction, relaxation, best.usd, length)
+        limit = bound + reach * (best.usd - bound)
+        found = search(problem, reduction, relaxation, limit, length, left)
+        spent += found.work
         if found.exact:
-            bound = max(bound, min(best.usd, found.usd))
-        work = found.work
+            bound = max(bound, min(limit, found.usd))
+            reach = min(1.0, 2.0 * reach)
+        elif found.usd >= best.usd:
+            # Longer lists see more; a lower limit may leave few enough entries to prove it.
+            length, reach = 2 * length, max(0.25, 0.5 * reach)
         best = min(best, found, key=lambda search: search.usd)
     return best, bound
 
@@ -189,10 +192,9 @@ def _by_prices(
 
 
 def _rounded(problem: GraphProblem, relaxed: LinearBound) -> Iterable[Index]:
-    seconds = np.where(problem.allowed, problem.seconds, 0.0)
     price = relaxed.node_price[:, None] + relaxed.capacity_price
     yield relaxed.share.argmax(axis=1)
-    yield (np.where(problem.allowed, problem.usd, np.inf) + price * seconds).argmin(axis=1)
+    yield (problem.finite_usd + price * problem.finite_seconds).argmin(axis=1)
 
 
 def _priced(
@@ -201,9 +203,8 @@ def _priced(
     """Pay for capacity in the dollars, and solve the series-parallel problem that is left."""
     if reduction.num_detached or problem.capacity_s is None:
         return
-    seconds = np.where(problem.allowed, problem.seconds, 0.0)
     for factor in (1.0, 1.01, 1.05, 1.2):
-        usd = problem.usd + factor * relaxed.capacity_price * seconds
+        usd = problem.usd + factor * relaxed.capacity_price * problem.finite_seconds
         yield place(replace(problem, usd=usd, capacity_s=None), gap).assignment
 
 

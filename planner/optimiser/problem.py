@@ -90,6 +90,22 @@ class GraphProblem:
         return np.isfinite(self.usd) & np.isfinite(self.seconds)
 
     @cached_property
+    def finite_seconds(self) -> Array:
+        """Seconds with nothing where a node cannot run, [n, D]."""
+        return np.where(self.allowed, self.seconds, 0.0)
+
+    @cached_property
+    def finite_usd(self) -> Array:
+        """Dollars with `prohibitive_usd` where a node cannot run, [n, D]."""
+        return np.where(self.allowed, self.usd, self.prohibitive_usd)
+
+    @cached_property
+    def prohibitive_usd(self) -> float:
+        """Finite dollars that stand for "cannot run": infinities have no differences."""
+        dearest = np.where(self.allowed, self.usd, 0.0).max(axis=1).sum()
+        return 1e3 * float(dearest + self.transfer_usd.sum() + 1e-9)
+
+    @cached_property
     def successors(self) -> list[list[tuple[int, int]]]:
         """(target, edge) of every node."""
         found: list[list[tuple[int, int]]] = [[] for _ in self.names]

@@ -19,10 +19,9 @@ import numpy as np
 from .problem import Array, GraphProblem, Index
 from .series_parallel import PARALLEL, SERIES, Merge, Reduction
 
-FACTORS = np.array(
-    [0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.985, 1.0]
-    + [1.015, 1.03, 1.05, 1.08, 1.12, 1.18, 1.25, 1.35, 1.5, 1.75, 2.2, 3.0, 5.0, 10.0, 30.0, 200.0]
-)
+BELOW = (0.0, 0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95, 0.97, 0.985)
+ABOVE = (1.015, 1.03, 1.05, 1.08, 1.12, 1.18, 1.25, 1.35, 1.5, 1.75, 2.2, 3.0, 5.0, 10.0, 30.0)
+FACTORS = np.array([*BELOW, 1.0, *ABOVE, 200.0])
 """A refined grid around a price: dense beside it, and wide, for other sites want other prices."""
 
 
@@ -63,9 +62,8 @@ def relax(problem: GraphProblem, reduction: Reduction, rounds: int = 2) -> Relax
     for _ in range(rounds):
         latest = _pass(model, latest.price[:, None] * FACTORS)
         best = max(best, latest, key=lambda found: found.bound_usd)
-    outside = _outside(model, best.grid, best.value)
-    root_price = float(best.price[reduction.root])
-    return Relaxation(best.bound_usd, root_price, best.price, best.grid, best.value, outside)
+    outside = _outside(model, best.grid, best.value, model.nodes(best.grid))
+    return Relaxation(best.bound_usd, best.usd_per_s, best.price, best.grid, best.value, outside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +74,21 @@ class _Model:
     reduction: Reduction
     edge_s: Array
     edge_usd: Array
+    joined_by: Index
+    """The component that joins what is before and behind each node, [n]."""
 
     @classmethod
     def of(cls, problem: GraphProblem, reduction: Reduction) -> _Model:
-        return cls(problem, reduction, *edge_tables(problem, reduction))
+        joined_by = np.zeros(problem.num_nodes, dtype=np.intp)
+        for merge in reduction.merges:
+            if merge.kind == SERIES:
+                joined_by[merge.node] = merge.result
+        return cls(problem, reduction, *edge_tables(problem, reduction), joined_by)
+
+    def nodes(self, grid: Array) -> Array:
+        """Give the least Lagrangian cost of all nodes at their components' prices, [n, S, G]."""
+        every = np.arange(self.problem.num_nodes)
+        return least_by_site(self.problem, every, grid[self.joined_by])
 
 
 def edge_tables(problem: GraphProblem, reduction: Reduction) -> tuple[Array, Array]:
@@ -92,13 +101,13 @@ def edge_tables(problem: GraphProblem, reduction: Reduction) -> tuple[Array, Arr
 
 def least_by_site(problem: GraphProblem, node: Index, price: Array) -> Array:
     """Give the least Lagrangian cost of nodes by site, [k, S, G]; price is [k, G]."""
-    found = np.full((len(node), problem.num_sites, price.shape[1]), prohibitive(problem))
-    # Devices one by one: [k, G] at a time stays in cache, [k, D, G] would not.
-    for device, site in enumerate(problem.site_of.tolist()):
-        usable = problem.allowed[node, device]
-        seconds = np.where(usable, problem.seconds[node, device], 0.0)
-        usd = np.where(usable, problem.usd[node, device], np.inf)
-        np.minimum(found[:, site], usd[:, None] + price * seconds[:, None], out=found[:, site])
+    found = np.full((len(node), problem.num_sites, price.shape[1]), problem.prohibitive_usd)
+    order = np.argsort(problem.site_of, kind="stable")
+    sites, starts = np.unique(problem.site_of[order], return_index=True)
+    devices = (node[:, None], order)
+    cost = price[:, None] * problem.finite_seconds[devices][..., None]
+    cost += problem.finite_usd[devices][..., None]
+    found[:, sites] = np.minimum.reduceat(cost, starts, axis=1)
     return found
 
 
@@ -112,7 +121,7 @@ def _price_grid(problem: GraphProblem) -> Array:
     return np.concatenate([[0.0], np.geomspace(typical * 1e-3, typical * 1e3, len(FACTORS) - 1)])
 
 
-def _upward(model: _Model, grid: Array) -> Array:
+def _upward(model: _Model, grid: Array, nodes: Array) -> Array:
     """Give the value of every component by end sites and price, [components, S, S, G]."""
     sites = model.problem.num_sites
     num_base = len(model.reduction.ends)
@@ -122,7 +131,7 @@ def _upward(model: _Model, grid: Array) -> Array:
     )
     for merge in model.reduction.merges:
         if merge.kind == SERIES:
-            value[merge.result] = _series(model, merge, value, grid)
+            value[merge.result] = _series(merge, value, nodes)
         elif merge.kind == PARALLEL:
             value[merge.result] = _parallel(merge, value, grid)
         else:
@@ -130,10 +139,8 @@ def _upward(model: _Model, grid: Array) -> Array:
     return value
 
 
-def _series(model: _Model, merge: Merge, value: Array, grid: Array) -> Array:
-    first = (
-        value[merge.first] + least_by_site(model.problem, merge.node, grid[merge.result])[:, None]
-    )
+def _series(merge: Merge, value: Array, nodes: Array) -> Array:
+    first = value[merge.first] + nodes[merge.node][:, None]
     second = value[merge.second]
     best = first[:, :, 0, None] + second[:, None, 0]
     for middle in range(1, first.shape[2]):
@@ -152,12 +159,24 @@ def _parallel(merge: Merge, value: Array, grid: Array) -> Array:
 
 def _interpolate(at: Array, values: Array, wanted: Array) -> Array:
     """Interpolate along the last axis: rows of increasing `at` at the points `wanted`."""
-    above = (at[..., None, :] <= wanted[..., :, None]).sum(axis=-1)
-    left = np.clip(above - 1, 0, at.shape[-1] - 2)
-    x0, x1 = (np.take_along_axis(at, left + k, -1) for k in (0, 1))
-    y0, y1 = (np.take_along_axis(values, left + k, -1) for k in (0, 1))
-    share = np.clip((wanted - x0) / np.maximum(x1 - x0, 1e-300), 0.0, 1.0)
-    return y0 + share * (y1 - y0)
+    length = at.shape[-1]
+    if length == 1:
+        return np.broadcast_to(values, wanted.shape)
+    row = np.arange(at.size // length).reshape(at.shape[:-1])[..., None] * length
+    flat_at, flat = np.ascontiguousarray(at).ravel(), np.ascontiguousarray(values).ravel()
+    left = np.zeros(wanted.shape, dtype=np.intp)
+    step = 1 << (length - 1).bit_length()
+    # Invariant: the point at `left` is not above what is wanted, or is the first.
+    while step > 1:
+        step //= 2
+        probe = np.minimum(left + step, length - 2)
+        left = np.where(flat_at.take(row + probe) <= wanted, probe, left)
+    place = row + left
+    x0, y0 = flat_at.take(place), flat.take(place)
+    width = flat_at.take(place + 1) - x0
+    share = np.clip((wanted - x0) / np.maximum(width, 1e-300), 0.0, 1.0)
+    found: Array = y0 + share * (flat.take(place + 1) - y0)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,31 +184,27 @@ class _Pass:
     """One grid's bound, the prices of all components that attain it, and the values."""
 
     bound_usd: float
+    usd_per_s: float
     price: Array
     grid: Array
     value: Array
 
 
 def _pass(model: _Model, grid: Array) -> _Pass:
-    value = _upward(model, grid)
+    nodes = model.nodes(grid)
+    value = _upward(model, grid, nodes)
     root = model.reduction.root
     whole = value[root].min(axis=(0, 1)) - deadline_worth(model.problem, grid[root])
     best = int(whole.argmax())
     price = _downward(model, grid, value, max(float(grid[root, best]), LEAST_SHARE * grid[root, 1]))
-    return _Pass(float(whole[best]), price, grid, value)
+    return _Pass(float(whole[best]), float(grid[root, best]), price, grid, value)
 
 
 def deadline_worth(problem: GraphProblem, price: Array) -> Array:
     """Give price x deadline; a deadline that no assignment misses stands for none."""
-    seconds = np.where(problem.allowed, problem.seconds, 0.0)
-    longest = seconds.max(axis=1).sum() + problem.transfer_s.sum()
-    return price * min(problem.deadline_s, 2.0 * longest + 1.0)
-
-
-def prohibitive(problem: GraphProblem) -> float:
-    """Give finite dollars that stand for "cannot run": infinities have no differences."""
-    usd = np.where(problem.allowed, problem.usd, 0.0)
-    return 1e3 * float(usd.max(axis=1).sum() + problem.transfer_usd.sum() + 1e-9)
+    longest = problem.finite_seconds.max(axis=1).sum() + problem.transfer_s.sum()
+    worth: Array = price * min(problem.deadline_s, 2.0 * float(longest) + 1.0)
+    return worth
 
 
 def _downward(model: _Model, grid: Array, value: Array, root_price: float) -> Array:
@@ -250,15 +265,11 @@ def _best_split(
     worth = _interpolate(first_at, first, tried) + _interpolate(
         second_at, second, price[:, None] - tried
     )
-    # Outside a grid the function is not known; its value at the end would overstate it.
-    rest = price[:, None] - tried
-    slack = 1e-9 * price[:, None]
-    known = (tried >= first_at[:, :1] - slack) & (rest >= second_at[:, :1] - slack)
-    worth = np.where(known, worth, -np.inf)
-    return tried[k, worth.argmax(axis=1)]
+    best: Array = tried[k, worth.argmax(axis=1)]
+    return best
 
 
-def _outside(model: _Model, grid: Array, value: Array) -> Array:
+def _outside(model: _Model, grid: Array, value: Array, nodes: Array) -> Array:
     """Give what is outside every component, from the root down, [components, S, S, G]."""
     reduction = model.reduction
     outside = np.full_like(value, -np.inf)
@@ -266,7 +277,7 @@ def _outside(model: _Model, grid: Array, value: Array) -> Array:
     for merge in reversed(reduction.merges):
         first, second, around = merge.first, merge.second, outside[merge.result]
         if merge.kind == SERIES:
-            node = least_by_site(model.problem, merge.node, grid[merge.result])
+            node = nodes[merge.node]
             after = _least_over(around[:, :, None], value[second][:, None], 3)
             before = _least_over(around[:, :, None], value[first][..., None, :], 1)
             outside[first] = after + node[:, None]

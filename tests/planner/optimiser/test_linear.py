@@ -1,0 +1,54 @@
+"""The linear program bounds, and with whole shares is the problem."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.placement_instances import instance
+from gangline.planner.optimiser.linear import branch_and_bound, linear_bound
+
+from .placement_cases import brute_force, cost, keeps, random_problem
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_branch_and_bound_is_brute_force_on_any_graph(seed: int) -> None:
+    problem = random_problem(seed, capacities=seed % 2 == 0)
+    least = brute_force(problem)
+    found = branch_and_bound(problem, 1e-9)
+    relaxed = linear_bound(problem)
+    if not math.isfinite(least):
+        assert found.assignment is None
+        return
+    assert found.assignment is not None
+    assert keeps(problem, found.assignment.tolist())
+    assert cost(problem, found.assignment.tolist()) == pytest.approx(least, abs=1e-6)
+    assert relaxed is not None
+    assert relaxed.bound_usd <= least + 1e-6
+
+
+def test_prices_foretell_what_a_later_deadline_and_more_devices_save() -> None:
+    problem = instance(40, 1)
+    free = linear_bound(problem)
+    assert free is not None
+    load = (free.share * np.where(problem.allowed, problem.seconds, 0.0)).sum(axis=0)
+    tight = replace(problem, capacity_s=np.where(load == load.max(), 0.8 * load, 1e6))
+    now = linear_bound(tight)
+    assert now is not None
+    assert now.capacity_price.max() > 0.0
+    assert tight.capacity_s is not None
+    more = tight.capacity_s.copy()
+    device = int(now.capacity_price.argmax())
+    more[device] *= 1.01
+    after = linear_bound(replace(tight, capacity_s=more))
+    later = linear_bound(replace(tight, deadline_s=tight.deadline_s * 1.01))
+    assert after is not None
+    assert later is not None
+    # A linear program is convex in its limits: no step saves more than its price says.
+    saved = now.bound_usd - after.bound_usd
+    promised = now.capacity_price[device] * (more[device] - tight.capacity_s[device])
+    assert 0.0 < saved <= promised * (1.0 + 1e-6)
+    assert now.bound_usd - later.bound_usd <= now.usd_per_s * 0.01 * tight.deadline_s * (1 + 1e-6)
