@@ -14,7 +14,7 @@ from .calibration import Calibration
 from .infeasible import cannot_run, does_not_fit, too_dear, too_slow
 from .placement import PlacementProblem, Solution, cheapest, fastest
 from .profile import Profile
-from .situation import Observed, Situation, placement_problem, situation_of
+from .situation import MAX_TP, Observed, Situation, placement_problem, situation_of
 
 
 def propose(
@@ -30,6 +30,7 @@ def propose(
     rate: float = 0.0,
     observed: Observed | None = None,
     calibration: Calibration | None = None,
+    max_tp: int = MAX_TP,
 ) -> Plan:
     """Place every step stage of a program on a fleet at least cost within deadline and budget.
 
@@ -43,6 +44,7 @@ def propose(
         rate: jobs per second that share the fleet; 0 for one job at a time.
         observed: mean seconds that a simulation measured, which stand before modelled ones.
         calibration: corrections from runs of any workflow; the profile's own samples fill in.
+        max_tp: devices one copy of a model may be spread over; 1 for what our engine runs.
 
     Raises:
         InfeasibleError: naming the binding stage and what would be feasible.
@@ -59,6 +61,7 @@ def propose(
         rate=rate,
         observed=observed,
         calibration=calibration,
+        max_tp=max_tp,
     )
     problem = placement_problem(situation, math.inf if deadline_s is None else deadline_s)
     found = _solve(situation, problem, budget_usd, strict)

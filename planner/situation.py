@@ -28,6 +28,9 @@ HOST_HOP_S = 1e-3
 MAX_TP = 8
 """Devices one layer is split over at most: those of one node."""
 
+ANY_TIME_S = 1e9
+"""An expected time that every placement keeps which keeps up with the rate."""
+
 Observed = Mapping[tuple[str, str, int], float]
 """Measured mean seconds, waits included, by (stage, device group, tp)."""
 
@@ -253,13 +256,15 @@ def _class_name(stage: Stage, split: bool) -> str:
     return f"{half if split else 'llm'}:{stage.attributes['model']}"
 
 
-def options_of(fleet: Fleet, costs: StageCosts, names: Iterator[str]) -> tuple[Option, ...]:
+def options_of(
+    fleet: Fleet, costs: StageCosts, names: Iterable[str], max_tp: int = MAX_TP
+) -> tuple[Option, ...]:
     """Give what classes may be placed on: every group, and groups of its devices as one."""
     heads = [_num_heads(costs.model(name)) for name in names]
     found = []
     for device in fleet.devices:
         tp = 1
-        while tp <= min(device.count, MAX_TP):
+        while tp <= min(device.count, max_tp):
             if tp == 1 or (is_fitted(device.spec) and all(count % tp == 0 for count in heads)):
                 found.append(Option(device, tp))
             tp *= 2
@@ -280,6 +285,7 @@ def situation_of(
     rate: float = 0.0,
     observed: Observed | None = None,
     calibration: Calibration | None = None,
+    max_tp: int = MAX_TP,
 ) -> Situation:
     """Gather what is known: the completed profile, the classes and the calibrated costs."""
     full = complete(program, profile)
@@ -291,7 +297,7 @@ def situation_of(
     }
     costs = StageCosts(models, jobs_in_flight=full.jobs_in_flight)
     named = dict.fromkeys(name for group in classes for name in group.models)
-    options = options_of(fleet, costs, iter(named))
+    options = options_of(fleet, costs, named, max_tp)
     own = Calibration.of(
         row
         for stage in program.stages
@@ -374,7 +380,12 @@ def assignment_of(situation: Situation, plan: Plan) -> Assignment:
 
 
 def placement_problem(situation: Situation, deadline_s: float) -> PlacementProblem:
-    """State the search: dollars per class and option, time and memory per assignment."""
+    """State the search: dollars per class and option, time and memory per assignment.
+
+    At a rate, a placement that does not keep up is none, however late a job may be.
+    """
+    if situation.rate > 0.0:
+        deadline_s = min(deadline_s, ANY_TIME_S)
     options = range(len(situation.options))
     usd = [[situation.usd(group, option) for option in options] for group in situation.classes]
     return PlacementProblem(

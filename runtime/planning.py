@@ -23,7 +23,7 @@ from gangline.planner.infeasible import misses_objective, overloaded
 from gangline.planner.percentiles import NUM_DRAWS, Job, Prediction, predict
 from gangline.planner.profile import Profile
 from gangline.planner.proposal import propose
-from gangline.planner.situation import Situation, assignment_of, situation_of
+from gangline.planner.situation import ANY_TIME_S, Situation, assignment_of, situation_of
 
 from .verdict import Verdict, simulate_plan
 
@@ -36,9 +36,6 @@ MAX_TIGHTENINGS = 6
 SLACK = 1.25
 """A placement is simulated if its prediction is at most this much over the objective: waits and
 tails are predicted within some 20 %, and the simulator has the last word."""
-
-ANY_TIME_S = 1e9
-"""An expected time that every placement keeps which keeps up with the rate."""
 
 IDLE_LOAD = 0.02
 """Jobs in flight where no rate is asked for: nearly always one at a time."""

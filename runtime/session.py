@@ -163,6 +163,7 @@ class Session:
             budget_usd,
             split=False,
             strict=False,
+            max_tp=1,
             calibration=known.calibration() if known is not None else None,
         )
 
