@@ -6,7 +6,7 @@ first token and per token of measured deployments; single operations keep their 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -261,25 +261,27 @@ data can tell; between the errors left out within and across generations."""
 HELD_OUT = (("b200_sxm", "b300_sxm"), ("b200_sxm",), ("b300_sxm",), ("h200_sxm",), ("gb300",))
 """Devices left out together; B300 is close to B200, so both are left out once."""
 
-APART = (("b200_sxm",), ("b300_sxm",), ("h200_sxm",), ("gb300",))
-"""Splits whose left-out errors make the intervals: every row is left out once."""
+ENOUGH = 100
+"""Rows below which a fit is not tried."""
 
 QUANTITIES = ("ttft", "tpot")
 ENGINES = ("vllm", "sglang", "trtllm")
 
 
-def left_out(data: Table, splits: Sequence[tuple[str, ...]], among: npt.NDArray[Any]) -> Array:
-    """Log of measured over predicted (ttft, tpot) of rows whose device the fit never saw.
+def left_out(data: Table, by: npt.NDArray[Any], among: npt.NDArray[Any]) -> Array:
+    """Log of measured over predicted (ttft, tpot) of rows of a group that the fit never saw.
 
     Args:
-        among: rows to use at all, shape [rows]; the rest, and rows that no split leaves out, are
-            NaN in the result of shape [rows, 2].
+        by: group of each row (its device, or its model); each is left out once.
+        among: rows to use at all, shape [rows].
+
+    Returns:
+        Shape [rows, 2]; NaN for rows not used and where too few rows are left to fit.
     """
-    system = data.column("system")
     off = np.full((len(data.rows), 2), np.nan)
-    for split in splits:
-        out = np.isin(system, split) & among
-        if not out.any():
+    for group in np.unique(by[among]):
+        out = (by == group) & among
+        if np.count_nonzero(among & ~out) < ENOUGH:
             continue
         values = fit_constants(data, among & ~out)
         at = np.flatnonzero(out)
@@ -291,23 +293,36 @@ def _measured(data: Table, at: npt.NDArray[Any]) -> Array:
     return np.stack([data.ttft[at], data.tpot[at]], axis=-1)
 
 
-def kinds_of(data: Table) -> npt.NDArray[np.str_]:
-    """Kind of interval of each row: family and mode."""
-    return np.array([f"{row.family}_{row.mode}" for row in data.rows])
+def intervals(data: Table, among: npt.NDArray[Any]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Ratios that 90 % of left-out rows lie between, by family and mode, and quantity.
 
-
-def intervals(data: Table, off: Array) -> dict[str, dict[str, tuple[float, float]]]:
-    """Ratios that 90 % of left-out rows lie between, by kind and quantity."""
-    kinds, found = kinds_of(data), {}
-    known = ~np.isnan(off[:, 0])
-    for kind in sorted(set(kinds[known].tolist())):
-        rows_of = known & (kinds == kind)
-        ratios = {}
-        for column, quantity in enumerate(QUANTITIES):
-            ratio = np.exp(off[rows_of, column])
-            ratios[quantity] = ratio_interval(np.ones(ratio.size), ratio)
-        found[kind] = ratios
+    The mean (of logs) of two pairs of ends: those of the kind's own rows with their device left
+    out, and those of all rows of the mode with device or model left out. The second holds what
+    few devices and models of one kind cannot show.
+    """
+    device = left_out(data, data.column("system"), among)
+    model = left_out(data, np.array([row.shape.name for row in data.rows]), among)
+    family, mode = data.column("family"), data.column("mode")
+    found = {}
+    for apart in ("agg", "disagg"):
+        pooled = np.concatenate([device[mode == apart], model[mode == apart]])
+        for kind in ("dense", "moe_mla"):
+            own = device[(mode == apart) & (family == kind)]
+            ratios = {}
+            for column, quantity in enumerate(QUANTITIES):
+                wide = _ends(pooled[:, column], pooled[:, column])
+                near = _ends(own[:, column], pooled[:, column])
+                low, high = np.sqrt(np.multiply(wide, near)).tolist()
+                ratios[quantity] = (low, high)
+            found[f"{kind}_{apart}"] = ratios
     return found
+
+
+def _ends(off: Array, otherwise: Array) -> tuple[float, float]:
+    """Interval of ratios of the rows that are numbers; of others where they are few."""
+    known = off[~np.isnan(off)]
+    ratio = np.exp(known if known.size >= 20 else otherwise[~np.isnan(otherwise)])
+    return ratio_interval(np.ones(ratio.size), ratio) if ratio.size else (0.5, 2.0)
 
 
 def engine_factors(data: Table, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
@@ -328,7 +343,6 @@ def fit() -> dict[str, Any]:
     data = table()
     every = np.ones(len(data.rows), dtype=bool)
     values = fit_constants(data, every)
-    ratios = intervals(data, left_out(data, APART, every))
     own = sorted({name for name in values if "." in name})
     generations: dict[str, dict[str, float]] = {}
     for name in own:
@@ -339,22 +353,18 @@ def fit() -> dict[str, Any]:
         "loop": {name: values[name] for name in LOOP},
         "generations": generations,
         "engines": engine_factors(data, values),
-        "intervals": _with_missing(ratios),
+        "intervals": _with_unknown(intervals(data, every)),
         "provenance": provenance(TABLE) | {"runs": len(data.rows)},
     }
 
 
-def _with_missing(
+def _with_unknown(
     ratios: dict[str, dict[str, tuple[float, float]]],
 ) -> dict[str, dict[str, dict[str, tuple[float, float]]]]:
-    """Give every kind an interval for known generations and a wider one for others."""
-    ratios = {**ratios, "dense_disagg": ratios["moe_mla_disagg"]}
+    """Give every interval a wider one beside it, for generations without a measured run."""
     return {
         kind: {
-            quantity: {
-                "known": ends,
-                "unknown": (ends[0] ** WIDEN, ends[1] ** WIDEN),
-            }
+            quantity: {"known": ends, "unknown": (ends[0] ** WIDEN, ends[1] ** WIDEN)}
             for quantity, ends in found.items()
         }
         for kind, found in ratios.items()
@@ -371,8 +381,7 @@ def score() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for by, label, out in splits:
         values = fit_constants(data, ~out)
-        ratios = intervals(data, left_out(data, APART, ~out))
-        found += _scored(data, values, ratios, by, label, np.flatnonzero(out))
+        found += _scored(data, values, intervals(data, ~out), by, label, np.flatnonzero(out))
     return found
 
 
@@ -385,12 +394,12 @@ def _scored(
     at: npt.NDArray[Any],
 ) -> list[dict[str, Any]]:
     middle = np.stack(predicted(data, values, at), axis=-1)
-    measured, kinds, found = _measured(data, at), kinds_of(data)[at], []
-    fallback = ratios.get("moe_mla_agg") or next(iter(ratios.values()))
+    measured, found = _measured(data, at), []
+    kinds = np.array([f"{data.rows[row].family}_{data.rows[row].mode}" for row in at])
     for kind in sorted(set(kinds.tolist())):
         here = kinds == kind
         for column, quantity in enumerate(QUANTITIES):
-            ends = ratios.get(kind, fallback)[quantity]
+            ends = ratios[kind][quantity]
             row = {
                 "table": TABLE,
                 "left_out": by,
