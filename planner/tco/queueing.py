@@ -11,7 +11,7 @@ Array = npt.NDArray[np.float64]
 def wait_probability(servers: npt.ArrayLike, utilisation: npt.ArrayLike) -> Array:
     """Probability that an arrival waits, rho^(sqrt(2(c+1)) - 1) (Sakasegawa 1977).
 
-    An approximation of Erlang's C in closed form, exact for one server and within a few
+    An approximation of Erlang's C in closed form, exact for one server and within five
     hundredths for many.
     """
     c, rho = np.asarray(servers, dtype=float), np.asarray(utilisation, dtype=float)
