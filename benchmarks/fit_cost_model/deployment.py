@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gangline.planner.costs import step
+from gangline.planner.costs.arithmetic import ARRAYS
 from gangline.planner.costs.closed_loop import (
     LoopConstants,
     StepTimes,
@@ -23,7 +23,8 @@ from gangline.planner.costs.closed_loop import (
 )
 from gangline.planner.costs.deployment import TRANSFER_BYTES_PER_S
 from gangline.planner.costs.interval import errors, ratio_interval
-from gangline.planner.costs.step import PARTS, StepConstants, step_cost
+from gangline.planner.costs.step import PARTS, StepConstants, step_cost, weight_format
+from gangline.planner.costs.step_parts import at_tokens, head_s, token_parts
 
 from .data import provenance
 from .deployment_rows import TABLE, Group, Row, rows
@@ -101,17 +102,19 @@ def parts_of(
     row: Row, group: Group, new: float, batch: Array, context: float, prompts: float
 ) -> Array:
     """Parts of an iteration by step constant at several batch sizes, shape [batches, parts]."""
-    form = step.weight_format(row.dtype)
+    form = weight_format(row.dtype)
     cost = step_cost(
         row.spec, row.shape, row.dtype, group.tp, group.pp, dp=_shared(row, group), chosen=PLAIN
     )
-    token = step.token_parts(row.spec, row.shape, form, group.tp, group.pp, _shared(row, group))
-    head = step.head_s(row.spec, row.shape, form, group.tp)
-    at = {name: step._interpolate(table, new + batch) for name, table in token.items()}
-    at["gemm"] = at["gemm"] + step._interpolate(head, batch + prompts)
-    at["prompt_attention"], at["attention"] = cost.attention_s(
-        np.full(batch.shape, new), 0.0, batch, context, np.full(batch.shape, prompts)
+    shared = _shared(row, group)
+    token = token_parts(
+        row.spec, row.shape, form, group.tp, group.pp, shared, cost.attention.empty_s
     )
+    head = head_s(row.spec, row.shape, form, group.tp)
+    at = {name: at_tokens(ARRAYS, table, new + batch) for name, table in token.items()}
+    at["gemm"] = at["gemm"] + at_tokens(ARRAYS, head, batch + prompts)
+    given = np.broadcast_arrays(new, 0.0, batch, context, prompts)
+    at["prompt_attention"], at["attention"] = cost.attention_s(ARRAYS, *given)
     at["step_s"], at["sequence_s"] = np.ones(batch.shape), batch + prompts
     zero = np.zeros(batch.shape)
     return np.stack([np.broadcast_to(at.get(name, zero), batch.shape) for name in PARTS], axis=-1)

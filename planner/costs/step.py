@@ -17,13 +17,13 @@ import numpy.typing as npt
 from gangline.ir.errors import ConfigError
 from gangline.ir.specs.device import DeviceSpec
 
-from .attention import decode_s, prefill_s
-from .collective import collective_s
+from .arithmetic import FLOATS, Arithmetic, sizes
 from .constants import constants
-from .dtypes import FORMATS, peak
-from .gemm import gemm_s
-from .layer_work import LayerWork, kv_heads_per_device, layer_work
+from .dtypes import FORMATS
+from .layer_work import kv_heads_per_device
 from .shape import ModelShape
+from .step_attention import StepAttention, step_attention
+from .step_parts import at_tokens, head_s, token_parts
 
 Array = npt.NDArray[np.float64]
 
@@ -32,9 +32,6 @@ DTYPES = {"fp4": "nvfp4", "int4": "w4a16", "half": "fp16", "bfloat16": "bf16", "
 
 MEMORY_SHARE = 0.9
 """Share of a device's memory an engine may fill (vLLM's gpu_memory_utilization)."""
-
-GRID = np.unique(np.round(np.concatenate([np.arange(0, 65), np.geomspace(64, 131072, 220)])))
-"""Token counts at which the products of a pass are priced; between them times are interpolated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ class StepCost:
         dp: attention groups that share the experts (1 for dense models).
         weight_bytes: resident weights of one device.
         kv_dtype: format of the cache.
-        empty_attention_s: seconds of empty attention calls of all layers (in `table` already).
+        attention: attention of all layers; its empty calls are in `table` already.
         table: seconds of the token-wise parts at `GRID`, constants applied, shape [grid].
         head: the same of the output head by rows that need logits.
     """
@@ -125,7 +122,7 @@ class StepCost:
     pp: int
     dp: int
     weight_bytes: float
-    empty_attention_s: float
+    attention: StepAttention
     constants: StepConstants
     table: Array = field(repr=False)
     head: Array = field(repr=False)
@@ -147,34 +144,30 @@ class StepCost:
             decode_context: cached tokens of each of them.
             prompts: prompts the new tokens belong to.
         """
-        new, batch, prompts = (np.asarray(x, float) for x in (new_tokens, decode_batch, prompts))
-        prompts = np.where(new > 0.0, prompts, 0.0)
+        given = (new_tokens, new_context, decode_batch, decode_context, prompts)
+        ops, (new, past, batch, context, prompts) = sizes(*given)
+        prompts = ops.choose(new > 0.0, prompts, 0.0)
         fixed = self.constants
-        prompt, decode = self.attention_s(new, new_context, batch, decode_context, prompts)
-        total = _interpolate(self.table, new + batch) + _interpolate(self.head, batch + prompts)
-        total = total + fixed.prompt_attention * prompt + fixed.attention * decode
+        first, last = self.attention_s(ops, new, past, batch, context, prompts)
+        total: Any = at_tokens(ops, self.table, new + batch)
+        total = total + at_tokens(ops, self.head, batch + prompts)
+        total = total + fixed.prompt_attention * first + fixed.attention * last
         return np.asarray(total + fixed.step_s + fixed.sequence_s * (batch + prompts))
 
     def attention_s(
-        self,
-        new: Array,
-        new_context: npt.ArrayLike,
-        batch: Array,
-        decode_context: npt.ArrayLike,
-        prompts: Array,
-    ) -> tuple[Array, Array]:
+        self, ops: Arithmetic, new: Any, past: Any, batch: Any, context: Any, prompts: Any
+    ) -> tuple[Any, Any]:
         """Seconds of attention of (prompts, decoding) beyond empty calls, factors not applied."""
-        first, last, empty = np.zeros(()), np.zeros(()), self.empty_attention_s
-        if np.any(new > 0.0):
-            each = new / np.maximum(prompts, 1.0)
-            past = np.asarray(new_context, float)
-            seconds = prefill_attention_s(self, np.maximum(prompts, 1.0), each, past) - empty
-            first = np.where(new > 0.0, np.maximum(seconds, 0.0), 0.0)
-        if np.any(batch > 0.0):
-            context = np.asarray(decode_context, float)
-            seconds = decode_attention_s(self, np.maximum(batch, 1.0), context) - empty
-            last = np.where(batch > 0.0, np.maximum(seconds, 0.0), 0.0)
-        return np.asarray(first), np.asarray(last)
+        first: Any = 0.0
+        last: Any = 0.0
+        if new > 0.0 if ops is FLOATS else np.any(new > 0.0):
+            some = ops.larger(prompts, 1.0)
+            seconds = self.attention.prompt_s(ops, some, ops.larger(new / some, 1.0), past)
+            first = ops.choose(new > 0.0, seconds, 0.0)
+        if batch > 0.0 if ops is FLOATS else np.any(batch > 0.0):
+            seconds = self.attention.decode_s(ops, ops.larger(batch, 1.0), context)
+            last = ops.choose(batch > 0.0, seconds, 0.0)
+        return first, last
 
     def decode_step_s(self, batch: npt.ArrayLike, context: npt.ArrayLike) -> Array:
         """Seconds of one iteration in which `batch` requests of `context` tokens decode."""
@@ -182,8 +175,9 @@ class StepCost:
 
     def prefill_s(self, tokens: npt.ArrayLike, cached: npt.ArrayLike = 0.0) -> Array:
         """Seconds to compute one prompt of `tokens`, `cached` of which are in the cache."""
-        new = np.maximum(np.asarray(tokens, float) - np.asarray(cached, float), 1.0)
-        return self.mixed_step_s(new, cached, 0.0, 0.0)
+        ops, (whole, past) = sizes(tokens, cached)
+        new = ops.larger(whole - past, 1.0)
+        return self.mixed_step_s(new, past, 0.0, 0.0)
 
     def kv_bytes_per_request(self, context: float) -> float:
         """Bytes of cache a request of `context` tokens takes on each device of its group."""
@@ -261,69 +255,25 @@ def _build(
     chosen: StepConstants,
 ) -> StepCost:
     dp = dp if shape.experts else 1
-    parts = token_parts(spec, shape, form, tp, pp, dp)
+    attention = step_attention(spec, shape, form, cache_form, tp)
+    parts = token_parts(spec, shape, form, tp, pp, dp, attention.empty_s)
     table = sum(_factor(chosen, name) * seconds for name, seconds in parts.items())
     head = chosen.gemm * head_s(spec, shape, form, tp)
     weights = resident_bytes(shape, form, tp, pp, dp)
-    empty = shape.softmax_layers * _empty_attention_s(spec, form)
     return StepCost(
-        spec, shape, form, cache_form, tp, pp, dp, weights, empty, chosen, np.asarray(table), head
+        spec,
+        shape,
+        form,
+        cache_form,
+        tp,
+        pp,
+        dp,
+        weights,
+        attention,
+        chosen,
+        np.asarray(table),
+        head,
     )
-
-
-def resident_bytes(shape: ModelShape, form: str, tp: int, pp: int, dp: int) -> float:
-    """Bytes of weights each device keeps: experts are shared by `tp` x `dp`, the rest by `tp`."""
-    whole = shape.weight_bytes(form)
-    experts = shape.moe_layers * shape.experts * shape.expert_params
-    experts_bytes = experts * FORMATS[form].weight_bytes
-    return (experts_bytes / (tp * dp) + (whole - experts_bytes) / tp) / pp
-
-
-def token_parts(
-    spec: DeviceSpec, shape: ModelShape, form: str, tp: int, pp: int, dp: int
-) -> dict[str, Array]:
-    """Seconds at `GRID` tokens of every part of a pass but attention and head, by constant."""
-    work = layer_work(shape, tp, dp)
-    tokens = np.maximum(GRID, 1.0)
-    empty = empty_gemm_s(spec, form)
-    dense = gemm_s(spec, form, tokens[:, None], work.n, work.k) @ work.count
-    calls = work.count.sum() + 2.0 * shape.moe_layers
-    moved = tokens * work.touched / spec.memory_bytes_per_s
-    alone = _collectives(spec, work, pp, np.zeros(1))
-    attention = shape.softmax_layers * _empty_attention_s(spec, form)
-    busy = busy_share(spec, form, tokens)
-    working = dense - work.count.sum() * empty + moved
-    parts = {
-        "gemm": (1.0 - busy) * working,
-        "gemm_busy": busy * working,
-        "collective": _collectives(spec, work, pp, tokens) - alone,
-        "launch": np.full(tokens.shape, calls * empty + attention),
-        "latency": np.full(tokens.shape, alone[0]),
-        "layer_s": np.full(tokens.shape, float(shape.layers)),
-        "moe_layer_s": np.full(tokens.shape, float(shape.moe_layers)),
-    }
-    if shape.experts:
-        rows, n, k = work.expert_products(tokens)
-        grouped = gemm_s(spec, form, rows, n, k).sum(axis=-1)
-        working = shape.moe_layers * (grouped - 2.0 * empty)
-        busy = busy_share(spec, form, rows[..., 0])
-        parts[expert_part(form)] = (1.0 - busy) * working
-        parts["expert_busy"] = busy * working
-    return parts
-
-
-def busy_share(spec: DeviceSpec, form: str, rows: Array) -> Array:
-    """Share of a product that counts as computing: half of it where both roofs meet."""
-    rate = peak(spec, form) or 1.0
-    ridge = rate * FORMATS[form].weight_bytes / (2.0 * spec.memory_bytes_per_s)
-    return rows / (rows + ridge)
-
-
-def expert_part(form: str) -> str:
-    """Name of the constant that the experts' products of a format go with."""
-    if FORMATS[form].rate == "fp4":
-        return "expert_fp4"
-    return "expert_mixed" if FORMATS[form].weight_bytes < 1.0 else "expert"
 
 
 def _factor(chosen: StepConstants, name: str) -> float:
@@ -332,102 +282,12 @@ def _factor(chosen: StepConstants, name: str) -> float:
     return common * float(getattr(chosen, name))
 
 
-def empty_gemm_s(spec: DeviceSpec, form: str) -> float:
-    """Seconds of a product too small to compute or move anything."""
-    return float(gemm_s(spec, form, 1.0, 64.0, 64.0))
-
-
-def _empty_attention_s(spec: DeviceSpec, form: str) -> float:
-    rate = form if form in ("fp32", "fp16") else "bf16"
-    return float(decode_s(spec, rate, rate, 1.0, 1.0, 1.0, 1.0, 128.0))
-
-
-def _collectives(spec: DeviceSpec, work: LayerWork, pp: int, tokens: Array) -> Array:
-    """Two all-reduces a layer; with attention groups, tokens travel to experts and back."""
-    shape, state = work.shape, 2.0 * tokens * work.shape.hidden
-    reduce_s = collective_s(spec, "all_reduce", state, work.tp)
-    mixture = shape.moe_layers if work.dp > 1 else 0
-    total = (2 * shape.layers - mixture) * reduce_s
-    if mixture:
-        copies = min(shape.experts_per_token, work.group)
-        # Out in 8 bits, back in 16.
-        there = collective_s(spec, "all_to_all", 0.5 * copies * state, work.group)
-        back = collective_s(spec, "all_to_all", copies * state, work.group)
-        total = total + mixture * (there + back)
-    if pp > 1:
-        total = total + (pp - 1) * collective_s(spec, "send_recv", state, 2)
-    return np.asarray(total)
-
-
-def head_s(spec: DeviceSpec, shape: ModelShape, form: str, tp: int) -> Array:
-    """Seconds of the output head at `GRID` rows; it stays in 16 bits in every public checkpoint."""
-    width = form if form in ("fp32", "fp16") else "bf16"
-    seconds = gemm_s(spec, width, np.maximum(GRID, 1.0), shape.vocab / tp, shape.hidden)
-    return np.where(GRID > 0.0, seconds, 0.0)
-
-
-def _interpolate(table: Array, tokens: Array) -> Array:
-    """Seconds at any number of tokens; beyond the grid they grow in proportion."""
-    last = GRID[-1]
-    inside = np.interp(tokens, GRID, table)
-    return np.asarray(inside * np.maximum(tokens / last, 1.0))
-
-
-def prefill_attention_s(cost: StepCost, prompts: Array, tokens: Array, past: Array) -> Array:
-    """Seconds of attention of all layers for `prompts` prompts of `tokens` new tokens each."""
-    shape, tp = cost.shape, cost.tp
-    heads, kv_heads, width = shape.heads / tp, kv_heads_per_device(shape, tp), shape.head_dim
-    if shape.kv_lora_rank:  # computed with whole keys and values: (qk + v) / 2 wide
-        qk = shape.qk_nope_head_dim + shape.qk_rope_head_dim
-        heads, kv_heads = heads * (qk + shape.v_head_dim) / 256.0, heads
-        width = 128
-    total = np.zeros(())
-    for count, span in _spans(shape):
-        # A window's rows see `span` tokens each; as a product: that many cached, none causal.
-        seen = past if span is None else np.minimum(past, np.maximum(span - 0.5 * tokens, 0.0))
-        length = tokens if span is None else np.minimum(tokens, 2.0 * span)
-        calls = prompts if span is None else prompts * tokens / length
-        form = "bf16" if cost.dtype not in ("fp32", "fp16") else cost.dtype
-        each = prefill_s(
-            cost.spec, form, cost.kv_dtype, calls, length, seen, heads, kv_heads, width
-        )
-        total = total + count * each
-    return np.asarray(total + _linear_state_s(cost, prompts * tokens / 64.0))
-
-
-def decode_attention_s(cost: StepCost, batch: Array, context: Array) -> Array:
-    """Seconds of attention of all layers for one new token of each of `batch` requests."""
-    shape, tp = cost.shape, cost.tp
-    heads, kv_heads, width = shape.heads / tp, kv_heads_per_device(shape, tp), shape.head_dim
-    if shape.kv_lora_rank:
-        # Attention over the latent: `kv_lora + rope` wide scores, `kv_lora` wide values, one
-        # cached row. Written as a 128-wide call of equal operations and bytes.
-        latent = float(shape.kv_lora_rank)
-        heads = heads * (2.0 * latent + shape.qk_rope_head_dim) / 256.0
-        kv_heads, width = (latent + shape.qk_rope_head_dim) / 256.0, 128
-    form = "bf16" if cost.dtype not in ("fp32", "fp16") else cost.dtype
-    total = np.zeros(())
-    for count, span in _spans(shape):
-        seen = context if span is None else np.minimum(context, span)
-        each = decode_s(cost.spec, form, cost.kv_dtype, batch, seen, heads, kv_heads, width)
-        total = total + count * each
-    return np.asarray(total + _linear_state_s(cost, batch))
-
-
-def _spans(shape: ModelShape) -> list[tuple[int, float | None]]:
-    """Layers by how far back they look; None for the whole context."""
-    full = shape.softmax_layers - shape.window_layers
-    far = float(shape.sparse_top_k) or None
-    rows = [(full, far), (shape.window_layers, float(shape.window))]
-    return [(count, span) for count, span in rows if count > 0]
-
-
-def _linear_state_s(cost: StepCost, updates: Array) -> Array:
-    """Seconds linear attention layers take to read and write their states `updates` times."""
-    shape = cost.shape
-    state = 8.0 * shape.linear_value_heads * shape.linear_head_dim**2 / cost.tp
-    moved = shape.linear_layers * state * updates
-    return np.asarray(moved / cost.spec.memory_bytes_per_s)
+def resident_bytes(shape: ModelShape, form: str, tp: int, pp: int, dp: int) -> float:
+    """Bytes of weights each device keeps: experts are shared by `tp` x `dp`, the rest by `tp`."""
+    whole = shape.weight_bytes(form)
+    experts = shape.moe_layers * shape.experts * shape.expert_params
+    experts_bytes = experts * FORMATS[form].weight_bytes
+    return (experts_bytes / (tp * dp) + (whole - experts_bytes) / tp) / pp
 
 
 def step_s(
