@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from .answer import Answer, FleetCost, SensitivityRow, Slo
 from .baselines import best_single_type, greedy
@@ -45,15 +45,33 @@ def plan_fleet(
         ConfigError: an unknown model, or a device row without the figures planning needs.
         PlanError: the solver ran out of time.
     """
-    chosen = options or PlanOptions()
-    search = make_search(demand, slo, market, chosen)
+    search = make_search(demand, slo, market, options or PlanOptions())
+    choice = choose(search, market, propose_fleet(search, market))
+    return answer_of(search, market, choice, detail=detail, variations=variations)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The fleet chosen, and what simpler rules would rent; a rule may find none."""
+
+    best: Candidate
+    single: Candidate | None
+    greedy: Candidate | None
+
+
+def propose_fleet(search: Search, market: Market) -> Candidate:
+    """Find the cheapest fleet: the first answer; InfeasibleError as of `plan_fleet`."""
     best = search.best(market)
     if best is None:
         raise why_infeasible(search, market)
+    return best
+
+
+def choose(search: Search, market: Market, best: Candidate) -> Choice:
+    """Compare a fleet with the baselines; a baseline that is cheaper and in time is chosen."""
     single = best_single_type(search, market, best.budget_s)
     alone = greedy(search, market)
-    best = _cheapest(search, market, best, single, alone)
-    return _answer(search, market, best, (single, alone), detail, variations or {})
+    return Choice(_cheapest(search, market, best, single, alone), single, alone)
 
 
 def _cheapest(
@@ -74,23 +92,24 @@ def _cheapest(
     return best
 
 
-def _answer(
+def answer_of(
     search: Search,
     market: Market,
-    best: Candidate,
-    baselines: tuple[Candidate | None, Candidate | None],
-    detail: bool,
-    variations: Mapping[str, Market],
+    choice: Choice,
+    *,
+    detail: bool = True,
+    variations: Mapping[str, Market] | None = None,
 ) -> Answer:
+    """Write the answer about a choice; arguments as of `plan_fleet`."""
+    best = choice.best
     cost = search.cost(best, market)
-    single, alone = baselines
     compared = {
-        "best_single_type": _cost(search, single, market, "best single type"),
-        "greedy": _cost(search, alone, market, "greedy"),
+        "best_single_type": _cost(search, choice.single, market, "best single type"),
+        "greedy": _cost(search, choice.greedy, market, "greedy"),
     }
     rows: tuple[SensitivityRow, ...] = ()
     if detail:
-        rows = sensitivity_rows(search, market, best, variations)
+        rows = sensitivity_rows(search, market, best, variations or {})
     return Answer(
         workflow=search.demand.name,
         jobs_per_s=search.demand.jobs_per_s,
@@ -102,7 +121,7 @@ def _answer(
         budget_s=best.budget_s,
         usd_per_hour_per_ms=usd_per_hour_per_ms(search, market, best.budget_s),
         baselines=compared,
-        runners_up=_runners_up(search, market, best, single) if detail else (),
+        runners_up=_runners_up(search, market, best, choice.single) if detail else (),
         break_even=break_evens(search, market, best) if detail else (),
         sensitivity=rows,
         searched=_searched(search, market),
