@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from gangline.ir.errors import PlanError
 from gangline.ir.program import Program
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
@@ -14,7 +15,14 @@ from .calibration import Calibration
 from .infeasible import cannot_run, does_not_fit, too_dear, too_slow
 from .placement import PlacementProblem, Solution, cheapest, fastest
 from .profile import Profile
-from .situation import MAX_TP, Observed, Situation, placement_problem, situation_of
+from .situation import (
+    MAX_TP,
+    Observed,
+    Situation,
+    StageClass,
+    placement_problem,
+    situation_of,
+)
 
 
 def propose(
@@ -66,6 +74,43 @@ def propose(
     problem = placement_problem(situation, math.inf if deadline_s is None else deadline_s)
     found = _solve(situation, problem, budget_usd, strict)
     return _plan(situation, found, deadline_s, budget_usd)
+
+
+def placed(
+    program: Program,
+    profile: Profile | None,
+    fleet: Fleet,
+    models: Mapping[str, ModelSpec],
+    choose: Callable[[StageClass], tuple[str, int]],
+    *,
+    rate: float = 0.0,
+    calibration: Calibration | None = None,
+) -> Plan:
+    """Price a placement that somebody else has chosen; nothing is searched or checked to fit.
+
+    Args:
+        choose: gives the device group and the tp of a class (`tool:<name>`, `prefill:<model>`,
+            `decode:<model>`).
+
+    Raises:
+        PlanError: the fleet has no such group, or it cannot be split that way.
+    """
+    situation = situation_of(
+        program, profile, fleet, models, split=True, rate=rate, calibration=calibration
+    )
+    numbers = {(row.device.name, row.tp): at for at, row in enumerate(situation.options)}
+    chosen = [choose(group) for group in situation.classes]
+    for group, option in zip(situation.classes, chosen, strict=True):
+        if option not in numbers:
+            raise PlanError(
+                f"Class {group.name!r} cannot be placed on {option[1]} of device {option[0]!r}",
+                where=f"fleet {fleet.name}",
+                next_step="Name a group of the fleet, and a tp that divides the model's heads.",
+            )
+    assignment = tuple(numbers[option] for option in chosen)
+    usd = placement_problem(situation, math.inf).cost(assignment)
+    found = Solution(assignment, usd, situation.timeline(assignment).seconds, False)
+    return _plan(situation, found, program.deadline_s, program.budget_usd)
 
 
 def _solve(

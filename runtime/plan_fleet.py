@@ -1,9 +1,9 @@
-"""The devices of a plan in virtual time: replicas, their step times, cores and prices."""
+"""The devices of plans in virtual time: replicas, their step times, cores and prices."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gangline.ir.program import Program
@@ -26,7 +26,7 @@ IMPORT_TOKENS = 1 << 20
 
 
 class PlanFleet:
-    """What a plan makes of a fleet.
+    """What plans make of a fleet; several share it when each takes a part of the jobs.
 
     Engines of different models on one device do not slow each other down here; a plan that puts
     two busy models on one device is judged too kindly.
@@ -36,15 +36,15 @@ class PlanFleet:
         self,
         program: Program,
         profile: Profile | None,
-        plan: Plan,
+        plans: Sequence[Plan],
         fleet: Fleet,
         models: Mapping[str, ModelSpec],
         calibration: Calibration | None = None,
     ) -> None:
-        self._fleet, self._plan = fleet, plan
+        self._fleet = fleet
         self._costs = StageCosts(models, calibration or Calibration())
         self._profile = complete(program, profile)
-        self._rows = {row.stage: row for row in plan.stages}
+        self._rows = [row for plan in plans for row in plan.stages]
         self._model_of = {
             stage.name: str(stage.attributes["model"])
             for stage in program.walk()
@@ -55,7 +55,7 @@ class PlanFleet:
     def _widths(self) -> dict[str, int]:
         """Devices per replica, by device group: the widest any of its models asks for."""
         found: dict[str, int] = {}
-        for row in self._plan.stages:
+        for row in self._rows:
             found[row.device] = max(found.get(row.device, 1), row.tp * row.pp)
         return found
 
@@ -81,9 +81,9 @@ class PlanFleet:
     def _served(self) -> dict[str, dict[str, VirtualModel]]:
         """The models each device group serves."""
         names: dict[str, set[str]] = defaultdict(set)
-        for stage, model in self._model_of.items():
-            if stage in self._rows:
-                names[self._rows[stage].device].add(model)
+        for row in self._rows:
+            if row.stage in self._model_of:
+                names[row.device].add(self._model_of[row.stage])
         return {
             device: {model: self._virtual(device, model, sorted(models)) for model in models}
             for device, models in names.items()
@@ -108,8 +108,8 @@ class PlanFleet:
     def _stages(self, device: str, model: str, op: str) -> list[StagePlan]:
         return [
             row
-            for stage, row in self._rows.items()
-            if row.op == op and row.device == device and self._model_of.get(stage) == model
+            for row in self._rows
+            if row.op == op and row.device == device and self._model_of.get(row.stage) == model
         ]
 
     def _imports(self, device: str, model: str) -> bool:
@@ -158,7 +158,7 @@ class PlanFleet:
     def _slots(self, served: Mapping[str, object]) -> dict[str, int]:
         """Tools at once: on every replica of a group that serves models, else on the group."""
         found: dict[str, int] = {}
-        for name in {row.device for row in self._plan.stages if row.op == "tool"}:
+        for name in {row.device for row in self._rows if row.op == "tool"}:
             option = self._option(name)
             cores = max(option.device.spec.cores, 1)
             if name not in served:
@@ -177,8 +177,8 @@ class PlanFleet:
         return replace(self._fleet, devices=devices)
 
     def usd_per_hour(self) -> float:
-        """Price of the device groups the plan uses, all their devices."""
-        used = {row.device for row in self._plan.stages}
+        """Price of the device groups the plans use, all their devices."""
+        used = {row.device for row in self._rows}
         return sum(d.count * d.usd_per_hour for d in self._fleet.devices if d.name in used)
 
     def ship_s(self, prefill: StagePlan, decode: StagePlan, tokens: int, model: str) -> float:
@@ -197,7 +197,7 @@ class PlanFleet:
         return busy / (option.device.count * max(option.device.spec.cores, 1))
 
     def _served_groups(self) -> set[str]:
-        return {self._rows[stage].device for stage in self._model_of if stage in self._rows}
+        return {row.device for row in self._rows if row.stage in self._model_of}
 
 
 _TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")

@@ -106,6 +106,7 @@ def simulate_plan(
     seed: int = 0,
     deadline_s: float | None = None,
     calibration: Calibration | None = None,
+    others: Sequence[tuple[float, Plan]] = (),
 ) -> Verdict:
     """Simulate jobs of a workflow under a plan and judge it.
 
@@ -115,6 +116,7 @@ def simulate_plan(
         rate: jobs per second.
         num_jobs: jobs to simulate; by default enough for the queues to settle.
         deadline_s: what the goodput counts against, and engines judge urgency by.
+        others: plans on the same fleet that each take a share of the jobs; `plan` takes the rest.
 
     Raises:
         PlanError: the rate is not positive, or the plan has no row for a stage.
@@ -122,8 +124,9 @@ def simulate_plan(
     if not 0.0 < rate < math.inf:
         raise PlanError(f"The rate of jobs is {rate:g}", next_step="Give jobs per second, above 0.")
     wanted = num_jobs or default_num_jobs(rate, plan.seconds)
-    world = PlanFleet(program, profile, plan, fleet, models, calibration)
-    arrivals = _arrivals(program, profile, plan, world, rate, wanted, seed, deadline_s)
+    shares = [(1.0 - sum(share for share, _ in others), plan), *others]
+    world = PlanFleet(program, profile, [row for _, row in shares], fleet, models, calibration)
+    arrivals = _arrivals(program, profile, shares, world, rate, wanted, seed, deadline_s)
     result = world.simulator().run(arrivals)
     return _verdict(plan, world, result, rate, seed, deadline_s)
 
@@ -136,7 +139,7 @@ def default_num_jobs(rate: float, latency_s: float) -> int:
 def _arrivals(
     program: Program,
     profile: Profile | None,
-    plan: Plan,
+    shares: Sequence[tuple[float, Plan]],
     world: PlanFleet,
     rate: float,
     num_jobs: int,
@@ -145,9 +148,12 @@ def _arrivals(
 ) -> list[tuple[float, Job]]:
     import numpy as np
 
-    gaps = np.random.default_rng([seed, 1]).exponential(1.0 / rate, num_jobs)
+    rng = np.random.default_rng([seed, 1])
+    gaps = rng.exponential(1.0 / rate, num_jobs)
+    chosen = rng.choice(len(shares), num_jobs, p=[share for share, _ in shares])
     found = []
     for index, steps in enumerate(draw_jobs(program, profile, num_jobs, seed)):
+        plan = shares[chosen[index]][1]
         drawn, rows = drawn_program(steps, plan, index, world.ship_s)
         found.append(Job(plan.workflow, drawn, {}, rows, deadline_s=deadline_s))
     return list(zip(np.cumsum(gaps).tolist(), found, strict=True))

@@ -15,7 +15,7 @@ from gangline.ir.specs.fleet import Fleet, FleetDevice, Link
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import Plan
 from gangline.planner.profile import Amount, Profile, StageProfile
-from gangline.planner.proposal import propose
+from gangline.planner.proposal import placed, propose
 from gangline.runtime.verdict import Verdict, simulate_plan
 
 CPU = DeviceSpec(
@@ -153,3 +153,45 @@ def test_a_rate_must_be_a_positive_number(builder: Any, rate: float) -> None:
     program = call(builder)
     with pytest.raises(PlanError, match="rate"):
         judge(program, propose(program, None, FLEET, MODELS), rate=rate)
+
+
+def test_plans_share_the_jobs_and_the_fleet(builder: Any) -> None:
+    """Two unlike cards side by side keep up with what one of them drowns in."""
+    program = call(builder)
+    fleet = Fleet("mix", (HOST, CARD, replace(CARD, name="twin", usd_per_hour=1.0)))
+
+    def on(device: str) -> Plan:
+        return placed(
+            program,
+            None,
+            fleet,
+            MODELS,
+            lambda group: ("host" if not group.models else device, 1),
+        )
+
+    alone = judge(program, on("card"), fleet, rate=60.0)
+    mixed = judge(program, on("card"), fleet, rate=60.0, others=[(0.5, on("twin"))])
+    assert set(mixed.utilisation) == {"host", "card", "twin"}
+    assert mixed.p95_s < 0.8 * alone.p95_s
+    assert mixed.fleet_usd_per_job > alone.fleet_usd_per_job
+
+
+def test_a_placement_that_cannot_be_is_refused(builder: Any) -> None:
+    program = call(builder)
+    with pytest.raises(PlanError, match=r"'prefill:m'.*2 of device 'card'"):
+        placed(program, None, FLEET, MODELS, lambda g: ("card", 2) if g.models else ("host", 1))
+
+
+def test_a_remote_endpoint_is_slow_to_begin_and_never_full(builder: Any) -> None:
+    api = DeviceSpec("api", "api", efficiency={"ttft_s": 0.4, "tpot_s": 0.01})
+    remote = FleetDevice("remote", api, usd_per_mtok_in=1.0, usd_per_mtok_out=5.0)
+    fleet = Fleet("r", (HOST, remote))
+    program = call(builder)
+    plan = placed(program, None, fleet, MODELS, lambda g: ("remote" if g.models else "host", 1))
+    calm, busy = (judge(program, plan, fleet, rate=rate, num_jobs=200) for rate in (0.1, 20.0))
+    assert calm.stages["draft.tokenize"].mean_s >= 0.4
+    assert busy.p50_s == pytest.approx(calm.p50_s, rel=0.15)
+    row = plan.stage("draft.decode")
+    assert calm.usd_per_job == pytest.approx(
+        row.output_tokens * 5e-6 + row.prompt_tokens * 1e-6, rel=0.2
+    )
