@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from gangline.ir.errors import PlanError
 from gangline.ir.program import Program
@@ -128,7 +128,7 @@ def simulate_plan(
     world = PlanFleet(program, profile, [row for _, row in shares], fleet, models, calibration)
     arrivals = _arrivals(program, profile, shares, world, rate, wanted, seed, deadline_s)
     result = world.simulator().run(arrivals)
-    return _verdict(plan, world, result, rate, seed, deadline_s)
+    return verdict_of(plan, world, result, rate, seed, deadline_s)
 
 
 def default_num_jobs(rate: float, latency_s: float) -> int:
@@ -171,14 +171,32 @@ def _last(jobs: Sequence[SimulatedJob]) -> int:
     return max(len(jobs) - max(1, int(COOL_SHARE * len(jobs))), _first(jobs) + 1)
 
 
-def _verdict(
+class World(Protocol):
+    """What a verdict asks of the devices that were simulated."""
+
+    def share(self, device: str, busy: float) -> float:
+        """Give the busy share of a device group that so many engines' (or cores') time kept busy."""
+
+    def usd_per_hour(self) -> float:
+        """Price of all devices."""
+
+
+def verdict_of(
     plan: Plan,
-    world: PlanFleet,
+    world: World,
     result: SimulationResult,
     rate: float,
     seed: int,
     deadline_s: float | None,
 ) -> Verdict:
+    """Judge what was simulated: jobs at the beginning and the end are not counted.
+
+    Args:
+        plan: rows of the stages that are to be told of.
+
+    Raises:
+        PlanError: a counted job failed.
+    """
     jobs = _counted(result.jobs)
     failed = next((job for job in jobs if job.status != "succeeded"), None)
     if failed is not None:
@@ -202,7 +220,7 @@ def _verdict(
     )
 
 
-def _utilisation(world: PlanFleet, jobs: Sequence[SimulatedJob], rate: float) -> dict[str, float]:
+def _utilisation(world: World, jobs: Sequence[SimulatedJob], rate: float) -> dict[str, float]:
     """Busy seconds that the counted jobs caused, over the time in which they arrived.
 
     In a steady state that is the busy share of time (Campbell's formula); it does not depend on

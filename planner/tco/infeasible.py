@@ -114,6 +114,15 @@ def _too_slow(search: Search, market: Market, model: SizingModel) -> InfeasibleE
     reached = quickest.estimate.quantile(search.slo.percentile)
     nearest = math.ceil(reached * 1000.0 * 1.001) / 1000.0
     saved = usd_per_hour_per_ms(search, market, quickest.budget_s)
+    advice = {
+        "binding_stage": stage,
+        "device": serving_device(search, quickest, stage),
+        "nearest_slo_s": nearest,
+        "percent": share,
+        "usd_per_ms": saved / (3600.0 * search.demand.jobs_per_s),
+        "usd_per_hour_per_ms": saved,
+        "usd_per_hour": quickest.sizing.usd_per_hour,
+    }
     return InfeasibleError(
         f"No fleet keeps p{share:g} <= {wanted:g} s: the fastest found reaches {reached:.3f} s "
         f"for {quickest.sizing.usd_per_hour:.2f} USD an hour, and {stage} takes most of it",
@@ -121,7 +130,19 @@ def _too_slow(search: Search, market: Market, model: SizingModel) -> InfeasibleE
         next_step=f"Ask for p{share:g} <= {nearest:g} s or more (from there each further "
         f"millisecond saves about {saved:.3g} USD an hour), add a faster device type for "
         f"{stage}, or make it do less (fewer output tokens, a smaller model).",
+        advice=advice,
     )
+
+
+def serving_device(search: Search, candidate: Candidate, part: str) -> str:
+    """Name the device type that serves most of a part, as `binding_part` calls it."""
+    shares: dict[str, float] = {}
+    for way, share in zip(candidate.model.ways, candidate.sizing.shares, strict=True):
+        name, role = search.demand.classes[way.served].name, way.config.role
+        phases = ("prefill", "decode") if role == "colocated" else (role,)
+        if part in {f"{name} ({phase})" for phase in phases}:
+            shares[way.config.device] = shares.get(way.config.device, 0.0) + float(share)
+    return max(shares, key=lambda device: shares[device], default="")
 
 
 def _quickest(search: Search, market: Market) -> Candidate | None:
