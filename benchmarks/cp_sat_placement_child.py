@@ -49,7 +49,7 @@ class Model:
         self._hint()
 
     def _ticks(self, seconds: float) -> int:
-        return math.ceil(seconds / self.second_unit - 1e-9)
+        return int(math.ceil(seconds / self.second_unit - 1e-9))
 
     def _presence(self, row: list[float | None]) -> dict[int, Any]:
         on = {d: self.cp.new_bool_var("") for d, usd in enumerate(row) if usd is not None}

@@ -42,7 +42,7 @@ def instance(
         edges = _with_shortcuts(rng, num_nodes, edges)
     site_of = np.arange(num_devices) % num_sites
     usd, seconds = _nodes(rng, num_nodes, num_devices)
-    moved = rng.lognormal(np.log(1e8), 1.5, len(edges))  # text to KV caches
+    moved = rng.lognormal(np.log(2e6), 2.0, len(edges))  # from texts to KV caches
     apart = 1.0 - np.eye(num_sites)
     problem = GraphProblem(
         names=[f"node{number}" for number in range(num_nodes)],

@@ -27,7 +27,7 @@ WIDENINGS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 1e9)
 """How far over the bound, as a part of it, solutions are looked for; the first that finds stops."""
 
 SHORT = 32
-EFFORT = 5_000_000
+EFFORT = 8_000_000
 """Joined entries looked at to close the gap; each takes some 0.25 us."""
 
 FREE_EFFORT = 200_000
@@ -152,7 +152,7 @@ def _narrowed(
     gap: float,
 ) -> tuple[Search, float]:
     """Search between bound and best until proven, good enough, or as long as is allowed."""
-    length, reach, spent = 2 * SHORT, 1.0, 0
+    length, reach, spent = 2 * SHORT, 1.0, best.work
     # Invariant: `best` is in time, and nothing costs less than `bound`.
     while best.usd > bound * (1.0 + 1e-12):
         left = (EFFORT if best.usd - bound > gap * best.usd else FREE_EFFORT) - spent
