@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gangline.planner.costs.arithmetic import ARRAYS
 from gangline.planner.costs.closed_loop import (
+    PACKED_TOKENS,
     LoopConstants,
     StepTimes,
     aggregated,
@@ -33,6 +34,9 @@ Array = npt.NDArray[np.float64]
 
 BY_GENERATION: tuple[str, ...] = ("collective", "expert_mixed", "moe_layer_s")
 GENERATION_SPREAD = 0.35
+EVIDENCE = 1.5
+"""Weight of a row's log errors against the priors' (which count as one row each)."""
+
 PLAIN = StepConstants()
 LOOP = tuple(part.name for part in fields(LoopConstants))
 PRIOR: dict[str, tuple[float, float]] = {
@@ -71,7 +75,7 @@ PRIOR: dict[str, tuple[float, float]] = {
 class Table:
     """Rows as columns, and the parts of their steps before any constant is applied.
 
-    `decode`, `added` and `prompt` have shape [rows, constants of a step]; `layers` has the counts
+    `decode`, `added`, `prompt` and `full` have shape [rows, constants of a step]; `layers` has the counts
     of a prompt's four per-layer constants, shape [rows, 4]. `kind` is device, shape and mode.
     """
 
@@ -79,6 +83,8 @@ class Table:
     decode: Array
     added: Array
     prompt: Array
+    full: Array
+    packed: Array
     layers: Array
     running: Array
     waiting: Array
@@ -145,7 +151,8 @@ def table() -> Table:
 
 def _priced(chosen: tuple[Row, ...], running: Array, waiting: Array, decoding: Array) -> Table:
     shape = (len(chosen), len(PARTS))
-    decode, added, prompt = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    decode, added, prompt, full = (np.zeros(shape) for _ in range(4))
+    packed = np.array([max(1.0, PACKED_TOKENS / row.isl) for row in chosen])
     layers = np.zeros((len(chosen), 4))
     servers, transfer = np.ones(len(chosen)), np.zeros(len(chosen))
     for at, row in enumerate(chosen):
@@ -157,6 +164,10 @@ def _priced(chosen: tuple[Row, ...], running: Array, waiting: Array, decoding: A
             added[at] = (both - decode[at]) / group.pp
         first = row.prefill or group
         prompt[at] = parts_of(row, first, row.isl, np.zeros(1), 0.0, 1.0)[0]
+        if row.prefill:
+            many = packed[at]
+            iteration = parts_of(row, first, many * row.isl, np.zeros(1), 0.0, many)[0]
+            full[at] = iteration / many
         shapes = row.shape
         latent = shapes.layers if shapes.kv_lora_rank else 0
         layers[at] = (shapes.layers, shapes.moe_layers, shapes.linear_layers, latent)
@@ -169,6 +180,8 @@ def _priced(chosen: tuple[Row, ...], running: Array, waiting: Array, decoding: A
         decode=decode,
         added=added,
         prompt=prompt,
+        full=full,
+        packed=packed,
         layers=layers,
         running=running,
         waiting=waiting,
@@ -215,6 +228,8 @@ def _predicted(
         decode_s=data.decode[at] @ factors,
         prompt_s=data.prompt[at] @ factors,
         added_s=data.added[at] @ factors,
+        packed_s=data.full[at] @ factors,
+        packed=data.packed[at],
         fixed_s=data.layers[at] @ per_layer,
         running=data.running[at],
         waiting=data.waiting[at],
@@ -244,13 +259,13 @@ def fit_constants(data: Table, chosen: npt.NDArray[np.bool_]) -> dict[str, float
     spread = np.array([prior[name][1] for name in names])
     _, inverse, counts = np.unique(data.kind[at], return_inverse=True, return_counts=True)
     weight = counts[inverse].astype(float) ** -0.25
-    weight = weight / weight.mean()
+    weight = EVIDENCE * weight / weight.mean()
     ttft, tpot = data.ttft[at], data.tpot[at]
 
     def residuals(logs: Array) -> Array:
         values = dict(zip(names, np.exp(logs).tolist(), strict=True))
         first, each = predicted(data, values, at)
-        off = (weight * np.log(first / ttft), 1.5 * weight * np.log(each / tpot))
+        off = (weight * np.log(first / ttft), weight * np.log(each / tpot))
         return np.concatenate([*off, (logs - start) / spread])
 
     best = least_squares(residuals, start, loss="soft_l1", f_scale=0.15, max_nfev=60)

@@ -14,6 +14,11 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
+PACKED_TOKENS = 8192.0
+"""Prompt tokens an iteration holds at most (max_num_batched_tokens of vLLM, max_num_tokens of
+TensorRT-LLM); a longer prompt has one of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoopConstants:
     """Fitted constants of requests in a closed loop (`constants/deployment.json`).
@@ -58,6 +63,8 @@ class StepTimes:
         decode_s: one decode iteration at the mean number of running requests.
         prompt_s: one prompt alone on its workers, without the seconds per layer of a prompt.
         added_s: what a prompt adds to an iteration that decodes as well.
+        packed_s: a prompt's share of an iteration full of prompts.
+        packed: prompts in such an iteration.
         fixed_s: seconds per layer of a prompt, summed over its layers.
         running: requests that fit beside each other in one attention group.
         waiting: requests of one attention group, running or not.
@@ -68,6 +75,8 @@ class StepTimes:
     decode_s: Array
     prompt_s: Array
     added_s: Array
+    packed_s: Array
+    packed: Array
     fixed_s: Array
     running: Array
     waiting: Array
@@ -102,15 +111,14 @@ def disaggregated(
 ) -> tuple[Array, Array]:
     """Mean (ttft, tpot) in seconds where `servers` groups only prefill and others only decode.
 
-    Prompts of all users queue for the prefill groups. Where these are the bottleneck, users
+    Prompts of all users queue for the prefill groups, which pack them. Where these are the bottleneck, users
     spend there what the loop leaves: C x prompt / servers - output x tpot.
     """
     tpot = times.decode_s
-    prompt = times.prompt_s + times.fixed_s
-    each = prompt / servers
+    each = (times.packed_s + times.fixed_s / times.packed) / servers
     queue = fitted.handover_burst * np.maximum(concurrency - servers, 0.0) * each
     fixed = fitted.front_s + fitted.handover_s + transfer_s + times.decode_s
-    served = fixed + prompt + queue
+    served = fixed + times.prompt_s + times.fixed_s + queue
     rounds = np.maximum(times.waiting / times.running - 1.0, 0.0)
     blocked = concurrency * each - times.output * tpot
     served = np.maximum(served + rounds * (served + times.output * tpot), blocked)

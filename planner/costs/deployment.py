@@ -18,7 +18,14 @@ import numpy.typing as npt
 from gangline.ir.errors import ConfigError
 from gangline.ir.specs.device import DeviceSpec
 
-from .closed_loop import Array, LoopConstants, StepTimes, aggregated, disaggregated
+from .closed_loop import (
+    PACKED_TOKENS,
+    Array,
+    LoopConstants,
+    StepTimes,
+    aggregated,
+    disaggregated,
+)
 from .constants import constants
 from .interval import Estimate
 from .shape import ModelShape
@@ -227,17 +234,23 @@ def _times(
     capacity = np.reshape([last.max_batch(a, b) for a, b in sizes], load.isl.shape).astype(float)
     running = np.minimum(waiting, np.maximum(capacity, 1.0))
     context = load.isl + 0.5 * load.osl
-    prompt = first.mixed_step_s(load.isl, 0.0, 0.0, 0.0)
+    isl, far = _plain(load.isl), _plain(context)
+    prompt = first.mixed_step_s(isl, 0.0, 0.0, 0.0)
+    packed = np.maximum(PACKED_TOKENS / load.isl, 1.0)
+    many = _plain(packed)
+    full = first.mixed_step_s(_plain(packed * load.isl), 0.0, 0.0, 0.0, many) / packed
     fixed = np.asarray(prompt_fixed_s(last.shape, loop))
 
     def at(share: Array) -> StepTimes:
-        batch = np.maximum(running * share, 1.0) / last.pp
-        decode = last.decode_step_s(batch, context)
-        both = last.mixed_step_s(load.isl, 0.0, batch, context)
+        batch = _plain(np.maximum(running * share, 1.0) / last.pp)
+        decode = last.decode_step_s(batch, far)
+        both = last.mixed_step_s(isl, 0.0, batch, far)
         return StepTimes(
             decode_s=decode,
             prompt_s=prompt,
             added_s=(both - decode) / last.pp,
+            packed_s=full,
+            packed=packed,
             fixed_s=fixed,
             running=running,
             waiting=waiting,
@@ -246,6 +259,11 @@ def _times(
         )
 
     return at, bool(np.all(capacity >= 1.0))
+
+
+def _plain(size: Array) -> Any:
+    """Give a single size as a plain number, which prices a step ten times as fast."""
+    return float(size) if np.ndim(size) == 0 else size
 
 
 def prompt_fixed_s(shape: ModelShape, loop: LoopConstants) -> float:

@@ -45,6 +45,8 @@ def times(**change: float) -> StepTimes:
         "decode_s": 0.01,
         "prompt_s": 0.1,
         "added_s": 0.08,
+        "packed_s": 0.05,
+        "packed": 4.0,
         "fixed_s": 0.0,
         "running": 16.0,
         "waiting": 16.0,
@@ -83,7 +85,7 @@ def test_a_prefill_bottleneck_sets_the_throughput() -> None:
     users, servers = np.asarray(1000.0), np.asarray(2.0)
     ttft, tpot = disaggregated(times(), servers, np.asarray(0.0), users, fitted)
     rate = 1000.0 / (float(ttft) + 100 * float(tpot))
-    assert rate == pytest.approx(2.0 / 0.1)
+    assert rate == pytest.approx(2.0 / 0.05)
 
 
 def test_more_users_wait_longer() -> None:
