@@ -29,7 +29,7 @@ from .closed_loop import (
 from .constants import constants
 from .interval import Estimate
 from .shape import ModelShape
-from .step import StepCost, step_cost
+from .step import StepCost, served_format, step_cost
 
 TRANSFER_BYTES_PER_S = 5e10
 """One 400 Gb/s port per device carries a cache from the prefill to the decode workers."""
@@ -101,7 +101,7 @@ def deployment_times(
 
     Args:
         spec: device of all workers that name no other.
-        dtype: format of the weights.
+        dtype: format of the weights; where the device has no products in it, they are unpacked.
         isl: tokens of a prompt, none of them cached.
         osl: tokens of an answer.
         concurrency: requests under way over the whole deployment.
@@ -113,7 +113,8 @@ def deployment_times(
         kv_dtype: format of the cache; 8 bits where weights are of 8 bits or less.
 
     Raises:
-        ConfigError: sizes below 1, one of prefill and decode without the other, unknown names.
+        ConfigError: sizes below 1, one of prefill and decode without the other, unknown names, a
+            format the device has no rate for.
     """
     load = _load(isl, osl, concurrency)
     together = prefill is None and decode is None
@@ -187,7 +188,8 @@ def _cost(
     reach = SCALE_UP.get(spec.type, BOARD)
     shared = workers.dp if shape.experts else 1
     tp = min(workers.tp, reach)
-    return step_cost(spec, shape, dtype, tp, workers.pp, dp=shared, kv_dtype=kv_dtype)
+    form = served_format(spec, dtype)
+    return step_cost(spec, shape, form, tp, workers.pp, dp=shared, kv_dtype=kv_dtype)
 
 
 def _together(

@@ -19,7 +19,7 @@ from gangline.ir.specs.device import DeviceSpec
 
 from .arithmetic import FLOATS, Arithmetic, sizes
 from .constants import constants
-from .dtypes import FORMATS
+from .dtypes import FORMATS, peak
 from .layer_work import kv_heads_per_device
 from .shape import ModelShape
 from .step_attention import StepAttention, step_attention
@@ -27,8 +27,21 @@ from .step_parts import at_tokens, head_s, token_parts
 
 Array = npt.NDArray[np.float64]
 
-DTYPES = {"fp4": "nvfp4", "int4": "w4a16", "half": "fp16", "bfloat16": "bf16", "float16": "fp16"}
+DTYPES = {
+    "fp4": "nvfp4",
+    "mxfp4": "nvfp4",
+    "int4": "w4a16",
+    "int4_wo": "w4a16",
+    "w4a16_mxfp4": "w4a16",
+    "int8_wo": "w8a16",
+    "half": "fp16",
+    "float16": "fp16",
+    "bfloat16": "bf16",
+}
 """Other names of number formats, as public tables use them."""
+
+UNPACKED = {"nvfp4": "w4a16", "fp8": "w8a16", "fp8_block": "w8a16"}
+"""How engines serve weights in a format the device has no products for: unpacked to 16 bits."""
 
 MEMORY_SHARE = 0.9
 """Share of a device's memory an engine may fill (vLLM's gpu_memory_utilization)."""
@@ -97,6 +110,18 @@ def weight_format(dtype: str) -> str:
             next_step=f"Formats: {', '.join([*FORMATS, *DTYPES])}.",
         )
     return name
+
+
+def served_format(spec: DeviceSpec, dtype: str) -> str:
+    """Give the format a device serves such weights in; ConfigError where it cannot at all."""
+    form = weight_format(dtype)
+    for name in (form, UNPACKED.get(form, form)):
+        if peak(spec, name) is not None:
+            return name
+    raise ConfigError(
+        f"The device row {spec.type!r} states no operations per second for {dtype}",
+        next_step="Give its `flops` table a rate for that format or for bf16.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

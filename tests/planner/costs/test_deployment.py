@@ -166,6 +166,20 @@ def test_intervals_hold_the_middle_and_widen_for_unknown_generations() -> None:
         assert float(far.high / far.low) > float(near.high / near.low)
 
 
+def test_a_format_without_products_is_unpacked() -> None:
+    """Weights still take their own bytes, so decoding gains; a prompt computes in 16 bits."""
+    a100 = find_type("A100-SXM-80").spec
+    load = {"isl": 4096, "osl": 256, "concurrency": 4, "tp": 4}
+    narrow, wide = (deployment_times(a100, DENSE, form, **load) for form in ("fp8", "bf16"))  # type: ignore[arg-type]
+    assert float(narrow.tpot.mid) < 0.85 * float(wide.tpot.mid)
+    assert float(narrow.ttft.mid) == pytest.approx(float(wide.ttft.mid), rel=0.15)
+    oss = find_shape("gpt-oss-120b")
+    assert np.isfinite(deployment_s(H200, oss, "mxfp4", isl=1024, osl=1024, concurrency=8)).all()
+    blank = dataclasses.replace(a100, flops={"int8": 1e15})
+    with pytest.raises(ConfigError, match=r"A100-SXM-80.*fp8"):
+        deployment_times(blank, DENSE, "fp8", **load)  # type: ignore[arg-type]
+
+
 def test_a_named_engine_moves_the_middle() -> None:
     first = {name: middles(engine=name)[0] for name in ("vllm", "sglang", "trtllm")}
     assert len(set(first.values())) == 3
