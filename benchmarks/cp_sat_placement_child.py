@@ -25,10 +25,10 @@ class Model:
     def __init__(self, problem: dict[str, Any]) -> None:
         self.problem = problem
         self.cp = cp_model.CpModel()
-        self.second_unit = problem["deadline_s"] / 1e6
+        self.second_unit = problem["deadline_s"] / 1e8
         dearest = max(usd for row in problem["usd"] for usd in row if usd is not None)
         self.usd_unit = dearest / 1e5
-        self.horizon = math.floor(problem["deadline_s"] / self.second_unit + 1e-6)
+        self.horizon = round(problem["deadline_s"] / self.second_unit)
         self.on = [self._presence(row) for row in problem["usd"]]
         self.start = [self.cp.new_int_var(0, self.horizon, f"s{v}") for v in range(len(self.on))]
         self.length = [
@@ -49,7 +49,8 @@ class Model:
         self._hint()
 
     def _ticks(self, seconds: float) -> int:
-        return int(math.ceil(seconds / self.second_unit - 1e-9))
+        ticks: int = math.ceil(seconds / self.second_unit - 1e-9)
+        return ticks
 
     def _presence(self, row: list[float | None]) -> dict[int, Any]:
         on = {d: self.cp.new_bool_var("") for d, usd in enumerate(row) if usd is not None}

@@ -127,8 +127,11 @@ def _compared(size: int, seed: int, general: bool, limit_s: float) -> Row:
 
 
 def _row(answers: dict[str, tuple[float, float, float]]) -> Row:
-    """Put costs over the best proven bound; `own_gap` is what a method proves by itself."""
-    bound = max(bound for _, bound, _ in answers.values())
+    """Put costs over the best proven bound; `own_gap` is what a method proves by itself.
+
+    CP-SAT's bound is left out of the best: it holds for its rounded seconds and dollars.
+    """
+    bound = max(bound for name, (_, bound, _) in answers.items() if name != "CP-SAT")
     least = min(usd for usd, _, _ in answers.values())
     if bound > least * (1.0 + 1e-4):
         raise AssertionError(f"a bound of {bound} is above a checked cost of {least}")

@@ -2,7 +2,8 @@
 
 Classes, not stages, are placed: a program that calls one model in ten places has one class for
 it. Small problems (all that a written workflow gives) are solved exactly by branch and bound;
-larger ones by upgrading the critical path greedily and then giving back what was not needed.
+larger ones by upgrading the critical path greedily and then giving back what was not needed, and
+by jumps of many classes at once where single changes of the time nearly add up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 
 EXACT_LIMIT = 5_000
 """Assignments up to which the search is exact; one evaluation takes some 100 µs."""
+
+JUMPS = 6
+"""Rounds of the search by jumps at most; each times every single move once."""
 
 Assignment = tuple[int, ...]
 """Device index by class index."""
@@ -68,7 +72,8 @@ def cheapest(problem: PlacementProblem) -> Solution | None:
     """Find the cheapest assignment within the deadline, the faster one of equals; None if none."""
     if problem.num_assignments <= EXACT_LIMIT:
         return _branch_and_bound(problem)
-    return _greedy(problem)
+    found = [_greedy(problem), _by_jumps(problem)]
+    return min((one for one in found if one is not None), key=_by_cost, default=None)
 
 
 def fastest(problem: PlacementProblem) -> Solution | None:
@@ -161,6 +166,44 @@ def _greedy(problem: PlacementProblem) -> Solution | None:
         start = found
         found = max(upgrades, key=lambda move: _gain_per_usd(start, move))
     return _descend(problem, found, _by_cost)
+
+
+def _by_jumps(problem: PlacementProblem) -> Solution | None:
+    """Move all classes at once as if single changes of the time added up, then correct for it."""
+    from .optimiser.additive import cheapest_sum  # deferred: small problems need no numpy
+
+    start, best = _first_fit(problem), None
+    short_s = 0.0
+    # Invariant: `best` is in time and fits; every round goes on from what the last one found.
+    for _ in range(JUMPS):
+        if start is None:
+            break
+        # The deadline, less what the last jump took longer than its changes added up to.
+        room_s = problem.deadline_s - start.seconds - short_s
+        chosen = cheapest_sum(problem.usd, _changes(problem, start), room_s)
+        if chosen is None or not problem.fits(chosen):
+            break
+        found = _solution(problem, chosen, False)
+        if found.seconds <= problem.deadline_s:
+            if best is not None and found.usd >= best.usd:
+                break
+            best = found
+        short_s = max(0.0, found.seconds - problem.deadline_s)
+        start = found
+    return None if best is None else _descend(problem, best, _by_cost)
+
+
+def _changes(problem: PlacementProblem, start: Solution) -> list[list[float]]:
+    """Give the seconds that moving each class alone adds, by class and device."""
+
+    def seconds(index: int, device: int) -> float:
+        moved = (*start.assignment[:index], device, *start.assignment[index + 1 :])
+        return problem.seconds(moved) - start.seconds
+
+    return [
+        [seconds(index, device) if math.isfinite(usd) else 0.0 for device, usd in enumerate(row)]
+        for index, row in enumerate(problem.usd)
+    ]
 
 
 def _gain_per_usd(start: Solution, move: Solution) -> float:

@@ -41,6 +41,9 @@ FREE_CELLS = 200
 """Up to which branch and bound always follows: the optimum costs next to nothing."""
 
 
+BRANCH_S = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where each node runs, and how good that is known to be.
@@ -73,7 +76,8 @@ class Placement:
 def place(problem: GraphProblem, gap: float = 1e-3) -> Placement:
     """Place all nodes at least cost within deadline and capacities.
 
-    Deterministic; the work is bounded by counts, not by a clock.
+    Deterministic; on series-parallel graphs the work is bounded by counts, not by a clock. Branch
+    and bound, for small graphs of other forms, stops at BRANCH_S at the latest.
 
     Args:
         gap: proven relative gap that is good enough on problems too large to solve exactly.
@@ -219,7 +223,7 @@ def _branched(
 ) -> tuple[Index | None, float]:
     if problem.num_nodes * problem.num_devices > EXACT_CELLS:
         return best, bound
-    exact = branch_and_bound(problem, 1e-6)
+    exact = branch_and_bound(problem, 1e-6, BRANCH_S)
     found = exact.assignment
     if found is None or not keeps_limits(problem, found):
         return best, max(bound, exact.bound_usd) if best is not None else bound

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,3 +115,40 @@ def test_nothing_to_place_is_placed() -> None:
     found = cheapest(PlacementProblem([], lambda _: 0.0, lambda _: True))
     assert found is not None
     assert found.assignment == ()
+
+
+def least_of_chain(usd: list[list[int]], seconds: list[list[int]], deadline: int) -> float:
+    """Give the least cost of a chain by a table over whole seconds."""
+    table = [0.0] * (deadline + 1)
+    for prices, times in zip(usd, seconds, strict=True):
+        table = [
+            min(
+                (
+                    table[left - taken] + price
+                    for price, taken in zip(prices, times, strict=True)
+                    if taken <= left
+                ),
+                default=math.inf,
+            )
+            for left in range(deadline + 1)
+        ]
+    return table[deadline]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_long_chain_on_many_devices_is_solved_to_the_optimum(seed: int) -> None:
+    rng = random.Random(seed)
+    usd = [[rng.randint(1, 40) for _ in range(8)] for _ in range(7)]
+    seconds = [[max(1, 60 // price + rng.randint(-2, 2)) for price in row] for row in usd]
+    deadline = int(1.3 * sum(min(row) for row in seconds))
+
+    def time(assignment: Assignment) -> float:
+        return float(sum(seconds[k][d] for k, d in enumerate(assignment)))
+
+    prices = [[float(price) for price in row] for row in usd]
+    problem = PlacementProblem(prices, time, lambda _: True, float(deadline))
+    assert problem.num_assignments > placement.EXACT_LIMIT
+    found = cheapest(problem)
+    assert found is not None
+    assert found.usd == least_of_chain(usd, seconds, deadline)
+    assert found.seconds == time(found.assignment) <= deadline
