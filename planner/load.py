@@ -54,11 +54,13 @@ class Loaded:
     Attributes:
         utilisation: expected share of time a device group is busy (an engine with anything).
         demand: what is asked over the most it can do, by device group; at 1 queues grow for ever.
+        prompts: prefills at each option, by its number; decoding there is held up by them.
     """
 
     seconds: Mapping[int, float]
     utilisation: Mapping[str, float]
     demand: Mapping[str, float]
+    prompts: Mapping[int, Load] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -81,7 +83,7 @@ def loaded(situation: Situation, assignment: Assignment) -> Loaded:
     for stage in _steps(situation):
         at = assignment[situation.class_of[stage.id]]
         seconds[stage.id] = _seconds(situation, devices, stage, at)
-    return Loaded(seconds, *_shares(situation, devices))
+    return Loaded(seconds, *_shares(situation, devices), devices.prompts)
 
 
 def _steps(situation: Situation) -> Iterable[Stage]:

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 from gangline.ir.program import Stage
 
 from .draws import DrawnStep, draw_jobs
+from .load import Load, Loaded
 from .profile import Sample
 from .situation import HOST_HOP_S, Situation
 
 if TYPE_CHECKING:
+    from numpy.random import Generator
+
     from .placement import Assignment
 
 NUM_DRAWS = 800
@@ -54,7 +57,7 @@ def predict(
     load = situation.loaded(assignment)
     if any(math.isinf(seconds) for seconds in load.seconds.values()):
         return Prediction((math.inf,), load.utilisation)
-    timers = _timers(situation, assignment, load.seconds, seed)
+    timers = _timers(situation, assignment, load, seed)
     device = {
         situation.program.stages[stage].name: situation.options[assignment[group]].device.name
         for stage, group in situation.class_of.items()
@@ -68,7 +71,7 @@ Timer = Callable[[DrawnStep], float]
 
 
 def _timers(
-    situation: Situation, assignment: Assignment, seconds: Mapping[int, float], seed: int
+    situation: Situation, assignment: Assignment, load: Loaded, seed: int
 ) -> dict[str, Timer]:
     import numpy as np
 
@@ -77,15 +80,23 @@ def _timers(
     found: dict[str, Timer] = {}
     for stage_id, group in situation.class_of.items():
         stage, option = situation.program.stages[stage_id], assignment[group]
-        estimate = situation.estimate(stage, option)
+        estimate, mean = situation.estimate(stage, option), load.seconds[stage_id]
         own = estimate.seconds * estimate.waves
-        # A decode is stretched by what prompts take; everything else waits, then runs.
-        scale = seconds[stage_id] / own if own > 0.0 and stage.op == "decode" else 1.0
-        scale = scale if seconds[stage_id] >= own else seconds[stage_id] / max(own, 1e-12)
-        wait = max(seconds[stage_id] - own * scale, 0.0)
         timer = _own_timer(situation, stage, option)
-        found[stage.name] = _Timer(timer, estimate.waves * scale, wait, waits)
+        if (stage.name, *_group(situation, option)) in situation.observed or mean < own:
+            # Measured, waits included: the draws keep their spread around the measured mean.
+            found[stage.name] = _Timer(timer, mean / max(estimate.seconds, 1e-12), 0.0, waits)
+        elif stage.op == "decode" and option in load.prompts:
+            held = _held_up(load.prompts[option], situation.options[option].replicas)
+            found[stage.name] = _HeldUp(timer, estimate.waves, *held, rng)
+        else:
+            found[stage.name] = _Timer(timer, estimate.waves, mean - own, waits)
     return found
+
+
+def _group(situation: Situation, option: int) -> tuple[str, int]:
+    found = situation.options[option]
+    return found.device.name, found.tp
 
 
 @dataclass(slots=True)
@@ -101,6 +112,36 @@ class _Timer:
     def __call__(self, step: DrawnStep) -> float:
         self.turn = (self.turn + 1) % len(self.waits)
         return self.own(step) * self.scale + self.wait_s * self.waits[self.turn]
+
+
+def _held_up(prompts: Load, replicas: int) -> tuple[float, float]:
+    """Busy share of prompts on one replica, and rate times mean square of their seconds."""
+    return prompts.busy / replicas, prompts.square / replicas
+
+
+@dataclass(slots=True)
+class _HeldUp:
+    """Seconds of a decode that prompts interrupt.
+
+    Work of D seconds that Poisson arrivals interrupt, whose own service lets further ones in, is
+    over after a delay busy period: its mean is D / (1 - r), its variance q D / (1 - r)^3, with r
+    the busy share and q the rate times mean square of the interruptions (Kleinrock, Queueing
+    Systems I, section 5.8). The excess is drawn from the gamma with these two moments.
+    """
+
+    own: Timer
+    scale: float
+    busy: float
+    square: float
+    rng: Generator
+
+    def __call__(self, step: DrawnStep) -> float:
+        alone = self.own(step) * self.scale
+        left = 1.0 - self.busy
+        excess, variance = alone * self.busy / left, self.square * alone / left**3
+        if excess <= 0.0 or variance <= 0.0:
+            return alone + max(excess, 0.0)
+        return alone + float(self.rng.gamma(excess * excess / variance)) * variance / excess
 
 
 def _own_timer(situation: Situation, stage: Stage, option: int) -> Timer:

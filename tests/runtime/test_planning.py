@@ -17,7 +17,9 @@ from gangline.ir.program import Program
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet, FleetDevice
 from gangline.ir.specs.model import ModelSpec
+from gangline.ir.specs.plan import Plan
 from gangline.planner.profile import Amount, Profile, StageProfile
+from gangline.planner.proposal import placed
 from gangline.runtime.planning import Judged, Objective, plan_for
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -128,14 +130,23 @@ def test_an_impossible_objective_names_what_would_do(builder: Any) -> None:
 
 
 def test_the_price_of_a_millisecond_is_what_more_time_saves(builder: Any) -> None:
+    """From the new card, which is fastest, to the old one, which is the next cheaper."""
     program = job(builder)
     with pytest.raises(InfeasibleError) as caught:
         judge(program, 50, 0.01)
-    price = caught.value.advice["usd_per_ms"]
-    fast = judge(program, 50, caught.value.advice["nearest_slo_s"])
-    slow = judge(program, 50, 60.0)
-    most = (fast.plan.usd - slow.plan.usd) / 1.0  # nothing saves it all in a millisecond
-    assert 0.0 < price < most
+
+    def on(card: str) -> Plan:
+        return placed(
+            program,
+            profile(),
+            FLEET,
+            {"m": MODEL},
+            lambda group: (card if group.models else "host", 1),
+        )
+
+    new, old = on("new"), on("old")
+    price = (new.usd - old.usd) / (1e3 * (old.seconds - new.seconds))
+    assert caught.value.advice["usd_per_ms"] == pytest.approx(price, rel=1e-6)
 
 
 def test_a_rate_no_device_keeps_up_with(builder: Any) -> None:
@@ -174,3 +185,75 @@ def test_a_budget_is_kept_or_refused(builder: Any) -> None:
             plan_for(*arguments, budget_usd=budget, num_jobs=200)
         with pytest.raises(InfeasibleError, match="over the budget"):
             plan_for(replace(program, budget_usd=budget), *arguments[1:], num_jobs=200)
+
+
+def test_a_busy_engine_is_predicted_as_it_is_simulated(builder: Any) -> None:
+    """Long prompts keep one card busy 60 % of the time: they wait, and decoding is slowed."""
+    program = job(builder)
+    rows = dict(profile().stages)
+    rows["search"] = replace(rows["search"], seconds=Amount(0.01, 0.005, 0.02))
+    rows["draft.prefill"] = replace(rows["draft.prefill"], prompt_tokens=Amount.exactly(2500.0))
+    rows["draft.decode"] = replace(
+        rows["draft.decode"],
+        prompt_tokens=Amount.exactly(2500.0),
+        output_tokens=Amount.exactly(60.0),
+    )
+    heavy = Profile(rows, num_jobs=1)
+    fleet = replace(FLEET, devices=(FLEET.devices[0], FLEET.devices[2]))
+    found = [
+        plan_for(program, heavy, fleet, {"m": MODEL}, Objective(50, 1e6, rate), num_jobs=400)
+        for rate in (0.01, 2.2)
+    ]
+    calm, busy = found
+    assert decoder(busy) == "new" and busy.verdict.utilisation["new"] > 0.6
+    for judged in found:
+        for percent in (50, 95):
+            simulated = judged.verdict.quantile(percent)
+            assert judged.prediction.quantile(percent) == pytest.approx(simulated, rel=0.3)
+    assert busy.verdict.p50_s > 1.5 * calm.verdict.p50_s
+    assert busy.verdict.stages["draft.prefill"].mean_s > 1.3 * _prefill_s(calm)
+
+
+def _prefill_s(judged: Judged) -> float:
+    return judged.verdict.stages["draft.prefill"].mean_s
+
+
+def test_the_simulator_overrules_the_prediction(
+    builder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If jobs on the old card took three times as long in simulation, the new one is chosen."""
+    from gangline.runtime.verdict import StageVerdict, Verdict, simulate_plan
+
+    program = job(builder)
+    assert decoder(judge(program, 95, 14.0, rate=0.3)) == "old"
+    asked: list[str] = []
+
+    def slower(*arguments: Any, **options: Any) -> Verdict:
+        plan, verdict = arguments[2], simulate_plan(*arguments, **options)
+        asked.append(plan.stage("draft.decode").device)
+        if asked[-1] != "old":
+            return verdict
+        stages = {
+            name: StageVerdict(
+                row.device, row.tp, row.visits, 3 * row.mean_s, 3 * row.p50_s, 3 * row.p95_s
+            )
+            for name, row in verdict.stages.items()
+        }
+        latencies = tuple(3 * latency for latency in verdict.latencies_s)
+        return replace(verdict, latencies_s=latencies, mean_s=3 * verdict.mean_s, stages=stages)
+
+    monkeypatch.setattr("gangline.runtime.planning.simulate_plan", slower)
+    overruled = judge(program, 95, 14.0, rate=0.3)
+    assert asked == ["old", "new"] and decoder(overruled) == "new"
+    assert overruled.simulations == 2
+
+
+def test_the_wait_for_a_core_is_predicted_as_it_is_simulated(builder: Any) -> None:
+    """One core, 70 % busy with tools of unlike length: most of the tail is waiting."""
+    p = builder("q")
+    program = p.done(p.tool("search", p.inputs[0]))
+    tools = Profile({"search": StageProfile("tool", seconds=Amount(0.1, 0.02, 0.3))}, num_jobs=1)
+    fleet = Fleet("one", (FleetDevice("host", replace(CPU, cores=1)),))
+    found = plan_for(program, tools, fleet, {}, Objective(95, 1e6, 7.0), num_jobs=3000)
+    assert found.prediction.quantile(95) == pytest.approx(found.verdict.p95_s, rel=0.35)
+    assert found.verdict.p95_s > 0.6  # of a tool alone it is 0.3

@@ -14,6 +14,7 @@ from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet, FleetDevice, Link
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import Plan
+from gangline.planner.calibration import Calibration, Key
 from gangline.planner.profile import Amount, Profile, StageProfile
 from gangline.planner.proposal import placed, propose
 from gangline.runtime.verdict import Verdict, simulate_plan
@@ -119,9 +120,14 @@ def test_a_split_call_pays_for_the_transfer(builder: Any) -> None:
         else row
         for row in whole.stages
     )
-    split = judge(program, replace(whole, stages=rows), fleet, rate=0.05)
-    together = judge(program, whole, fleet, rate=0.05)
-    assert split.mean_s == pytest.approx(together.mean_s + 0.5, abs=0.15)
+    # Prompts so long that computing them again where they are decoded would show.
+    prompt, output = Amount.exactly(6000.0), Amount.exactly(40.0)
+    work = (StageProfile(op, 1.0, prompt, output_tokens=output) for op in ("prefill", "decode"))
+    long = Profile({f"draft.{row.op}": row for row in work})
+    split = judge(program, replace(whole, stages=rows), fleet, rate=0.05, profile=long)
+    together = judge(program, whole, fleet, rate=0.05, profile=long)
+    sent_s = 0.5 + 6000 * MODEL.kv_bytes_per_token() / 1e9
+    assert split.mean_s == pytest.approx(together.mean_s + sent_s, abs=0.15)
     assert set(split.utilisation) == {"host", "card", "slow"}
     assert split.stages["draft.prefill"].device == "card"
     assert split.stages["draft.decode"].device == "slow"
@@ -195,3 +201,18 @@ def test_a_remote_endpoint_is_slow_to_begin_and_never_full(builder: Any) -> None
     assert calm.usd_per_job == pytest.approx(
         row.output_tokens * 5e-6 + row.prompt_tokens * 1e-6, rel=0.2
     )
+
+
+@pytest.mark.parametrize(("op", "other"), [("decode", "prefill"), ("prefill", "decode")])
+def test_measured_corrections_slow_the_simulated_steps(builder: Any, op: str, other: str) -> None:
+    program = call(builder)
+    plan = propose(program, None, FLEET, MODELS, deadline_s=5.0)
+    device = plan.stage("draft.decode").device
+    key = Key(FLEET.device(device).spec.type, op, "m", "t16 c64 b1")
+    slow = Calibration().observed([(key, 3.0, 1.0)] * 20)
+    plain, corrected = (
+        judge(program, plan, rate=0.01, num_jobs=60, calibration=known) for known in (None, slow)
+    )
+    for name, factor in ((op, 3.0), (other, 1.0)):
+        before, after = (v.stages[f"draft.{name}"].mean_s for v in (plain, corrected))
+        assert after == pytest.approx(factor * before, rel=0.1), name
