@@ -69,7 +69,9 @@ LEAST_ROWS = 50
 EFFECTIVE_ROWS = 40
 """Rows of one table are alike: each table counts as this many independent ones."""
 UNGRAPHED = {"v100_pcie", "b60"}
-"""Tables timed without a captured graph: their launch times are their own, their weight a half."""
+"""Tables timed without a captured graph: the host's time bounds theirs; their weight is a half."""
+UNGRAPHED_S = 2e-5
+"""Centre of that host time."""
 SETTLE_S = 2e-4
 """Busy seconds after which a board clocks down to its power limit."""
 
@@ -105,18 +107,19 @@ def fit_common(family: str, train: Sequence[Table], base: Values | None = None) 
     spread = np.array([priors[name][1] for name in names])
     thin = [table.thinned(ROWS) for table in train]
     extra = [table.system for table in thin if table.system in UNGRAPHED]
+    tail = np.log(UNGRAPHED_S)
 
     def objective(point: Array) -> Array:
         values = _to_values(point[: len(names)], names, fixed)
-        parts = [(point[: len(names)] - centre) / spread, (point[len(names) :] - 1.5) * 0.1]
+        parts = [(point[: len(names)] - centre) / spread, point[len(names) :] - tail]
         for table in thin:
             own = dict(values)
             if table.system in extra:
-                own["launch_s"] *= float(np.exp(point[len(names) + extra.index(table.system)]))
+                own["host_s"] = float(np.exp(point[len(names) + extra.index(table.system)]))
             parts.append(_weighted(table, own))
         return np.concatenate(parts)
 
-    start = np.concatenate([centre, np.full(len(extra), 1.5)])
+    start = np.concatenate([centre, np.full(len(extra), tail)])
     point = least_squares(objective, start).x[: len(names)]
     if (
         base is not None
@@ -132,6 +135,7 @@ def _centre(name: str, prior: float, base: Values | None) -> float:
 
 def fit_group(family: str, members: Sequence[Table], common: Values) -> Values:
     """A generation's own values, from its tables, shrunk towards the common ones."""
+    common = _hosted(members, common)
     names = [name for name in OWN if common[name] > 0 and (name, family) != ("quantise", "bf16")]
     centre = np.log([common[name] for name in names])
     spread = np.array([OWN_SD.get(name, OWN_SD_ELSE) for name in names])
@@ -144,6 +148,12 @@ def fit_group(family: str, members: Sequence[Table], common: Values) -> Values:
 
     found = _to_values(least_squares(objective, centre).x, names, common)
     return {name: found[name] for name in names}
+
+
+def _hosted(members: Sequence[Table], common: Values) -> Values:
+    """The common values, with a host time to start from where no graph was captured."""
+    bare = {table.system for table in members} & UNGRAPHED
+    return common | {"host_s": UNGRAPHED_S} if bare else common
 
 
 @cache
@@ -186,7 +196,8 @@ def _family(family: str) -> dict[str, Any]:
     for name, members in by_type(family).items():
         values, spec = own_values(family)[name], members[0].spec
         own = {key: value for key, value in values.items() if key in OWN and value != common[key]}
-        groups.append({"generation": spec.generation, "balance": balance(spec), "values": own})
+        named = {"generation": spec.generation, "balance": balance(spec)}
+        groups.append(named | {"values": own, "interval": seen_interval(family, name)})
         for table in members:
             off = np.abs(np.expm1(-table.residuals(values)))
             inside[table.system] = float(np.median(off))
@@ -194,7 +205,7 @@ def _family(family: str) -> dict[str, Any]:
         "common": common,
         "groups": groups,
         "in_sample_median_error": inside,
-        "interval": {"seen": seen_interval(family), "unseen": unseen_interval(family)},
+        "interval": unseen_interval(family),
     }
 
 
@@ -212,25 +223,33 @@ def unseen_interval(family: str, without: str = "") -> Interval:
     return _factors(pools)
 
 
-def seen_interval(family: str) -> Interval:
-    """Factors by regime on another board of a measured generation.
+def seen_interval(family: str, name: str) -> Interval:
+    """Factors by regime on another board of the generation of device type `name`.
 
-    Errors inside the fit stand for the rows; what a second board adds as a whole is taken to be
-    half of what a new generation adds, as only one generation has two boards in the tables.
+    Errors inside the fit stand for the rows. What a second board adds as a whole is taken to be
+    half of what a new generation adds (no table has two boards of one generation), as the spread
+    of a normal variable; the two add in squares.
     """
-    pools: Pools = {name: [] for name in REGIMES}
-    for index, table in enumerate(tables_of(family)):
-        values = own_values(family)[table.type]
-        shift = np.exp(_bias() / 2 * (-1) ** index)
-        _share_out(pools, table.regimes(values), table.estimate(values) * shift, table.seconds)
-    return _factors(pools)
+    pools: Pools = {regime: [] for regime in REGIMES}
+    values = own_values(family)[name]
+    for table in by_type(family)[name]:
+        _share_out(pools, table.regimes(values), table.estimate(values), table.seconds)
+    whole = [pair for pairs in pools.values() for pair in pairs]
+    return {regime: _second_board(pairs or whole) for regime, pairs in pools.items()}
+
+
+def _second_board(pairs: Sequence[tuple[Array, Array]]) -> tuple[float, float]:
+    logs = np.concatenate([np.log(seconds / guess) for guess, seconds in pairs])
+    low, high = np.quantile(logs, (0.05, 0.95))
+    between = 1.645 * _bias() / 2
+    return float(np.exp(-np.hypot(between, low))), float(np.exp(np.hypot(between, high)))
 
 
 @cache
 def _bias() -> float:
-    """Typical (median) bias of a generation left out of the bf16 fit, in logs."""
+    """Typical (root mean square) bias of a generation left out of the bf16 fit, in logs."""
     left = [table.residuals(common_without("bf16", table.type)) for table in tables_of("bf16")]
-    return float(np.median([abs(np.median(residuals)) for residuals in left]))
+    return float(np.sqrt(np.mean([np.median(residuals) ** 2 for residuals in left])))
 
 
 def _share_out(pools: Pools, regimes: Any, estimate: Array, seconds: Array) -> None:

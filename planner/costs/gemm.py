@@ -26,6 +26,9 @@ REFERENCE_CLOCK_HZ = 2e9
 REFERENCE_BALANCE = 10.0
 """Bytes per clock of one unit at which the constants are stated."""
 
+MOST_OF_BANDWIDTH = 0.97
+"""Refresh and row changes take the rest: no memory streams faster."""
+
 DEFAULT_UNITS, DEFAULT_CLOCK_HZ, DEFAULT_CACHE_BYTES = 100, 1.8e9, 4e7
 """Of a device whose row does not say: about an accelerator of 2020 to 2024."""
 
@@ -133,8 +136,8 @@ def gemm_interval(
     if found is None:
         nothing = np.full(np.broadcast(m, n, k).shape, np.nan)
         return nothing, nothing
-    seen = "seen" if gemm_source(spec, dtype) == "fitted" else "unseen"
-    bounds = constants("gemm")["families"][FORMATS[dtype].family]["interval"][seen]
+    family = constants("gemm")["families"][FORMATS[dtype].family]
+    bounds = (_group(spec, dtype) or family)["interval"]
     table = np.array([bounds[regime] for regime in REGIMES])[gemm_regime(found, m, n, k)]
     return table[..., 0], table[..., 1]
 
@@ -151,10 +154,14 @@ def gemm_regime(
 
 def gemm_source(spec: DeviceSpec, dtype: str) -> Literal["fitted", "spec"]:
     """`fitted` where the generation was measured with this format, else `spec`."""
+    return "spec" if _group(spec, dtype) is None else "fitted"
+
+
+def _group(spec: DeviceSpec, dtype: str) -> Mapping[str, Any] | None:
     if dtype not in MEASURED:
-        return "spec"
+        return None
     groups = constants("gemm")["families"][FORMATS[dtype].family]["groups"]
-    return "spec" if group_of(spec.generation, balance(spec), groups) is None else "fitted"
+    return group_of(spec.generation, balance(spec), groups)
 
 
 def coefficients(spec: DeviceSpec, dtype: str) -> GemmCoefficients | None:
@@ -220,7 +227,7 @@ def derive(
     bandwidth, units, clock, cache, tdp = known
     form = FORMATS[dtype]
     tilt = (bandwidth / units / clock / REFERENCE_BALANCE) ** values["balance"]
-    stream = bandwidth * values["stream"] * tilt
+    stream = bandwidth * min(values["stream"] * tilt, MOST_OF_BANDWIDTH)
     cached = max(values["cache_bytes_per_clock"] * units * clock, stream)
     # Power grows with the cube of the clock: a board that its TDP cannot feed at its boost clock
     # settles at the cube root of the share it can feed (smoothed near 1).
