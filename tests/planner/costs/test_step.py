@@ -40,6 +40,14 @@ def test_experts_hit_follow_chance() -> None:
     rows, _, _ = layer_work(MIXTURE, 1, 8).expert_products(np.array(64.0))
     alone, _, _ = layer_work(MIXTURE, 1, 1).expert_products(np.array(512.0))
     assert rows == pytest.approx(alone)
+    # And each device of the group computes its share of them.
+    whole, part = layer_work(MIXTURE, 1), layer_work(MIXTURE, 2, 4)
+    for wide, narrow in zip(
+        whole.expert_products(np.array(256.0))[1],
+        part.expert_products(np.array(64.0))[1],
+        strict=True,
+    ):
+        assert narrow == pytest.approx(wide / 8)
 
 
 def test_decoding_is_bound_below_by_reading_weights_and_cache() -> None:
@@ -140,6 +148,19 @@ def test_constants_apply_to_their_own_part() -> None:
     assert seconds(expert=2.0) > plain
     assert seconds(expert_fp4=2.0) == plain
     assert seconds(prompt_attention=2.0) == plain
+
+    def prompt(**change: float) -> float:
+        cost = step_cost(H200, MIXTURE, "fp8", 8, chosen=StepConstants(**change))
+        return float(cost.prefill_s(8192))
+
+    assert prompt(prompt_attention=2.0) > prompt() == prompt(attention=2.0)
+
+
+def test_times_go_on_growing_beyond_the_priced_grid() -> None:
+    cost = step_cost(H200, find_shape("Llama-3.1-8B"), "fp8", 1)
+    for kind in (float, np.array):
+        far, twice = (float(cost.mixed_step_s(kind(n), 0.0, 0.0, 0.0)) for n in (2.0e5, 4.0e5))
+        assert twice > 1.9 * far
 
 
 def test_wrong_sizes_and_formats_are_refused() -> None:
