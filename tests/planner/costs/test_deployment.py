@@ -25,6 +25,7 @@ from gangline.planner.costs.deployment import (
     deployment_times,
 )
 from gangline.planner.costs.shape import find_shape
+from gangline.planner.costs.step import step_cost
 
 H200 = find_type("H200-SXM-141").spec
 DENSE, MIXTURE = find_shape("Llama-3.1-70B"), find_shape("DeepSeek-V3")
@@ -136,6 +137,14 @@ def test_split_workers_decode_undisturbed() -> None:
         isl=8192, concurrency=64, prefill={"workers": 4, "tp": 8}, decode={"workers": 1, "tp": 8}
     )
     assert float(more.ttft.mid) < float(apart.ttft.mid)
+
+
+def test_workers_that_only_prefill_pack_short_prompts() -> None:
+    split = {"prefill": {"workers": 1, "tp": 8}, "decode": {"workers": 64, "tp": 8}}
+    load = {"isl": 512, "osl": 64, "concurrency": 4096}
+    ttft, tpot = deployment_s(H200, MIXTURE, "fp8", **load, **split)
+    rate = 4096 / (float(ttft) + 64 * float(tpot))
+    assert rate > 2.0 / float(step_cost(H200, MIXTURE, "fp8", 8).prefill_s(512))
 
 
 def test_workers_may_be_of_other_devices() -> None:

@@ -146,6 +146,8 @@ def test_constants_apply_to_their_own_part() -> None:
     assert seconds(layer_s=1e-5) == pytest.approx(plain + 61e-5)
     assert seconds(moe_layer_s=1e-5) == pytest.approx(plain + 58e-5)
     assert seconds(expert=2.0) > plain
+    assert seconds(latency=2.0) > plain
+    assert seconds(launch=2.0) > plain
     assert seconds(expert_fp4=2.0) == plain
     assert seconds(prompt_attention=2.0) == plain
 
@@ -159,7 +161,10 @@ def test_constants_apply_to_their_own_part() -> None:
 def test_times_go_on_growing_beyond_the_priced_grid() -> None:
     cost = step_cost(H200, find_shape("Llama-3.1-8B"), "fp8", 1)
     for kind in (float, np.array):
-        far, twice = (float(cost.mixed_step_s(kind(n), 0.0, 0.0, 0.0)) for n in (2.0e5, 4.0e5))
+        # Short prompts, so that products and not attention take the time.
+        far, twice = (
+            float(cost.mixed_step_s(kind(n), 0.0, 0.0, 0.0, kind(n / 100))) for n in (2e5, 4e5)
+        )
         assert twice > 1.9 * far
 
 
