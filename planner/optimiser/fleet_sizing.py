@@ -225,6 +225,7 @@ class _Program:
         self.size = self.first_second
         self._cover()
         self._capacity()
+        self._opened()
         self._purchase()
         self._limits()
         if problem.balances is not None:
@@ -264,6 +265,27 @@ class _Program:
         column = np.concatenate([loads.column, first + np.arange(pools)])
         value = np.concatenate([loads.value, -np.ones(pools)])
         self._rows((row, column, value), -np.inf, 0.0, pools)
+
+    def _opened(self) -> None:
+        """What a pool serves of a part is at most its replicas: all of a part is a share of 1.
+
+        Implied by whole replicas, but not by fractional ones where a replica could serve a part
+        several times over: without these rows the relaxation opens a tenth of a replica.
+        """
+        covers, loads, pools = self.problem.covers, self.problem.loads, self.problem.num_pools
+        pool = np.zeros(self.problem.num_columns, dtype=np.int64)
+        load = np.full(self.problem.num_columns, np.inf)
+        pool[loads.column], load[loads.column] = loads.row, loads.value
+        small = load[covers.column] < 1.0
+        column = covers.column[small]
+        key, row = np.unique(covers.row[small] * pools + pool[column], return_inverse=True)
+        count = len(key)
+        entries = (
+            np.concatenate([row, np.arange(count)]),
+            np.concatenate([column, self.problem.num_columns + key % max(pools, 1)]),
+            np.concatenate([np.ones(len(row)), -np.ones(count)]),
+        )
+        self._rows(entries, -np.inf, 0.0, count)
 
     def _purchase(self) -> None:
         """Devices in replicas are at most the devices bought."""

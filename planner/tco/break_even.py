@@ -114,7 +114,7 @@ def outside_by_promise(search: Search, market: Market, answer: Candidate) -> lis
 
 
 def break_evens(
-    search: Search, market: Market, answer: Candidate, num_outside: int = 2
+    search: Search, market: Market, answer: Candidate, num_outside: int = 1
 ) -> tuple[BreakEven, ...]:
     """Give the break-even price of every type in the answer, and of the likeliest outside it."""
     types = dict.fromkeys(row.device for row in search.cost(answer, market).fleet)

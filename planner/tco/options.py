@@ -41,6 +41,10 @@ NETWORK_BYTES_PER_S = 5e10
 NETWORK_LATENCY_S = 1e-4
 """Set-up of one transfer of a KV cache."""
 
+ROOMY_BATCH = 8
+"""Pipeline stages are tried only where fewer of the longest requests fit without them: they add
+memory, while two replicas give the same throughput at the same latency."""
+
 MIN_SECONDS = 1e-9
 
 
@@ -229,10 +233,16 @@ def _add_device(
     space: SearchSpace,
     models: StepModels,
 ) -> None:
+    longest = tuple(map(max, zip(*work.longest, strict=True)))
+    roomy: set[tuple[str, int]] = set()
     for dtype, tp, pp in _splits(spec, space):
-        step = models(spec, shape, dtype, tp, pp)
-        if step is None or step.max_batch(*map(max, zip(*work.longest, strict=True))) < 1:
+        if (dtype, tp) in roomy:
             continue
+        step = models(spec, shape, dtype, tp, pp)
+        if step is None or step.max_batch(longest[0], longest[1]) < 1:
+            continue
+        if step.max_batch(longest[0], longest[1]) >= ROOMY_BATCH:
+            roomy.add((dtype, tp))
         link = min(space.network_bytes_per_s, spec.host_bytes_per_s or space.network_bytes_per_s)
         kv = np.array([shape.kv_bytes(float(tokens)) for tokens in work.prompt])
         transfer = NETWORK_LATENCY_S + kv / (link * tp * pp)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .answer import Answer, FleetCost, SensitivityRow, Slo
+from .answer import Answer, BreakEven, FleetCost, SensitivityRow, Slo
 from .baselines import best_single_type, greedy
 from .break_even import break_evens
 from .demand import Demand
@@ -108,8 +108,10 @@ def answer_of(
         "greedy": _cost(search, choice.greedy, market, "greedy"),
     }
     rows: tuple[SensitivityRow, ...] = ()
+    limits: tuple[BreakEven, ...] = ()
     if detail:
-        rows = sensitivity_rows(search, market, best, variations or {})
+        limits = break_evens(search, market, best)
+        rows = sensitivity_rows(search, market, best, variations or {}, limits)
     return Answer(
         workflow=search.demand.name,
         jobs_per_s=search.demand.jobs_per_s,
@@ -122,7 +124,7 @@ def answer_of(
         usd_per_hour_per_ms=usd_per_hour_per_ms(search, market, best.budget_s),
         baselines=compared,
         runners_up=_runners_up(search, market, best, choice.single) if detail else (),
-        break_even=break_evens(search, market, best) if detail else (),
+        break_even=limits,
         sensitivity=rows,
         searched=_searched(search, market),
         prices={
@@ -144,7 +146,7 @@ def _runners_up(
     """Give the best fleets without one of the answer's types, cheapest first, each once."""
     found: dict[str, FleetCost] = {}
     for name in search.cost(best, market).device_types:
-        other = search.best(market.without([name]), best.budget_s)
+        other = search.best(market.without([name]), best.budget_s, rounds=2)
         if other is not None:
             cost = search.cost(other, market, f"without {name}")
             found.setdefault(cost.in_words(), cost)

@@ -2,7 +2,7 @@
 
 The sizing program adds up seconds, each term with one standard deviation. Which sum a job may
 have so that 95 % of jobs are in time depends on the fleet, so that budget is searched: too late,
-less; in time, more, until the largest budget that keeps the SLO is known within a tenth.
+less; in time, more, until the largest budget that keeps the SLO is known within a twentieth.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ FIRST_SHARE = 0.9
 NO_BUDGET_S = 1e9
 """A budget that binds nothing."""
 
-BUDGET_STEP = 1.1
+SLACK_RATIO = 1.15
+"""A fleet this much faster than the deadline is taken not to be bound by it."""
+
+BUDGET_STEP = 1.05
 """The budget is known well enough when the next one that fails is within this factor."""
 
 
@@ -169,6 +172,7 @@ class _BudgetSearch:
     bad_s: float = math.inf
     bad_objective: float = -math.inf
     lowest_s: float = 0.0
+    good_ratio: float = 1.0
 
     def run(self, budget_s: float) -> Candidate | None:
         """Search from a first guess; None where no fleet in time was found."""
@@ -190,7 +194,7 @@ class _BudgetSearch:
             self._learn(found, budget_s)
             if self._settled():
                 break
-            budget_s = self._next(found, budget_s if budget_s < NO_BUDGET_S else self.good_s)
+            budget_s = self._next(found, budget_s)
         return self.kept
 
     def _learn(self, found: Candidate, budget_s: float) -> None:
@@ -198,7 +202,8 @@ class _BudgetSearch:
             if budget_s < self.bad_s:
                 self.bad_s, self.bad_objective = budget_s, found.sizing.objective
             return
-        self.good_s = max(self.good_s, budget_s)
+        if budget_s > self.good_s:
+            self.good_s, self.good_ratio = budget_s, self._ratio(found)
         if self.kept is None or found.sizing.objective < self.kept.sizing.objective:
             self.kept = found
 
@@ -206,23 +211,28 @@ class _BudgetSearch:
         """Hold when a larger budget would save nothing worth a further solve."""
         if self.kept is None:
             return self.lowest_s > 0.0 and self.bad_s <= self.lowest_s
-        if self.bad_s <= self.good_s * BUDGET_STEP or self.good_s >= NO_BUDGET_S:
+        enough = self.good_ratio <= 1.0 + 0.02
+        if enough or self.bad_s <= self.good_s * BUDGET_STEP or self.good_s >= NO_BUDGET_S:
             return True
         # No budget in between costs less than the smallest that is too large.
         near = 1.0 + 2.0 * self.search.options.max_gap
         return self.kept.sizing.objective <= self.bad_objective * near
 
-    def _next(self, found: Candidate, budget_s: float) -> float:
+    def _ratio(self, found: Candidate) -> float:
+        """Give how much later a fleet might be: the deadline over its percentile."""
         slo = self.search.slo
-        ratio = slo.seconds / max(found.estimate.quantile(slo.percentile), 1e-9)
-        if self.good_s > 0.0 and self.bad_s < NO_BUDGET_S:
-            # The percentile grows about as the budget does: aim a little below the deadline.
-            inside = self.good_s * 1.02, self.bad_s * 0.98
-            return min(max(0.99 * ratio * budget_s, inside[0]), inside[1])
-        if self.bad_s < NO_BUDGET_S:
-            return budget_s * min(max(0.97 * ratio, 0.3), 0.95)
-        # In time at the first guess: ask once what no deadline at all would cost.
-        return NO_BUDGET_S if math.isinf(self.bad_s) else budget_s * min(max(ratio, 1.3), 3.0)
+        return slo.seconds / max(found.estimate.quantile(slo.percentile), 1e-9)
+
+    def _next(self, found: Candidate, budget_s: float) -> float:
+        if self.good_s == 0.0:
+            return budget_s * min(max(0.97 * self._ratio(found), 0.3), 0.95)
+        if math.isinf(self.bad_s) and self.good_ratio > SLACK_RATIO:
+            return NO_BUDGET_S  # far from binding: ask once what no deadline would cost
+        # The percentile grows about as the budget does: aim a little below the deadline.
+        aim = 0.985 * self.good_ratio * self.good_s
+        if budget_s < NO_BUDGET_S and self.bad_s < NO_BUDGET_S and not self.search.in_time(found):
+            aim = min(aim, 0.985 * self._ratio(found) * budget_s)
+        return min(max(aim, 1.02 * self.good_s), 0.98 * self.bad_s)
 
 
 def make_search(demand: Demand, slo: Slo, market: Market, options: PlanOptions) -> Search:

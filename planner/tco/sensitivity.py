@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .answer import SensitivityRow
+from .answer import BreakEven, SensitivityRow
 from .break_even import devices_of
 from .market import Market
 from .search import Candidate, Search, make_search
@@ -16,16 +16,32 @@ RATE_CHANGE = 0.25
 
 
 def sensitivity_rows(
-    search: Search, market: Market, best: Candidate, variations: Mapping[str, Market]
+    search: Search,
+    market: Market,
+    best: Candidate,
+    variations: Mapping[str, Market],
+    known: Sequence[BreakEven] = (),
 ) -> tuple[SensitivityRow, ...]:
-    """Give one row per change; the mean the fleet is sized for stays that of the answer."""
+    """Give one row per change; the budget the fleet is sized for stays that of the answer.
+
+    Args:
+        known: break-even prices of the answer's types; up to them no other fleet is better, so
+            that those rows need no search.
+    """
     fleet = search.cost(best, market)
+    limits = {row.device: row.stays_best_until for row in known if row.direction == "up"}
     rows = []
-    for name in dict.fromkeys(row.device for row in fleet.fleet):
+    for name in fleet.device_types:
         for sign in (1.0, -1.0):
             factor = 1.0 + sign * PRICE_CHANGE
             change = f"price of {name} {100 * sign * PRICE_CHANGE:+.0f} %"
-            rows.append(_row(search, market, best, change, market.scaled(factor, [name])))
+            other = market.scaled(factor, [name])
+            limit = limits.get(name, 0.0)
+            if sign > 0.0 and (limit is None or limit >= other.usd(name)):
+                kept = kept_usd(search, market, best, other)
+                rows.append(SensitivityRow(change, kept, kept, False, fleet.in_words()))
+            else:
+                rows.append(_row(search, market, best, change, other))
     others = (_row(search, market, best, change, other) for change, other in variations.items())
     rates = (1.0 - RATE_CHANGE, 1.0 + RATE_CHANGE)
     return (*rows, *others, *(_rate_row(search, market, best, factor) for factor in rates))

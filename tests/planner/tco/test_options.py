@@ -26,7 +26,9 @@ SHAPE = find_shape("Llama-3.1-8B")
 
 @dataclass
 class Clockwork:
-    """Prefill of 1 ms a token; decode steps of 10 ms and 1 ms a sequence; room for 20."""
+    """Prefill of 1 ms a token; decode steps of 10 ms and 1 ms a sequence."""
+
+    room: int = 20
 
     def mixed_step_s(
         self,
@@ -42,7 +44,7 @@ class Clockwork:
         return np.broadcast_to(0.001 * new + step, shape)
 
     def max_batch(self, isl: float, osl: float) -> int:
-        return 20
+        return self.room
 
 
 def clockwork(
@@ -71,30 +73,42 @@ def pools_at(rate: float) -> dict[ServingConfig, dict[str, float]]:
 
 def test_pools_by_hand() -> None:
     pools = pools_at(2.0)
-    # Batch 64 does not fit; pipeline stages halve the batch of each: 16 no longer fits two.
+    # Batch 64 does not fit, and with room for 20 no pipeline stages are needed.
     assert {(c.role, c.pp, c.batch) for c in pools} == {
-        *(("prefill", pp, batch) for pp in (1, 2) for batch in (1, 4)),
+        *(("prefill", 1, batch) for batch in (1, 4)),
         *((role, 1, batch) for role in ("decode", "colocated") for batch in (1, 16)),
-        *((role, 2, 1) for role in ("decode", "colocated")),
     }
-    by_key = {(c.role, c.pp, c.batch): pool for c, pool in pools.items()}
-    prefill = by_key["prefill", 1, 1]
+    by_key = {(c.role, c.batch): pool for c, pool in pools.items()}
+    prefill = by_key["prefill", 1]
     # 2 calls/s of 0.1 s at half load: 0.4 replicas; W of an M/D/1 at 0.5 is 0.5 / 2 x 0.1 / 0.5.
     assert prefill["load"] == pytest.approx(0.4)
     assert prefill["first_s"] == pytest.approx(0.1 + 0.05)
-    assert by_key["prefill", 2, 1]["load"] == pytest.approx(0.2)
-    decode = by_key["decode", 1, 16]
+    decode = by_key["decode", 16]
     # 50 tokens at 26 ms, 16 at once, 90 % of the slots.
     assert decode["load"] == pytest.approx(2.0 * 50 * 0.026 / (16 * 0.9))
     assert decode["token_s"] == pytest.approx(0.026)
     wait = float(mean_wait_s(16, 0.9, 50 * 0.026, 0.0))
     assert decode["rest_s"] == pytest.approx(49 * 0.026 + wait)
-    together = by_key["colocated", 1, 16]
+    together = by_key["colocated", 16]
     cycle = 16 * 0.1 + 50 * 0.026
     assert together["load"] == pytest.approx(2.0 * cycle / (16 * 0.5))
     assert together["token_s"] == pytest.approx(cycle / 50)
     kv = SHAPE.kv_bytes(100.0)
     assert prefill["transfer_s"] == pytest.approx(NETWORK_LATENCY_S + kv / 2e10)
+
+
+def test_pipeline_stages_are_tried_where_memory_is_short() -> None:
+    demand = demand_of_trace([(100.0, 50.0)], 2.0, "m")
+    found = evaluate(
+        demand, {"d": DEVICE}, {"m": SHAPE}, SPACE, lambda *_: Clockwork(room=6)
+    )[0]  # fmt: skip
+    by_key = {
+        (c.role, c.pp, c.batch): float(found.load[row, 0]) for row, c in enumerate(found.configs)
+    }
+    # Two iterations in flight: twice the throughput, half the batch in each.
+    assert by_key["prefill", 2, 1] == pytest.approx(0.5 * by_key["prefill", 1, 1])
+    assert by_key["decode", 2, 1] == pytest.approx(0.5 * by_key["decode", 1, 1])
+    assert ("decode", 1, 16) not in by_key
 
 
 def test_load_is_in_proportion_to_the_rate() -> None:
