@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Collection, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from .schedule import HeterogeneousDag, Schedule, topological_order
 
 Table = list[list[float]]
+Costs = Sequence[Sequence[float]]
 
 
 def heft(problem: HeterogeneousDag) -> Schedule:
@@ -59,41 +60,52 @@ def optimistic_cost(problem: HeterogeneousDag) -> Table:
 def list_schedule(
     problem: HeterogeneousDag,
     priority: Sequence[float],
-    lookahead: Sequence[Sequence[float]] | None = None,
+    lookahead: Costs | None = None,
     allowed: Collection[int] | None = None,
 ) -> Schedule:
     """Place ready tasks, highest `priority` first, where end + `lookahead[task][machine]` is least.
 
     `allowed` restricts tasks to these machines, except tasks that none of them can run.
     """
-    predecessors, successors = problem.predecessors(), problem.successors()
+    successors, waiting = problem.successors(), [len(p) for p in problem.predecessors()]
+    placing = _Placing(problem, lookahead)
     choices = [_restrict(row, allowed) for row in problem.eligible()]
-    machine, start, end = [-1] * problem.tasks, [0.0] * problem.tasks, [0.0] * problem.tasks
-    busy: list[list[tuple[float, float]]] = [[] for _ in range(problem.machines)]
-    waiting = [len(p) for p in predecessors]
-    ready: list[tuple[float, int]] = []
-    for v in range(problem.tasks):
-        if not waiting[v]:
-            heappush(ready, (-priority[v], v))
+    ready = [(-priority[v], v) for v in range(problem.tasks) if not waiting[v]]
+    heapify(ready)
     # Invariant: placed tasks keep all constraints; `ready` holds those whose predecessors are done.
     while ready:
         v = heappop(ready)[1]
-        best = (math.inf, math.inf, -1, 0.0)
-        for k in choices[v]:
-            arrival = 0.0
-            for u, seconds in predecessors[v]:
-                arrival = max(arrival, end[u] + (seconds if machine[u] != k else 0.0))
-            begin = first_gap(busy[k], arrival, problem.durations[v][k])
-            finish = begin + problem.durations[v][k]
-            key = finish + (lookahead[v][k] if lookahead is not None else 0.0)
-            best = min(best, (key, finish, k, begin))
-        _, end[v], machine[v], start[v] = best
-        insort(busy[machine[v]], (start[v], end[v]))
+        placing.place(v, choices[v])
         for w, _ in successors[v]:
             waiting[w] -= 1
             if not waiting[w]:
                 heappush(ready, (-priority[w], w))
-    return Schedule(tuple(machine), tuple(start), max(end, default=0.0))
+    return Schedule(tuple(placing.machine), tuple(placing.start), max(placing.end, default=0.0))
+
+
+class _Placing:
+    """A schedule in the making: where and when the placed tasks run, and each machine's times."""
+
+    def __init__(self, problem: HeterogeneousDag, lookahead: Costs | None) -> None:
+        self.durations, self.lookahead = problem.durations, lookahead
+        self.predecessors = problem.predecessors()
+        self.machine = [-1] * problem.tasks
+        self.start, self.end = [0.0] * problem.tasks, [0.0] * problem.tasks
+        self.busy: list[list[tuple[float, float]]] = [[] for _ in range(problem.machines)]
+
+    def place(self, v: int, choices: Sequence[int]) -> None:
+        """Put a task where its end plus lookahead is least, the first such machine on ties."""
+        best = (math.inf, math.inf, -1, 0.0)
+        for k in choices:
+            arrival = 0.0
+            for u, seconds in self.predecessors[v]:
+                arrival = max(arrival, self.end[u] + (seconds if self.machine[u] != k else 0.0))
+            begin = first_gap(self.busy[k], arrival, self.durations[v][k])
+            finish = begin + self.durations[v][k]
+            key = finish + (self.lookahead[v][k] if self.lookahead is not None else 0.0)
+            best = min(best, (key, finish, k, begin))
+        _, self.end[v], self.machine[v], self.start[v] = best
+        insort(self.busy[self.machine[v]], (self.start[v], self.end[v]))
 
 
 def first_gap(busy: Sequence[tuple[float, float]], arrival: float, seconds: float) -> float:

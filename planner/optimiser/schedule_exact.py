@@ -16,7 +16,7 @@ from typing import NamedTuple
 from .heft import optimistic_cost
 from .schedule import TOLERANCE, HeterogeneousDag, Schedule, topological_order
 
-KEPT_STATES = 400_000
+KEPT_STATES = 100_000
 """Most states remembered for dominance; beyond, the search goes on without remembering more."""
 
 
