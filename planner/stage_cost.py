@@ -46,6 +46,8 @@ class Estimate:
 
     `waves` is how many times the longest of the map items around the stage has to wait its
     turn plus one, so that `seconds * waves` is what the stage adds to the job's time.
+    `usd_tokens` is the part of `usd` that is paid per token. `memory_bytes` is what the model's
+    weights and the KV cache of the batch take on one replica.
     """
 
     seconds: float
@@ -54,11 +56,19 @@ class Estimate:
     usd: float
     source: str
     waves: float = 1.0
+    usd_tokens: float = 0.0
     joules: float = 0.0
     low_joules: float = 0.0
     high_joules: float = 0.0
     batch: float = 1.0
     dtype: str = ""
+    memory_bytes: float = 0.0
+    low_memory_bytes: float = 0.0
+    high_memory_bytes: float = 0.0
+
+    def usd_at(self, seconds: float) -> float:
+        """Give the dollars of a visit that takes so long; tokens cost what they cost."""
+        return self.usd_tokens + (self.usd - self.usd_tokens) * seconds / max(self.seconds, 1e-12)
 
 
 @dataclass(slots=True)
@@ -115,15 +125,21 @@ class StageCosts:
         share = expected / batch if math.isfinite(batch) else math.inf
         low_s = expected * math.exp(-math.hypot(math.log(low), math.log(spread[0])))
         high_s = expected * math.exp(math.hypot(math.log(high), math.log(spread[1])))
+        per_token = _token_usd(stage.op, work, device)
+        memory = [_memory_bytes(times, work, which, batch) for which in ("mean", "low", "high")]
         priced = Estimate(
             seconds=expected,
             low_s=low_s,
             high_s=high_s,
-            usd=_device_usd(device, share) * option.tp + _token_usd(stage.op, work, device),
+            usd=_device_usd(device, share) * option.tp + per_token,
+            usd_tokens=per_token,
             source=source,
             waves=max(1.0, width * sharing / (option.replicas * batch)),
             batch=batch,
             dtype=times.dtype if times else "",
+            memory_bytes=memory[0],
+            low_memory_bytes=memory[1],
+            high_memory_bytes=memory[2],
         )
         return _with_joules(priced, _joules(times, stage.op, work, seconds, share, batch))
 
@@ -224,6 +240,14 @@ def _price_host(work: StageProfile, device: FleetDevice, width: float) -> Estima
     )
     watts = device.spec.tdp_w / cores if cores else 0.0  # as if all cores were busy
     return _with_joules(priced, priced.seconds * watts)
+
+
+def _memory_bytes(times: EngineTimes | None, work: StageProfile, which: str, batch: float) -> float:
+    """Give weights and the batch's KV cache on one replica, at few, expected or many tokens."""
+    if times is None or not math.isfinite(batch):
+        return 0.0
+    prompt, _, output = _tokens(work, which)
+    return times.weight_bytes + batch * (prompt + output) * times.kv_bytes_per_token
 
 
 def _joules(

@@ -12,11 +12,13 @@ class StagePlan:
     """One stage on one device.
 
     `seconds` and `usd` are per visit; `visits` is how often a job is expected to run the stage
-    (map items, expected loop trips, branch probability). `low_s`..`high_s` is a 90 % interval.
+    (map items, expected loop trips, branch probability).
     `source` says what the estimate rests on: `calibrated` (our own runs), `measured` (a table),
     `fitted` (the cost model's constants), `spec`, `probed` or `declared`.
 
-    `joules` is energy per visit; 0 where a device states no power. `tp` and `pp` say over how
+    `joules` is energy per visit; 0 where a device states no power. `memory_bytes` is what weights
+    and the KV cache of the batch take on one copy's devices. Every `low_` and `high_` is a 90 %
+    interval like that of the seconds. `tp` and `pp` say over how
     many devices of the group one copy of the model is spread, `dtype` what its weights are in.
     """
 
@@ -31,7 +33,14 @@ class StagePlan:
     source: str = ""
     prompt_tokens: float = 0.0
     output_tokens: float = 0.0
+    low_usd: float = 0.0
+    high_usd: float = 0.0
     joules: float = 0.0
+    low_joules: float = 0.0
+    high_joules: float = 0.0
+    memory_bytes: float = 0.0
+    low_memory_bytes: float = 0.0
+    high_memory_bytes: float = 0.0
     tp: int = 1
     pp: int = 1
     dtype: str = ""

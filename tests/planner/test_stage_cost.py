@@ -185,3 +185,23 @@ def test_long_prompts_are_corrected_by_long_prompts(question: Program, cpu: Devi
     plan = propose(question, profile, fleet, costs.models)
     modelled = costs.modelled_s("prefill", "large", option, Sample("", 0.0, 4096.0))
     assert plan.stage("draft.prefill").seconds == pytest.approx(3.0 * modelled, rel=0.2)
+
+
+def test_every_figure_of_a_row_has_its_interval(question: Program, cpu: DeviceSpec) -> None:
+    fleet = Fleet("f", (FleetDevice("host", cpu), on(H100, 8).device))
+    plan = propose(question, None, fleet, {"large": _row(SMALL)}, deadline_s=5.0)
+    row = plan.stage("draft.decode")
+    assert 0.0 < row.low_usd < row.usd < row.high_usd
+    assert 0.0 < row.low_joules < row.joules < row.high_joules
+    assert 0.0 < row.low_memory_bytes < row.memory_bytes < row.high_memory_bytes
+    assert row.high_usd / row.usd == pytest.approx(row.high_s / row.seconds)
+    weights = 2.0 * SMALL.params
+    assert weights < row.memory_bytes < 1.1 * weights
+
+
+def test_tokens_of_an_endpoint_cost_what_they_cost_however_long_they_take() -> None:
+    api = DeviceSpec("api", "api")
+    option = Option(FleetDevice("remote", api, usd_per_mtok_out=10.0))
+    found = price(option)
+    assert found.usd == pytest.approx(200 * 10.0 / 1e6)
+    assert found.usd_at(found.low_s) == found.usd_at(found.high_s) == pytest.approx(found.usd)
