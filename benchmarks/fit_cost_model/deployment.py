@@ -138,15 +138,23 @@ def _capacity(row: Row, group: Group) -> float:
 
 @cache
 def table() -> Table:
-    """Price the parts of every row once, decoding at 0.95 of its requests."""
+    """Price the parts of every row once, at the number of its requests that decode.
+
+    That number follows from the times; it is taken from those of the priors, which no row of the
+    table has touched.
+    """
     chosen = rows()
-    spread, waiting = np.zeros(len(chosen)), np.zeros(len(chosen))
+    running, waiting = np.zeros(len(chosen)), np.zeros(len(chosen))
     for at, row in enumerate(chosen):
         group = row.deciding
         waiting[at] = max(1.0, row.concurrency / (group.workers * group.dp))
-        spread[at] = min(waiting[at], _capacity(row, group))
-    decoding = np.maximum(0.95 * spread, 1.0)
-    return _priced(chosen, spread, waiting, decoding)
+        running[at] = min(waiting[at], _capacity(row, group))
+    data = _priced(chosen, running, waiting, np.maximum(0.95 * running, 1.0))
+    start = {name: value for name, (value, _) in PRIOR.items()}
+    ttft, tpot = predicted(data, start, np.arange(len(chosen)))
+    life = (ttft + data.output * tpot) * running / waiting
+    share = np.clip(data.output * tpot / life, 0.05, 1.0)
+    return _priced(chosen, running, waiting, np.maximum(share * running, 1.0))
 
 
 def _priced(chosen: tuple[Row, ...], running: Array, waiting: Array, decoding: Array) -> Table:
@@ -400,6 +408,23 @@ def score() -> list[dict[str, Any]]:
     for by, label, out in splits:
         values = fit_constants(data, ~out)
         found += _scored(data, values, intervals(data, ~out), by, label, np.flatnonzero(out))
+    return found + _each_once(data)
+
+
+def _each_once(data: Table) -> list[dict[str, Any]]:
+    """Errors of all rows, each predicted by the fit that left its device (or model) out."""
+    every = np.ones(len(data.rows), dtype=bool)
+    model = np.array([row.shape.name for row in data.rows])
+    kinds = np.array([f"{row.family}_{row.mode}" for row in data.rows])
+    found = []
+    for by, groups in (("device", data.column("system")), ("model", model)):
+        off = left_out(data, groups, every)
+        for kind in sorted(set(kinds.tolist())):
+            here = (kinds == kind) & ~np.isnan(off[:, 0])
+            for column, quantity in enumerate(QUANTITIES):
+                ratio = np.exp(-off[here, column])
+                row = {"table": TABLE, "left_out": by, "held_out": "each in turn", "op": quantity}
+                found.append(row | {"family": kind} | errors(ratio, np.ones(ratio.size)))
     return found
 
 

@@ -109,7 +109,7 @@ def deployment_times(
         prefill: workers that only prefill, as `Workers` or a mapping with `workers`, `tp`, `pp`,
             `dp`; with `decode`, in place of tp, pp and dp.
         decode: workers that only decode.
-        engine: `vllm`, `sglang` or `trtllm` where it is known; narrows the interval.
+        engine: `vllm`, `sglang` or `trtllm` where it is known: moves the middle to it.
         kv_dtype: format of the cache; 8 bits where weights are of 8 bits or less.
 
     Raises:
