@@ -158,6 +158,13 @@ def test_sources_name_what_was_measured() -> None:
     assert gemm_source(spec("A100-SXM-80"), "w4a16") == "spec"
 
 
+def test_a_board_of_another_balance_does_not_take_its_generations_constants() -> None:
+    stacked = spec("H100-SXM-80")
+    graphics = replace(stacked, memory_bytes_per_s=stacked.memory_bytes_per_s / 4)
+    assert gemm_source(graphics, "bf16") == "spec"
+    assert gemm_source(replace(stacked, generation="hopper-next"), "bf16") == "spec"
+
+
 def test_constants_belong_to_generations_that_have_data() -> None:
     measured = {"volta", "ampere", "ada", "hopper", "blackwell", "blackwell-rtx", "xe2"}
     text = (CONSTANTS_PATH / "gemm.json").read_text(encoding="utf-8")

@@ -47,6 +47,13 @@ def test_a_long_add_runs_near_the_bandwidth() -> None:
         assert 0.6 < moved / took / spec(name).memory_bytes_per_s < 0.95
 
 
+def test_what_the_cache_holds_is_read_faster_than_memory() -> None:
+    board = spec("L40S")  # 96 MB of cache
+    inside, outside = 3 * 512 * 8192 * 2.0, 3 * 65536 * 8192 * 2.0
+    assert float(elementwise_s(board, "add", 512, 8192)) < inside / board.memory_bytes_per_s
+    assert float(elementwise_s(board, "add", 65536, 8192)) > outside / board.memory_bytes_per_s
+
+
 def test_gathering_embeddings_is_bound_by_threads_not_by_memory() -> None:
     slow = spec("A100-SXM-80")
     fast = replace(slow, memory_bytes_per_s=2 * slow.memory_bytes_per_s)
