@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from gangline.ir.errors import PlanError
@@ -268,8 +268,3 @@ def step_seconds(job: SimulatedJob) -> list[tuple[str, float]]:
                 spent = event.at_s - issued[event.step_id]
             found.append((stage_of(data["stage"]), spent))
     return found
-
-
-def judged(plan: Plan, verdict: Verdict) -> Plan:
-    """Give a plan with the simulated mean as its expected seconds."""
-    return replace(plan, seconds=verdict.mean_s)

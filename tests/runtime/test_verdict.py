@@ -82,7 +82,7 @@ def call(builder: Any) -> Program:
 def test_a_job_alone_takes_what_the_plan_says(builder: Any) -> None:
     program = call(builder)
     plan = propose(program, None, FLEET, MODELS)
-    verdict = judge(program, plan, rate=0.01)
+    verdict = judge(program, plan, rate=0.01, num_jobs=250)
     assert verdict.mean_s == pytest.approx(plan.seconds, rel=0.2)
     assert verdict.usd_per_job == pytest.approx(plan.usd, rel=0.25)
 
@@ -124,8 +124,8 @@ def test_a_split_call_pays_for_the_transfer(builder: Any) -> None:
     prompt, output = Amount.exactly(6000.0), Amount.exactly(40.0)
     work = (StageProfile(op, 1.0, prompt, output_tokens=output) for op in ("prefill", "decode"))
     long = Profile({f"draft.{row.op}": row for row in work})
-    split = judge(program, replace(whole, stages=rows), fleet, rate=0.05, profile=long)
-    together = judge(program, whole, fleet, rate=0.05, profile=long)
+    split = judge(program, replace(whole, stages=rows), fleet, rate=0.05, profile=long, num_jobs=60)
+    together = judge(program, whole, fleet, rate=0.05, profile=long, num_jobs=60)
     sent_s = 0.5 + 6000 * MODEL.kv_bytes_per_token() / 1e9
     assert split.mean_s == pytest.approx(together.mean_s + sent_s, abs=0.15)
     assert set(split.utilisation) == {"host", "card", "slow"}
@@ -136,9 +136,9 @@ def test_a_split_call_pays_for_the_transfer(builder: Any) -> None:
 def test_the_seed_decides_everything(builder: Any) -> None:
     program = call(builder)
     plan = propose(program, None, FLEET, MODELS)
-    first, again = (judge(program, plan, rate=2.0, seed=5) for _ in range(2))
+    first, again = (judge(program, plan, rate=2.0, seed=5, num_jobs=120) for _ in range(2))
     assert first == again
-    assert judge(program, plan, rate=2.0, seed=6).latencies_s != first.latencies_s
+    assert judge(program, plan, rate=2.0, seed=6, num_jobs=120).latencies_s != first.latencies_s
 
 
 def test_loops_run_as_often_as_the_profile_says(builder: Any) -> None:
