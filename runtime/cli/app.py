@@ -10,7 +10,7 @@ import typer
 
 from gangline.ir.errors import GanglineError, JobError, UsageError
 
-from . import calibrate, devices, evaluate, explain, jobs, models, plan, run_command
+from . import calibrate, devices, evaluate, explain, jobs, models, plan, run_command, tco
 from .interrupted import Interrupted
 from .output import exit_code, print_error
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)
+app.command("tco")(tco.tco)
 app.command("eval")(evaluate.evaluate)
 app.command("devices")(devices.devices)
 app.command("calibrate")(calibrate.calibrate)
