@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -62,7 +63,21 @@ def profile_for(program: Program, path: str | Path | None = None) -> Profile | N
     known = history.profile(program) or history.relative(program)
     if shipped is None or known is None:
         return known or shipped
-    return shipped.merge(known)
+    return local_seconds(shipped.merge(known), known)
+
+
+def local_seconds(merged: Profile, own: Profile) -> Profile:
+    """Give a merged profile with the tool seconds of this machine wherever some were measured.
+
+    What jobs do is alike everywhere, and more jobs say it better; how long a tool takes is not.
+    """
+    stages = dict(merged.stages)
+    for name, row in own.stages.items():
+        if row.seconds is not None and row.samples:
+            stages[name] = replace(
+                stages[name], seconds=row.seconds, samples=row.samples, source=row.source
+            )
+    return replace(merged, stages=stages)
 
 
 def _checked(profile: Profile, names: set[str], file: str) -> Profile:

@@ -51,11 +51,13 @@ def plan(
     judged = judge_plan(
         workflow, fleet, (percent, seconds, jobs_per_s), budget_usd, model, profile, seed
     )
+    reports = known_errors(judged.plan)
     if as_json:
-        print_document(judged.to_json())
+        print_document({**judged.to_json(), "calibration": [_report(row) for row in reports]})
     else:
         print_plan(judged.plan)
-        console().print("\n".join(percentile_lines(judged)), markup=False)
+        lines = [*percentile_lines(judged), *error_lines(reports)]
+        console().print("\n".join(lines), markup=False)
 
 
 def judge_plan(

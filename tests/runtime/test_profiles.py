@@ -52,7 +52,10 @@ def test_our_own_jobs_are_added_to_it(text_to_sql: Program, own_data_folder: Pat
     learn(text_to_sql, 3.0)
     known = profile_for(text_to_sql)
     assert known is not None and known.num_jobs == shipped.num_jobs + 1
-    assert max(s.seconds for s in known.stages["show_hints"].samples) >= 3.0
+    mine = known.stages["show_hints"]
+    assert [sample.seconds for sample in mine.samples] == [3.0]  # a tool's seconds are local
+    assert mine.source == "observed" and mine.seconds is not None and mine.seconds.mean == 3.0
+    assert known.stages["attempt"].source == "measured"
 
 
 def learn(program: Program, seconds: float) -> None:

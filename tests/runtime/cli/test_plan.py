@@ -70,12 +70,14 @@ def validate(name: str, document: Any) -> None:
 
 
 def test_a_percentile_is_predicted_and_simulated(call: Call, fleet: str) -> None:
+    History().calibrate([(Key("cpu", "decode", "m", "t16 c256 b1"), 3.0, 1.0)] * 12)
     arguments = ("plan", "text_to_sql", "--fleet", fleet, "--slo", "p90=20s", "--rate", "1")
     document = call(*arguments, schema="plan")
     assert document["slo"] == {"percent": 90, "seconds": 20.0, "rate": 1.0}
     assert document["simulated"]["p90_s"] <= 20.0
     assert document["predicted"]["p50_s"] < document["predicted"]["p95_s"]
     text = call(*arguments)
+    assert document["calibration"][0]["num_runs"] == 11 and "before calibration" in text
     assert "p90:" in text and "simulated" in text and "% busy" in text
 
 
