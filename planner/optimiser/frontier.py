@@ -83,7 +83,11 @@ def search(
 
 
 class _Growing:
-    """The lists of one search, appended merge by merge."""
+    """The lists of one search, appended merge by merge.
+
+    `start` and `count` find a list by owner and end sites; `left` and `right` say which two entries
+    an entry was joined from (a node and its device for a node's own).
+    """
 
     def __init__(
         self,
@@ -99,8 +103,7 @@ class _Growing:
         self.length = length
         self.thinned, self.work = False, 0
         sites, owners = problem.num_sites, reduction.num_components + problem.num_nodes
-        # Owners are components, then nodes (as lists with one site at both ends), then the
-        # joins of a component with the node behind it, which no one asks for afterwards.
+        # Owners are the components, then the nodes, as lists with one site at both ends.
         self.start = np.zeros((owners, sites, sites), dtype=np.intp)
         self.count = np.zeros((owners, sites, sites), dtype=np.intp)
         self.seconds, self.usd = np.empty(1 << 16), np.empty(1 << 16)
@@ -345,7 +348,7 @@ def _undominated(entries: _Entries, sites: int) -> Index:
         return order
     # Each list is lowered below all before it, so that one running minimum serves them all.
     rank = np.cumsum(np.r_[False, key[1:] != key[:-1]])
-    lowered = usd - rank * (2.0 * usd.max() + 1.0)
+    lowered = usd - rank * (2.0 * usd.max() or 1.0)
     least = np.minimum.accumulate(lowered)
     kept: Index = order[np.r_[True, lowered[1:] < least[:-1]]]
     return kept

@@ -15,7 +15,7 @@ import numpy as np
 
 from gangline.ir.errors import InfeasibleError, PlanError
 
-from .linear import linear_program
+from .linear import Program, linear_program
 from .place import place
 from .problem import Array, GraphProblem, Index
 from .repair import keeps_limits
@@ -193,44 +193,25 @@ def _whole_shares(
 
 
 def _solve(
-    problem: FleetProblem,
-    whole_shares: bool,
-    bound: float | None,
-    gap: float,
-    limit_s: float,
+    problem: FleetProblem, whole_shares: bool, bound: float | None, gap: float, limit_s: float
 ) -> tuple[Any, float]:
     """Solve the placement with replicas as columns; give scipy's answer and the unit of dollars."""
     from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import coo_array, csr_array, hstack
+    from scipy.sparse import csr_array
 
     devices = problem.graph.num_devices
     program = linear_program(replace(problem.graph, capacity_s=np.zeros(devices)))
-    height, width = program.upper.shape
-    per_replica = np.full(devices, -problem.seconds_per_replica)
-    rank = np.arange(devices)
-    provided = coo_array((per_replica, (height - devices + rank, rank)), shape=(height, devices))
-    upper = hstack([program.upper, provided]).tocsr()
-    equal = hstack([program.equal, csr_array((program.equal.shape[0], devices))]).tocsr()
+    equal, upper, there = _with_replicas(problem, program)
     cost = np.r_[program.cost * program.unit_usd, problem.usd_per_replica]
     unit = bound or float(cost.max()) or 1.0
-    # A node runs on no device type that has no replica: nearly implied for whole replicas, and what
-    # makes the bound tight where most types have one or none.
-    share = np.arange(program.num_shares)
-    there = coo_array(
-        (
-            np.r_[np.ones(len(share)), -np.ones(len(share))],
-            (np.r_[share, share], np.r_[share, width + share % devices]),
-        ),
-        shape=(len(share), width + devices),
-    )
     rows = [
-        LinearConstraint(there.tocsr(), -np.inf, 0.0),
+        LinearConstraint(there, -np.inf, 0.0),
         LinearConstraint(equal, program.equal_to, program.equal_to),
         LinearConstraint(upper, -np.inf, program.upper_to),
     ]
     if bound:
         rows.append(LinearConstraint(csr_array((cost / unit)[None]), 1.0 - 1e-9, np.inf))
-    integral = np.r_[np.zeros(width), np.ones(devices)]
+    integral = np.r_[np.zeros(len(program.cost)), np.ones(devices)]
     integral[: program.num_shares] = float(whole_shares)
     with solver_output_to_stderr():
         solved = milp(
@@ -241,6 +222,26 @@ def _solve(
             options={"mip_rel_gap": gap, "time_limit": limit_s},
         )
     return solved, unit
+
+
+def _with_replicas(problem: FleetProblem, program: Program) -> tuple[Any, Any, Any]:
+    """Give the program's equalities and inequalities with replicas, and who needs a replica."""
+    from scipy.sparse import coo_array, csr_array, hstack
+
+    devices = problem.graph.num_devices
+    height, width = program.upper.shape
+    rank = np.arange(devices)
+    per_replica = np.full(devices, -problem.seconds_per_replica)
+    provided = coo_array((per_replica, (height - devices + rank, rank)), shape=(height, devices))
+    upper = hstack([program.upper, provided]).tocsr()
+    equal = hstack([program.equal, csr_array((program.equal.shape[0], devices))]).tocsr()
+    # A node runs on no device type that has no replica: nearly implied for whole replicas, and what
+    # makes the bound tight where most types have one or none.
+    share = np.arange(program.num_shares)
+    signs = np.r_[np.ones(len(share)), -np.ones(len(share))]
+    places = (np.r_[share, share], np.r_[share, width + share % devices])
+    there = coo_array((signs, places), shape=(len(share), width + devices))
+    return equal, upper, there.tocsr()
 
 
 def _out_of_stock(problem: FleetProblem) -> InfeasibleError:
