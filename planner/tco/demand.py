@@ -201,9 +201,9 @@ def _joined(decode: StageProfile, prefill: StageProfile | None) -> StageProfile:
     )
 
 
-def _bucket(tokens: float) -> int:
-    """Lengths within a factor of two share a bucket."""
-    return math.floor(math.log2(max(tokens, 1.0)) + 0.5)
+def _bucket(tokens: float, doublings: int = 1) -> int:
+    """Lengths within a factor of 2^doublings share a bucket."""
+    return math.floor((math.log2(max(tokens, 1.0)) + 0.5) / doublings)
 
 
 class _Classes:
@@ -316,29 +316,45 @@ TOKEN_COLUMNS = (
 )
 
 
+MAX_TRACE_CLASSES = 16
+"""Classes a trace is cut into at most; what varies within one is kept as its distribution."""
+
+
+def _buckets(rows: Sequence[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """Group requests of like lengths, shortest prompts first."""
+    for doublings in range(1, 64):
+        found: dict[tuple[int, int], list[tuple[float, float]]] = {}
+        for prompt, output in rows:
+            key = (_bucket(prompt, doublings), _bucket(output, doublings))
+            found.setdefault(key, []).append((prompt, output))
+        if len(found) <= MAX_TRACE_CLASSES:
+            break
+    return [found[key] for key in sorted(found)]
+
+
 def demand_of_trace(
     rows: Sequence[tuple[float, float]], jobs_per_s: float, model: str, name: str = "trace"
 ) -> Demand:
     """Derive a demand from (prompt, output) tokens of requests; a job is one request.
 
-    Requests within a factor of two in both lengths are one class.
+    Requests within a factor of two in both lengths are one class, or within a larger factor
+    where that would make more than `MAX_TRACE_CLASSES`.
     """
     check_rate(jobs_per_s)
-    buckets: dict[tuple[int, int], list[tuple[float, float]]] = {}
-    for prompt, output in rows:
-        buckets.setdefault((_bucket(prompt), _bucket(output)), []).append((prompt, output))
-    if not buckets:
+    if not rows:
         raise ConfigError("The trace has no rows", next_step="Give one with token counts.")
     classes, regions = [], []
-    for index, ((prompt_bucket, output_bucket), found) in enumerate(sorted(buckets.items())):
+    for index, found in enumerate(_buckets(rows)):
+        prompts, outputs = zip(*found, strict=True)
+        mean = (math.fsum(prompts) / len(found), math.fsum(outputs) / len(found))
         classes.append(
             DemandClass(
-                name=f"{2**prompt_bucket}/{2**output_bucket}",
+                name=f"{mean[0]:.0f}/{mean[1]:.0f}",
                 kind="llm",
                 model=model,
                 calls_per_job=len(found) / len(rows),
-                prompt_tokens=Distribution.of(pair[0] for pair in found),
-                output_tokens=Distribution.of(pair[1] for pair in found),
+                prompt_tokens=Distribution.of(prompts),
+                output_tokens=Distribution.of(outputs),
             )
         )
         regions.append(Region((Node("part", (), 2 * index), Node("part", (0,), 2 * index + 1))))

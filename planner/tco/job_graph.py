@@ -214,9 +214,20 @@ def _drawn(node: Node, draw: Draw, count: int, rng: np.random.Generator) -> Arra
     if node.kind == "choice":
         bounds = np.cumsum(node.shares)
         picked = np.searchsorted(bounds, rng.random(count) * bounds[-1], side="right")
-        sides = [sample(region, draw, count, rng) for region in node.regions]
-        return np.asarray(np.choose(np.minimum(picked, len(sides) - 1), sides))
+        return _drawn_choice(node, np.minimum(picked, len(node.regions) - 1), draw, rng)
     return _drawn_repeat(node, draw, count, rng)
+
+
+def _drawn_choice(
+    node: Node, picked: npt.NDArray[np.int64], draw: Draw, rng: np.random.Generator
+) -> Array:
+    """Draw each alternative for the jobs that take it only: there may be many of them."""
+    seconds = np.zeros(len(picked))
+    for side, region in enumerate(node.regions):
+        jobs = np.flatnonzero(picked == side)
+        if jobs.size:
+            seconds[jobs] = sample(region, draw, len(jobs), rng)
+    return seconds
 
 
 def _drawn_map(node: Node, draw: Draw, count: int, rng: np.random.Generator) -> Array:

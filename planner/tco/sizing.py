@@ -28,6 +28,9 @@ Array = npt.NDArray[np.float64]
 SECONDS_TOLERANCE = 0.05
 """A pool that is less than 5 % faster than another, and no better otherwise, is not kept."""
 
+WORTH_FACTOR = 2.0
+"""How much dearer than whole replicas of another pool a way may be (see `worth_it`)."""
+
 MAX_COMPARED = 6
 """Classes of a model by which pools are compared; of more, some of each size are taken."""
 
@@ -106,8 +109,9 @@ class _Builder:
         allowed = np.isfinite(usd)[:, None] & np.isfinite(pools.load) & self._in_time(pools)
         prices = np.stack([usd, self._watts(pools)] if self._weighs_power() else [usd], axis=1)
         kept = kept_rows(pools, prices, allowed, self._limited())
+        worth = worth_it(pools, usd, allowed & kept[:, None], self._limited())
         for column, group in enumerate(pools.classes):
-            for row in np.flatnonzero(kept & allowed[:, column]):
+            for row in np.flatnonzero(worth[:, column]):
                 self._add(number, pools, int(row), column, group)
 
     def _usd(self, name: str) -> float:
@@ -243,6 +247,37 @@ def kept_rows(
         tolerance[-len(columns) :] = SECONDS_TOLERANCE
         kept[rows[pareto_front(criteria, tolerance)]] = True
     return kept
+
+
+def worth_it(
+    pools: Pools, usd: Array, allowed: npt.NDArray[np.bool_], limited: frozenset[str]
+) -> npt.NDArray[np.bool_]:
+    """Tell which of the allowed [pools, classes] a class would ever use.
+
+    A pool is not worth it for a class if its share of replicas alone costs more than
+    `WORTH_FACTOR` times what whole replicas of a pool cost that is no slower, of the same role
+    and format, and of which there is any number: no fleet that sends more than 1 in
+    `WORTH_FACTOR` calls of the class there can be the cheapest.
+    """
+    worth = allowed.copy()
+    free = np.array([config.device not in limited for config in pools.configs])
+    keys = np.array([f"{config.role} {config.dtype}" for config in pools.configs])
+    for key in dict.fromkeys(keys.tolist()):
+        rows = np.flatnonzero((keys == key) & allowed.any(axis=1))
+        if not rows.size:
+            continue
+        seconds = _seconds(pools, rows, key.split(" ")[0])
+        for column in range(len(pools.classes)):
+            mine = rows[allowed[rows, column]]
+            order = np.argsort(seconds[allowed[rows, column], column], kind="stable")
+            mine = mine[order]
+            load = pools.load[mine, column]
+            whole = np.where(free[mine], usd[mine] * np.maximum(load, 1.0), np.inf)
+            # Invariant: `cheapest` is the least whole cost of this pool and all that are faster.
+            cheapest = np.minimum.accumulate(whole) if whole.size else whole
+            worth[mine, column] = free[mine] & (usd[mine] * load <= WORTH_FACTOR * cheapest)
+            worth[mine, column] |= ~free[mine]
+    return worth
 
 
 def _typical(load: Array) -> npt.NDArray[np.int64]:

@@ -19,7 +19,14 @@ from gangline.planner.tco.demand import (
     read_token_rows,
 )
 from gangline.planner.tco.distribution import Distribution
-from gangline.planner.tco.job_graph import continue_probability, latency_rows, sample
+from gangline.planner.tco.job_graph import (
+    Node,
+    Region,
+    choice,
+    continue_probability,
+    latency_rows,
+    sample,
+)
 
 
 def test_like_calls_are_one_class_and_rates_add_up(question: Program) -> None:
@@ -184,3 +191,23 @@ def test_distributions_keep_mean_and_tail() -> None:
     for bad in ([], [1.0, float("nan")], [-1.0]):
         with pytest.raises(ConfigError):
             Distribution.of(bad)
+
+
+def test_a_long_trace_has_few_classes_and_keeps_its_tokens() -> None:
+    rng = np.random.default_rng(7)
+    rows = [(float(p), float(o)) for p, o in rng.lognormal((6.0, 4.0), (1.5, 1.2), (5000, 2))]
+    demand = demand_of_trace(rows, 5.0, "llama-3.1-8b")
+    assert 4 <= len(demand.classes) <= 16
+    assert sum(group.calls_per_job for group in demand.classes) == pytest.approx(1.0)
+    assert demand.tokens_per_job == pytest.approx(np.array(rows).sum() / len(rows))
+
+
+def test_a_choice_has_as_many_sides_as_it_needs() -> None:
+    """More than the 64 arrays numpy chooses among."""
+    sides = [Region((Node("part", (), part),)) for part in range(100)]
+    graph = choice(sides, [1.0] * 99 + [99.0])
+    drawn = sample(
+        graph, lambda part, n, _: np.full(n, float(part)), 20000, np.random.default_rng(0)
+    )
+    assert np.mean(drawn == 99.0) == pytest.approx(0.5, abs=0.02)
+    assert len(np.unique(drawn)) == 100
