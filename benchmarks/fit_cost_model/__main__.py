@@ -16,7 +16,7 @@ from typing import Any
 
 from gangline.planner.costs.constants import CONSTANTS_PATH
 
-NAMES = ("gemm", "linear", "attention", "collective", "tools", "throughput")
+NAMES = ("gemm", "linear", "attention", "collective", "tools", "throughput", "deployment")
 
 
 def modules(names: Sequence[str]) -> dict[str, ModuleType]:
