@@ -93,13 +93,17 @@ class EngineTimes:
         steps = max(output - 1.0, 0.0)
         return steps * float(self.step_s(prompt + 0.5 * output, batch)) if steps else 0.0
 
-    def batch_at(self, tokens_per_s: float, context: float) -> float:
+    def most_sequences(self, tokens: float) -> float:
+        """Sequences of so many tokens that one replica decodes at once: by memory and by limit."""
+        return max(1.0, min(float(self.max_batch), self.kv_tokens // max(tokens, 1.0)))
+
+    def batch_at(self, tokens_per_s: float, context: float, most: float | None = None) -> float:
         """Sequences that decode side by side where so many tokens are wanted a second.
 
         By Little's law it is the rate times the seconds of a step, which grow with the batch;
-        infinite where even the largest batch is too slow.
+        infinite where even the largest batch (`most`) is too slow.
         """
-        full = float(self.max_batch)
+        full = float(self.max_batch) if most is None else most
         if tokens_per_s * float(self.step_s(context, full)) > full:
             return math.inf
         batch = 1.0

@@ -117,7 +117,8 @@ def _add_decode(situation: Situation, found: _Devices, stage: Stage, at: int, ra
     context = work.prompt_tokens.mean + 0.5 * work.output_tokens.mean
     steps = max(work.output_tokens.mean - 1.0, 1.0)
     correction = estimate.seconds / max(steps * times.step_s(context, estimate.batch), 1e-12)
-    fewest = steps * times.step_s(context, times.max_batch) / times.max_batch * correction
+    most = situation.costs.most_sequences(option, str(stage.attributes["model"]), work)
+    fewest = steps * times.step_s(context, most) / most * correction
     found.floor[at] = found.floor.get(at, 0.0) + each * fewest
     found.step_s[at] = max(found.step_s.get(at, 0.0), estimate.seconds / steps)
 

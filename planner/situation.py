@@ -204,9 +204,7 @@ def _has_room(situation: Situation, option: Option, models: tuple[str, ...]) -> 
     weights = sum(line.weight_bytes for line in times.values())
     kv = max(
         (
-            _longest(situation, name)
-            * line.kv_bytes_per_token
-            * _sequences(situation, option, name)
+            _kv_tokens(situation, option, name) * line.kv_bytes_per_token
             for name, line in times.items()
         ),
         default=0.0,
@@ -220,24 +218,14 @@ def _decodes(situation: Situation, model: str) -> Iterator[Stage]:
             yield stage
 
 
-def _longest(situation: Situation, model: str) -> float:
-    rows = (situation.profile.stages[stage.name] for stage in _decodes(situation, model))
-    return max((row.prompt_tokens.mean + row.output_tokens.mean for row in rows), default=0.0)
-
-
-def _sequences(situation: Situation, option: Option, model: str) -> float:
-    """Sequences of a model that hold KV blocks on one replica at once, as a plan assumes."""
-    rows = [
-        situation.costs.batch(
-            "decode",
-            option,
-            situation.visits[stage.id][1],
-            model,
-            situation.profile.stages[stage.name],
-        )
-        for stage in _decodes(situation, model)
-    ]
-    return max(rows, default=1.0)
+def _kv_tokens(situation: Situation, option: Option, model: str) -> float:
+    """Tokens of a model whose KV blocks one replica holds at once, as a plan assumes."""
+    found = 0.0
+    for stage in _decodes(situation, model):
+        work, width = situation.profile.stages[stage.name], situation.visits[stage.id][1]
+        batch = situation.costs.batch("decode", option, width, model, work)
+        found = max(found, batch * (work.prompt_tokens.mean + work.output_tokens.mean))
+    return found
 
 
 def stage_classes(program: Program, split: bool) -> tuple[StageClass, ...]:

@@ -147,7 +147,7 @@ class StageCosts:
         """Give the sequences expected to share one engine step; prefills go one by one."""
         if op != "decode":
             return 1.0
-        most = MAX_BATCH.get(option.device.spec.kind, MAX_BATCH["gpu"])
+        most = self.most_sequences(option, model, work)
         alone = max(1.0, min(width / option.replicas, most))
         if not self.tokens_per_s:
             return max(1.0, min(width * self.jobs_in_flight / option.replicas, most))
@@ -155,7 +155,14 @@ class StageCosts:
             return alone
         each = self.tokens_per_s.get(model, 0.0) / option.replicas
         context = work.prompt_tokens.mean + 0.5 * work.output_tokens.mean
-        return max(alone, min(self.times(option, model).batch_at(each, context), most))
+        return max(alone, min(self.times(option, model).batch_at(each, context, most), most))
+
+    def most_sequences(self, option: Option, model: str, work: StageProfile) -> float:
+        """Give the sequences of a stage that one replica decodes at once."""
+        if option.device.spec.kind == "api":
+            return float(MAX_BATCH["gpu"])
+        tokens = work.prompt_tokens.mean + work.output_tokens.mean
+        return self.times(option, model).most_sequences(tokens)
 
     def _correction(
         self, option: Option, op: str, model: str, work: StageProfile, batch: float

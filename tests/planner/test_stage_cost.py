@@ -205,3 +205,14 @@ def test_tokens_of_an_endpoint_cost_what_they_cost_however_long_they_take() -> N
     found = price(option)
     assert found.usd == pytest.approx(200 * 10.0 / 1e6)
     assert found.usd_at(found.low_s) == found.usd_at(found.high_s) == pytest.approx(found.usd)
+
+
+def test_memory_bounds_the_batch_and_so_the_rate(question: Program, cpu: DeviceSpec) -> None:
+    """A model that leaves room for a few sequences only is overloaded, not refused as too large."""
+    tight = replace(H100, memory_bytes=20 * 10**9)
+    roomy, full = engine_times(H100, SMALL), engine_times(tight, SMALL)
+    assert 1.0 < full.most_sequences(2000.0) < 10.0 < roomy.most_sequences(2000.0)
+    assert price(on(tight), batch_rate=1e4).batch == full.most_sequences(1200.0)
+    fleet = Fleet("f", (FleetDevice("host", replace(cpu, memory_bytes=10**9)), on(tight).device))
+    with pytest.raises(InfeasibleError, match="cannot keep up"):
+        propose(question, None, fleet, {"large": _row(SMALL)}, deadline_s=1e4, rate=1e3)
