@@ -356,8 +356,12 @@ def _throughput(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Es
 
 def _deployment(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Estimate:
     from .costs.deployment import deployment_times
+    from .costs.step import UNPACKED
 
-    dtype = _supported(spec, args["dtype"], GEMM_DTYPES)
+    name = dtype_of(args["dtype"])
+    # Checkpoints in 4 bits (gpt-oss) are served on older devices too, unpacked to 16.
+    served = UNPACKED[name] if name == "nvfp4" and peak(spec, name) is None else name
+    dtype = _supported(spec, served, GEMM_DTYPES)
     shape = find_shape(args["model"], where="model")
     tp, pp, dp = (_whole(name, args[name]) for name in ("tp", "pp", "dp"))
     found = deployment_times(

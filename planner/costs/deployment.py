@@ -184,12 +184,19 @@ def as_workers(value: Workers | Mapping[str, Any], name: str) -> Workers:
 def _cost(
     workers: Workers, spec: DeviceSpec, shape: ModelShape, dtype: str, kv_dtype: str | None
 ) -> StepCost:
-    """Price a worker; tensor parallelism beyond the fast links gains nothing and is left out."""
+    """Price a worker; tensor parallelism beyond the fast links gains nothing and is left out.
+
+    It is believed where the weights would not fit otherwise.
+    """
     reach = SCALE_UP.get(spec.type, BOARD)
-    shared = workers.dp if shape.experts else 1
-    tp = min(workers.tp, reach)
     form = served_format(spec, dtype)
-    return step_cost(spec, shape, form, tp, workers.pp, dp=shared, kv_dtype=kv_dtype)
+    shared = workers.dp if shape.experts else 1
+
+    def priced(tp: int) -> StepCost:
+        return step_cost(spec, shape, form, tp, workers.pp, dp=shared, kv_dtype=kv_dtype)
+
+    cost = priced(min(workers.tp, reach))
+    return priced(workers.tp) if workers.tp > reach and cost.max_batch(1.0, 1.0) == 0 else cost
 
 
 def _together(
@@ -234,7 +241,8 @@ def _times(
     waiting = np.maximum(load.concurrency / (workers.count * workers.dp), 1.0)
     sizes = zip(load.isl.ravel(), load.osl.ravel(), strict=True)
     capacity = np.reshape([last.max_batch(a, b) for a, b in sizes], load.isl.shape).astype(float)
-    running = np.minimum(waiting, np.maximum(capacity, 1.0))
+    fits = capacity >= 1.0
+    running = np.where(fits, np.minimum(waiting, capacity), waiting)
     context = load.isl + 0.5 * load.osl
     isl, far = _plain(load.isl), _plain(context)
     prompt = first.mixed_step_s(isl, 0.0, 0.0, 0.0)
@@ -260,7 +268,7 @@ def _times(
             output=load.osl,
         )
 
-    return at, bool(np.all(capacity >= 1.0))
+    return at, bool(np.all(fits))
 
 
 def _plain(size: Array) -> Any:

@@ -164,6 +164,15 @@ def test_tensor_parallelism_beyond_the_board_gains_nothing() -> None:
     assert middles(spec=rack, tp=16) != middles(spec=rack, tp=8)
 
 
+def test_a_wider_group_is_believed_where_the_model_needs_it() -> None:
+    h100 = find_type("H100-SXM-80").spec
+    one, two = (ask(spec=h100, model="DeepSeek-V3", tp=tp, concurrency=64) for tp in (8, 16))
+    assert not one.fits
+    assert two.fits
+    # What does not fit is priced as if it did, not as a queue for one place.
+    assert float(one.ttft.mid) < 5.0
+
+
 def test_intervals_hold_the_middle_and_widen_for_unknown_generations() -> None:
     known = ask()
     new = dataclasses.replace(H200, type="X1", generation="unheard-of")
