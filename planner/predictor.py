@@ -51,6 +51,10 @@ DTYPE_SYNONYMS = {
     "fp8_blockwise": "fp8_block",
     "fp4": "nvfp4",
     "mxfp4": "nvfp4",
+    "int4": "w4a16",
+    "int4_wo": "w4a16",
+    "w4a16_mxfp4": "w4a16",
+    "int8_wo": "w8a16",
     "w8a8": "int8",
 }
 """Other names of number formats, lower case, `-` as `_`."""
