@@ -297,8 +297,12 @@ class _Planning:
         """Markets of the sensitivity table, with the same devices removed, added and limited."""
         request = self.request
         found = dict(spread_markets(plain, notes))
+        doubtful = [name for name, note in notes.items() if note.confidence == "low"]
+        gpus = [name for name in doubtful if plain.devices[name].kind == "gpu"]
+        if gpus:
+            found["without types of doubtful price"] = plain.without(gpus)
         if not request.age_discount:
-            found[f"older generations {AGE_DISCOUNT:.0%} a year cheaper"] = aged(
+            found[f"older generations {100 * AGE_DISCOUNT:g} % a year cheaper"] = aged(
                 plain, AGE_DISCOUNT
             )
         found |= self._own_variations(request.financing)

@@ -93,9 +93,19 @@ def bars_chart(
 
 
 def distribution_chart(
-    shares: Sequence[float], seconds: Sequence[float], limit: float | None, share: float, title: str
+    shares: Sequence[float],
+    seconds: Sequence[float],
+    marks: Sequence[tuple[float, float]],
+    limit: float | None,
+    share: float,
+    title: str,
 ) -> str:
-    """Draw which share of jobs is done within which time, with the SLO as a corner."""
+    """Draw which share of jobs is done within which time, with the SLO as a corner.
+
+    Args:
+        marks: (share, seconds) of percentiles to name.
+        limit, share: seconds of the SLO and the share of jobs it is for.
+    """
     height = 300
     shown = [*seconds, *([] if limit is None else [limit])]
     far = limit is not None and limit > 4.0 * max(seconds)
@@ -107,11 +117,10 @@ def distribution_chart(
     parts = [f'<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="2.5"/>']
     parts += _x_axis(across, height - BOTTOM, "seconds from arrival to end of a job")
     parts += _y_axis(up, 70, "share of jobs done", percent=True)
-    for part in (0.5, 0.95):
-        index = min(range(len(shares)), key=lambda at: abs(shares[at] - part))
-        x, y = across.at(seconds[index]), up.at(part)
+    for part, reached in marks:
+        x, y = across.at(reached), up.at(part)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{BLUE}"/>')
-        said = f"p{100 * part:g}: {seconds[index]:.3g} s"
+        said = f"p{100 * part:g}: {reached:.3g} s"
         side = "end" if x > WIDTH - 180 else "start"
         parts.append(text(x + (-8 if side == "end" else 8), y + 16, said, side))
     if limit is not None and not far:
@@ -128,9 +137,9 @@ def distribution_chart(
 def trade_chart(
     points: Sequence[tuple[float, float, str]], chosen: int, title: str, x_unit: str, y_unit: str
 ) -> str:
-    """Draw fleets as points (x, y, name) joined in order of x; the chosen one is filled."""
+    """Draw fleets as lettered points (x, y, name) joined by x; the chosen one is filled."""
     height = 320
-    across = scale([x for x, _, _ in points], 80, WIDTH - 250, zero=False)
+    across = scale([x for x, _, _ in points], 80, WIDTH - RIGHT, zero=False)
     up = scale([y for _, y, _ in points], height - BOTTOM, TOP + 6, zero=False)
     ordered = sorted(points)
     line = " ".join(f"{across.at(x):.1f},{up.at(y):.1f}" for x, y, _ in ordered)
@@ -147,9 +156,14 @@ def trade_chart(
             f'<circle cx="{left:.1f}" cy="{top:.1f}" r="6" fill="{fill}" stroke="{BLUE}" '
             f'stroke-width="2"><title>{escape(name)}</title></circle>'
         )
-        room = WIDTH - left - 16
-        parts.append(text(left + 10, top - 8, name, room=room, bold=here))
+        parts.append(text(left + 10, top - 8, letter(index), bold=here))
     return _svg(height, title, parts)
+
+
+def letter(index: int) -> str:
+    """Name a point: A, B, ... Z, A1, B1, ..."""
+    turn, place = divmod(index, 26)
+    return chr(ord("A") + place) + (str(turn) if turn else "")
 
 
 def price_chart(rows: Sequence[tuple[str, float, float | None, str]], title: str) -> str:
@@ -190,7 +204,7 @@ def tornado_chart(
     """
     costs = [value for _, *pair in rows for value in pair if value is not None]
     wide = LEFT + 60
-    across = scale([*costs, now], wide, WIDTH - RIGHT - 30, zero=False)
+    across = scale([*costs, now], wide, WIDTH - 2 * RIGHT - 20, zero=False)
     middle, parts = across.at(now), []
     for index, (change, kept, best) in enumerate(rows):
         top = TOP + index * ROW
@@ -204,12 +218,20 @@ def tornado_chart(
                     _rect(min(x, middle), top + inset, span, ROW - 2 * inset, colour, said)
                 )
         shown = [across.at(value) for value in (kept, best, now) if value is not None]
-        said = "no fleet" if best is None else f"{best:.2f}"
-        parts.append(text(max(shown) + 6, top + 17, said))
+        parts.append(text(max(shown) + 6, top + 17, _both(kept, best)))
     bottom = TOP + len(rows) * ROW
     parts.append(_line(middle, TOP, middle, bottom, RED))
     parts += _x_axis(across, bottom, f"USD per hour of the fleet (red: now, {now:.2f})")
     return _svg(bottom + BOTTOM, title, parts)
+
+
+def _both(kept: float | None, best: float | None) -> str:
+    """Write what the same fleet and the best fleet cost."""
+    if best is None:
+        return "no fleet"
+    if kept is None or abs(kept - best) < 0.005:
+        return f"{best:.2f}"
+    return f"{kept:.2f}, best {best:.2f}"
 
 
 def text(

@@ -12,6 +12,7 @@ from typing import Any
 from .charts import (
     bars_chart,
     distribution_chart,
+    letter,
     price_chart,
     tornado_chart,
     trade_chart,
@@ -33,10 +34,10 @@ body { font: 15px/1.5 sans-serif; color: #1c1f24; max-width: 900px; margin: 2em 
 h1 { font-size: 1.5em; margin-bottom: .2em } h2 { font-size: 1.15em; margin: 2em 0 .4em }
 table { border-collapse: collapse; width: 100%; margin: .5em 0; font-size: 14px }
 th, td { text-align: left; padding: .25em .7em .25em 0; border-bottom: 1px solid #e3e5e9; vertical-align: top }
-th { color: #5b616b; font-weight: 600 } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
-.tiles { display: flex; flex-wrap: wrap; gap: .6em; margin: 1em 0 }
-.tile { background: #f2f5f9; border-radius: 6px; padding: .6em 1em; flex: 1 1 120px }
-.tile b { display: block; font-size: 1.25em; white-space: nowrap } .tile span { color: #5b616b; font-size: 13px }
+th { color: #5b616b; font-weight: 600; white-space: nowrap } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(112px, 1fr)); gap: .5em; margin: 1em 0 }
+.tile { background: #f2f5f9; border-radius: 6px; padding: .5em .7em }
+.tile b { display: block; font-size: 1.1em; white-space: nowrap } .tile span { color: #5b616b; font-size: 13px }
 .says { font-size: 1.05em; border-left: 4px solid #2f6db5; padding: .2em 0 .2em .8em }
 .warning { border-left: 4px solid #c98a1b; padding: .1em 0 .1em .8em; margin: .3em 0 }
 .note { color: #5b616b; font-size: 13px } code { font-size: 13px; overflow-wrap: anywhere }
@@ -102,9 +103,9 @@ def _answer(document: Document) -> Iterator[str]:
     yield _note(f"Objective: {limits_in_words(document)}.")
     yield f'<p class="says">{escape(document["sentence"])}</p>'
     tiles = [
-        (f"{usd(document['usd_per_hour'])} USD", "per hour"),
-        (f"{usd(document['usd_per_1k_jobs'])} USD", "per 1,000 jobs"),
-        (f"{usd(document['usd_per_mtok'])} USD", "per million tokens"),
+        (usd(document["usd_per_hour"]), "USD per hour"),
+        (usd(document["usd_per_1k_jobs"]), "USD per 1,000 jobs"),
+        (usd(document["usd_per_mtok"]), "USD per million tokens"),
         (f"{seconds(document['p50_s'])} s", f"p50, {kind}"),
         (f"{seconds(document['p95_s'])} s", f"p95, {kind}"),
         (f"{energy['joules_per_job']:.3g} J", "per job, expected"),
@@ -145,7 +146,12 @@ def _latency(document: Document) -> Iterator[str]:
         return
     drawn, slo = simulated["distribution"], document["slo"]
     yield distribution_chart(
-        drawn["share"], drawn["seconds"], slo["seconds"], slo["percentile"], "Distribution of jobs"
+        drawn["share"],
+        drawn["seconds"],
+        [(0.5, simulated["p50_s"]), (0.95, simulated["p95_s"])],
+        slo["seconds"],
+        slo["percentile"],
+        "Distribution of jobs",
     )
     low, high = simulated["reached_interval_s"]
     part = (
@@ -207,6 +213,17 @@ def _trades(document: Document) -> Iterator[str]:
         chosen = next((i for i, row in enumerate(points) if row["label"] == "answer"), -1)
         drawn = [(float(row[key]), float(row["usd_per_hour"]), row["fleet"]) for row in points]
         yield trade_chart(drawn, chosen, title, unit, "USD per hour")
+        rows = [
+            (
+                letter(index),
+                row["fleet"],
+                usd(row["usd_per_hour"]),
+                seconds(row["p95_s"]),
+                f"{row['watts']:.0f}",
+            )
+            for index, row in enumerate(points)
+        ]
+        yield html_table(("", "fleet", "USD/h", "p95 s", "W"), rows, "  nnn")
     saved = document["usd_per_hour_per_ms"]
     yield _note(
         f"Another millisecond of the SLO would save {saved:.3g} USD an hour."
@@ -295,8 +312,7 @@ def _what_if(document: Document) -> Iterator[str]:
 def _financing(document: Document) -> Iterator[str]:
     financing = document["financing"]
     yield "<h2>The sums, to be checked by hand</h2>"
-    terms = ", ".join(f"{name} {value}" for name, value in financing["terms"].items())
-    yield _note(f"Financing: {financing['form']} ({terms}). USD per device-hour:")
+    yield _note(f"Financing: {_terms(financing)}. USD per device-hour:")
     rows = [
         (device["device"], line["name"], line["arithmetic"], f"{line['result']:.6g}")
         for device in financing["devices"]
@@ -316,6 +332,15 @@ def _financing(document: Document) -> Iterator[str]:
         f"/ {document['jobs_per_s']:g} jobs/s = {energy['joules_per_job']:.4g} J a job; "
         f"{energy['kwh_per_hour']:.4g} kWh an hour; thermal design power {energy['tdp_w']:.0f} W."
     )
+
+
+def _terms(financing: Document) -> str:
+    """Name the form of financing, with its terms where they enter a price."""
+    form, terms = financing["form"], financing["terms"]
+    if form == "rent" and not terms.get("spot"):
+        return "rented on demand"
+    said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in terms.items())
+    return f"{form} ({said})"
 
 
 def _sources(document: Document) -> Iterator[str]:
