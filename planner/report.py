@@ -52,7 +52,7 @@ def table_rows(plan: Plan) -> list[tuple[str, ...]]:
 def _row(row: StagePlan, critical: bool) -> tuple[str, ...]:
     return (
         f"{'*' if critical else ' '} {row.stage}",
-        row.device,
+        row.device if row.tp * row.pp == 1 else f"{row.device} x{row.tp * row.pp}",
         f"{row.visits:.2g}",
         f"{row.seconds:.3f}",
         f"{row.low_s:.3f}-{row.high_s:.3f}",

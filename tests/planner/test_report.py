@@ -91,3 +91,13 @@ def test_the_text_timeline_has_a_line_per_stage(question: Program, plan: Plan) -
         marked = [line.split()[0] for line in drawn if "#" in line]
         assert marked == list(plan.critical_path)
         assert max(map(len, drawn)) <= LINE_WIDTH
+
+
+def test_a_model_spread_over_devices_says_over_how_many(plan: Plan) -> None:
+    decode = plan.stage("draft.decode")
+    spread = replace(plan, stages=(replace(decode, tp=4), replace(decode, tp=2, pp=2), decode))
+    assert [row[1] for row in table_rows(spread)] == [
+        f"{decode.device} x4",
+        f"{decode.device} x4",
+        decode.device,
+    ]
