@@ -30,6 +30,9 @@ from .solver_output import solver_output_to_stderr
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+MAX_OPENED_ROWS = 1500
+"""Rows that bind a part's share of a pool to its replicas are left out beyond this number."""
+
 SLACK = 1e-9
 """Relative slack of comparisons with the deadline."""
 
@@ -270,7 +273,8 @@ class _Program:
         """What a pool serves of a part is at most its replicas: all of a part is a share of 1.
 
         Implied by whole replicas, but not by fractional ones where a replica could serve a part
-        several times over: without these rows the relaxation opens a tenth of a replica.
+        several times over: without these rows the relaxation opens a tenth of a replica. With
+        very many parts each is a small part of a replica anyway, and the rows only cost time.
         """
         covers, loads, pools = self.problem.covers, self.problem.loads, self.problem.num_pools
         pool = np.zeros(self.problem.num_columns, dtype=np.int64)
@@ -280,6 +284,8 @@ class _Program:
         column = covers.column[small]
         key, row = np.unique(covers.row[small] * pools + pool[column], return_inverse=True)
         count = len(key)
+        if count > MAX_OPENED_ROWS:
+            return
         entries = (
             np.concatenate([row, np.arange(count)]),
             np.concatenate([column, self.problem.num_columns + key % max(pools, 1)]),

@@ -19,6 +19,7 @@ from gangline.planner.tco.options import NETWORK_LATENCY_S, SearchSpace, evaluat
 from gangline.planner.tco.pareto import pareto_front
 from gangline.planner.tco.queueing import mean_wait_s, wait_probability
 from gangline.planner.tco.search import PlanOptions, make_search
+from gangline.planner.tco.sizing import way_seconds
 from gangline.planner.tco.step_model import Efficiency, StepModel, stated
 
 SHAPE = find_shape("Llama-3.1-8B")
@@ -65,7 +66,15 @@ def pools_at(rate: float) -> dict[ServingConfig, dict[str, float]]:
     return {
         config: {
             name: float(getattr(found, name)[row, 0])
-            for name in ("load", "first_s", "rest_s", "token_s", "service_s", "transfer_s")
+            for name in (
+                "load",
+                "first_path_s",
+                "first_s",
+                "rest_s",
+                "token_s",
+                "service_s",
+                "transfer_s",
+            )
         }
         for row, config in enumerate(found.configs)
     }
@@ -83,6 +92,8 @@ def test_pools_by_hand() -> None:
     # 2 calls/s of 0.1 s at half load: 0.4 replicas; W of an M/D/1 at 0.5 is 0.5 / 2 x 0.1 / 0.5.
     assert prefill["load"] == pytest.approx(0.4)
     assert prefill["first_s"] == pytest.approx(0.1 + 0.05)
+    # A deadline counts a standard deviation too: an exponential wait twice, constant work once.
+    assert prefill["first_path_s"] == pytest.approx(0.1 + 2 * 0.05)
     decode = by_key["decode", 16]
     # 50 tokens at 26 ms, 16 at once, 90 % of the slots.
     assert decode["load"] == pytest.approx(2.0 * 50 * 0.026 / (16 * 0.9))
@@ -109,6 +120,23 @@ def test_pipeline_stages_are_tried_where_memory_is_short() -> None:
     assert by_key["prefill", 2, 1] == pytest.approx(0.5 * by_key["prefill", 1, 1])
     assert by_key["decode", 2, 1] == pytest.approx(0.5 * by_key["decode", 1, 1])
     assert ("decode", 1, 16) not in by_key
+
+
+def test_a_transfer_takes_the_slower_of_the_two_links() -> None:
+    slow = replace(DEVICE, type="slow", host_bytes_per_s=1e9)
+    demand = demand_of_trace([(100.0, 50.0)], 2.0, "m")
+    pools = evaluate(demand, {"d": DEVICE, "slow": slow}, {"m": SHAPE}, SPACE, clockwork)[0]
+    moved = SHAPE.kv_bytes(100.0)
+    extra: dict[tuple[str, str], float] = {}
+    for row, config in enumerate(pools.configs):
+        if config.role != "colocated" and config.batch == 1:
+            ((phase, seconds),) = way_seconds(pools, row, 0)
+            alone = pools.first_path_s if phase == "prefill" else pools.rest_path_s
+            extra[config.device, phase] = seconds - float(alone[row, 0])
+    for first, second in (("d", "d"), ("d", "slow"), ("slow", "d"), ("slow", "slow")):
+        least = moved / min({"d": 2e10, "slow": 1e9}[name] for name in (first, second))
+        charged = extra[first, "prefill"] + extra[second, "decode"]
+        assert least <= charged <= 2.0 * least + NETWORK_LATENCY_S + 1e-12
 
 
 def test_load_is_in_proportion_to_the_rate() -> None:

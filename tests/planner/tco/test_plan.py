@@ -73,6 +73,19 @@ def test_prefill_goes_where_operations_are_cheap_and_decode_where_bytes_are(heav
     assert " saves " in answer.sentence and "nothing" not in answer.sentence
 
 
+def test_a_cache_is_decoded_in_the_format_it_was_made_in(heavy: Demand) -> None:
+    """The types that split best share no format, so they cannot split."""
+    eight = replace(FLOPS_RICH, flops={"fp8": 1e15})
+    apart = market((eight, 2.0), (BYTES_RICH, 2.0))
+    best = plan(heavy, 60.0, apart, space=replace(OPTIONS.space, dtypes=("bf16", "fp8"))).best
+    formats = {
+        role: {row.dtype for row in best.fleet if row.role == role}
+        for role in ("prefill", "decode")
+    }
+    assert formats["prefill"] == formats["decode"]
+    assert best.usd_per_hour > plan(heavy, 60.0).best.usd_per_hour
+
+
 def test_where_one_type_is_best_at_all_mixing_saves_nothing(heavy: Demand) -> None:
     one = market((FLOPS_RICH, 9.0), (BYTES_RICH, 9.0), (ALL_ROUND, 2.0))
     answer = plan(heavy, 60.0, one)
@@ -115,6 +128,8 @@ def test_a_tighter_slo_never_costs_less(heavy: Demand) -> None:
 
 
 def test_owned_devices_are_used_and_not_exceeded(heavy: Demand) -> None:
+    # One more device than there is in stock costs what it always did.
+    assert MIXED.with_stock("both", 2).usd("both") == MIXED.usd("both") == 4.0
     costs = [plan(heavy, 60.0).best.usd_per_hour]
     for stock in (2, 8):
         best = plan(heavy, 60.0, MIXED.with_stock("both", stock)).best
