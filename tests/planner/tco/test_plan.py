@@ -127,6 +127,18 @@ def test_a_tighter_slo_never_costs_less(heavy: Demand) -> None:
     assert costs == sorted(costs)
 
 
+def test_the_percentile_asked_for_is_kept(question: Program) -> None:
+    """Half of the jobs in time is cheaper than 95 in 100, and both keep what they promise."""
+    demand = demand_of(question, None, 20.0, MODEL)
+    slack = plan(demand, 1e3).best
+    seconds = 0.5 * slack.p95_s
+    most = plan_fleet(demand, Slo(seconds, percentile=0.95), MIXED, OPTIONS, detail=False).best
+    half = plan_fleet(demand, Slo(seconds, percentile=0.5), MIXED, OPTIONS, detail=False).best
+    assert most.p95_s <= seconds
+    assert half.p50_s <= seconds < half.p95_s
+    assert half.usd_per_hour < most.usd_per_hour
+
+
 def test_owned_devices_are_used_and_not_exceeded(heavy: Demand) -> None:
     # One more device than there is in stock costs what it always did.
     assert MIXED.with_stock("both", 2).usd("both") == MIXED.usd("both") == 4.0
