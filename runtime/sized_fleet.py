@@ -43,7 +43,7 @@ IMPORT_TOKENS = 1 << 20
 MAX_BATCH = 256
 MIN_SHARE = 1e-6
 
-MIN_JOBS, MAX_JOBS = 400, 1500
+MIN_JOBS, MAX_JOBS = 600, 2000
 LATENCIES = 8.0
 """Mean latencies of a job that the arrivals last for, within the bounds above."""
 
@@ -97,32 +97,29 @@ class SizedFleet:
     """What a sizing makes of a market.
 
     Args:
-        slice: simulate one part in so many: that share of the jobs, of the replicas of every
-            pool (rounded down, so the verdict errs on the safe side) and of the cores.
+        share: simulate this part of it: of the replicas of every pool, rounded, and of the cores.
     """
 
     def __init__(
-        self, search: Search, market: Market, candidate: Candidate, slice_: int = 1
+        self, search: Search, market: Market, candidate: Candidate, share: float = 1.0
     ) -> None:
         self._search, self._market, self._candidate = search, market, candidate
-        counts = dict(zip(candidate.model.groups, candidate.sizing.replicas, strict=True))
         names: set[str] = set()
         self.pools: dict[ServingConfig, Pool] = {}
-        for group, count in counts.items():
-            if count > 0:
-                self.pools[group] = self._pool(group, int(count), slice_, names)
+        for group, count in _bought(candidate).items():
+            self.pools[group] = self._pool(group, count, share, names)
         self._served = self._serving()
         self._models: dict[tuple[str, str], VirtualModel] = {}
 
-    def _pool(self, group: ServingConfig, count: int, slice_: int, names: set[str]) -> Pool:
-        kept = max(1, count // slice_)
+    def _pool(self, group: ServingConfig, count: int, share: float, names: set[str]) -> Pool:
+        kept = _kept(count, share)
         name = f"{group.device}.{group.role}"
         while name in names:
             name += f".{group.dtype}x{group.size}" if "x" not in name.split(".")[-1] else "+"
         names.add(name)
         if group.role == "cpu":
             cores = self._market.devices[group.device].cores
-            return Pool(name, group, count, 0, max(1, cores * count // slice_))
+            return Pool(name, group, kept, 0, max(1, round(share * cores * count)))
         return Pool(name, group, kept, kept * group.pp)
 
     def _serving(self) -> dict[int, _Served]:
@@ -279,20 +276,19 @@ def simulate_fleet(
     *,
     seed: int = 0,
     num_jobs: int | None = None,
-) -> tuple[Verdict, int]:
+) -> tuple[Verdict, float]:
     """Simulate jobs on a sized fleet; give the verdict, and which part of the fleet was simulated.
 
     A rate that would need more than `MAX_JOBS` jobs for its queues to settle is simulated on a
-    part of the fleet, one in so many.
+    part of the fleet, in which every pool is about as loaded as in the whole.
     """
     import numpy as np
 
     rate, slo = search.demand.jobs_per_s, search.slo
     mean_s = float(np.mean(candidate.estimate.seconds))
-    wanted = num_jobs or MAX_JOBS
-    slice_ = _slice(candidate, rate * LATENCIES * mean_s / wanted)
-    world = SizedFleet(search, market, candidate, slice_)
-    here = rate / slice_
+    share = part_of(candidate, (num_jobs or MAX_JOBS) / (rate * LATENCIES * mean_s))
+    world = SizedFleet(search, market, candidate, share)
+    here = rate * share
     jobs = num_jobs or int(min(max(here * LATENCIES * mean_s, MIN_JOBS), MAX_JOBS))
     deadline = slo.seconds if math.isfinite(slo.seconds) else None
     rng = np.random.default_rng([seed, 1])
@@ -306,14 +302,42 @@ def simulate_fleet(
     result = world.simulator().run(arrivals)
     verdict = verdict_of(plan, world, result, here, seed, deadline)
     paid = world.usd_per_hour() / SECONDS_PER_HOUR / rate
-    return replace(verdict, rate=here, fleet_usd_per_job=paid), slice_
+    return replace(verdict, rate=here, fleet_usd_per_job=paid), share
 
 
-def _slice(candidate: Candidate, wanted: float) -> int:
-    """Choose the part to simulate: no pool of engines may end up with less than one replica."""
-    engines = [
-        int(count)
-        for group, count in zip(candidate.model.groups, candidate.sizing.replicas, strict=True)
-        if count > 0 and group.role != "cpu"
+def _bought(candidate: Candidate) -> dict[ServingConfig, int]:
+    counts = zip(candidate.model.groups, candidate.sizing.replicas, strict=True)
+    return {group: int(count) for group, count in counts if count > 0}
+
+
+def _kept(count: int, share: float) -> int:
+    """Replicas of a pool in a part of the fleet."""
+    return max(1, round(share * count))
+
+
+def part_of(candidate: Candidate, wanted: float) -> float:
+    """Choose which part of a fleet to simulate: about as much as wanted, and fair to its pools.
+
+    Rounding to whole replicas loads some pools more than in the whole fleet and some less. Of
+    the parts down to half of what is wanted, the one with the least mismatch is taken; too much
+    load counts twice.
+    """
+    bought = {group: count for group, count in _bought(candidate).items() if group.role != "cpu"}
+    if wanted >= 1.0 or not bought:
+        return 1.0
+    total = sum(count * group.size for group, count in bought.items())
+
+    def mismatch(share: float) -> float:
+        worst = 0.0
+        for group, count in bought.items():
+            ratio = math.log(share * count / _kept(count, share))
+            # A pool of few devices cannot spoil the whole.
+            weight = min(1.0, 10.0 * count * group.size / total)
+            worst = max(worst, weight * (2.0 * ratio if ratio > 0.0 else -ratio))
+        return worst
+
+    parts = {kept / count for count in bought.values() for kept in range(1, count + 1)}
+    near = [part for part in parts if 0.5 * wanted <= part <= wanted] or [
+        min((part for part in parts if part >= wanted), default=1.0)
     ]
-    return max(1, min(math.ceil(wanted), min(engines, default=1)))
+    return min(sorted(near, reverse=True), key=mismatch)

@@ -221,7 +221,7 @@ class _Planning:
         if not self.request.simulate:
             return Judgement(choice, asked, None, Trial(*said, None, True))
         self.tell(f"simulating {cost.in_words()}")
-        verdict, slice_ = simulate_fleet(
+        verdict, share = simulate_fleet(
             self.program,
             self.profile,
             search,
@@ -234,7 +234,7 @@ class _Planning:
             verdict.num_jobs,
             verdict.rate,
             verdict.seed,
-            slice_,
+            share,
             verdict.mean_s,
             verdict.latencies_s,
             verdict.utilisation,

@@ -28,6 +28,9 @@ INTERVAL_Z = 1.6449
 NUM_POINTS = 60
 """Quantiles a simulated distribution is told by."""
 
+SETTLED = 3.0
+"""Mean latencies that the counted arrivals last for at least, for a simulation to be trusted."""
+
 FAR_APART = 1.5
 """Public offers further apart than this are worth a warning."""
 
@@ -37,7 +40,7 @@ class Simulated:
     """What a simulation of the chosen fleet found.
 
     Attributes:
-        slice: one part in so many was simulated: of the jobs, the replicas and the cores.
+        share: which part of the fleet, and of the jobs, was simulated.
         latencies_s: of the counted jobs, sorted.
         busy: share of time the replicas of a pool (`device.role`) were busy.
     """
@@ -45,7 +48,7 @@ class Simulated:
     num_jobs: int
     rate: float
     seed: int
-    slice: int
+    share: float
     mean_s: float
     latencies_s: tuple[float, ...]
     busy: Mapping[str, float]
@@ -155,7 +158,7 @@ def _simulated(simulated: Simulated, answer: Answer) -> dict[str, Any]:
     return {
         "num_jobs": simulated.num_jobs,
         "rate": simulated.rate,
-        "slice": simulated.slice,
+        "share": simulated.share,
         "seed": simulated.seed,
         "mean_s": simulated.mean_s,
         "p50_s": simulated.quantile(0.5),
@@ -313,11 +316,24 @@ def _warnings(answer: Answer, document: Mapping[str, Any], back: Background) -> 
                 "was measured."
             )
     simulated = document["simulated"]
-    if simulated is not None and simulated["num_jobs"] < simulated["rate"] * simulated["mean_s"]:
-        found.append(
-            "The simulation is shorter than one job takes: its queues may not have settled."
-        )
+    if simulated is not None:
+        found += _simulation_warnings(answer, simulated)
     return list(dict.fromkeys(found))
+
+
+def _simulation_warnings(answer: Answer, simulated: Mapping[str, Any]) -> list[str]:
+    found = []
+    if simulated["num_jobs"] < SETTLED * simulated["rate"] * simulated["mean_s"]:
+        found.append(
+            "The simulation is short beside what a job takes: its queues may not have settled."
+        )
+    low, high = simulated["reached_interval_s"]
+    if low <= answer.slo.seconds < high:
+        found.append(
+            f"The SLO of {answer.slo.seconds:g} s lies within the simulation's own error: "
+            f"{low:.3g} to {high:.3g} s."
+        )
+    return found
 
 
 def _price_warnings(name: str, note: PriceNote | None) -> list[str]:

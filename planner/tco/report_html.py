@@ -154,9 +154,8 @@ def _latency(document: Document) -> Iterator[str]:
         "Distribution of jobs",
     )
     low, high = simulated["reached_interval_s"]
-    part = (
-        f", 1/{simulated['slice']} of the fleet and of the jobs" if simulated["slice"] > 1 else ""
-    )
+    share = simulated["share"]
+    part = f", {percent(share)} of the fleet and of the jobs" if share < 1.0 else ""
     yield _note(
         f"Simulated with the scheduler of production: {simulated['num_jobs']} jobs counted at "
         f"{simulated['rate']:.4g} jobs/s{part}, seed {simulated['seed']}. 90 % interval of "

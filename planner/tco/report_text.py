@@ -128,7 +128,7 @@ def _figures(document: Document) -> Iterator[str]:
         return
     low, high = simulated["reached_interval_s"]
     share = 100 * document["slo"]["percentile"]
-    part = f" on 1/{simulated['slice']} of the fleet" if simulated["slice"] > 1 else ""
+    part = f" on {percent(simulated['share'])} of the fleet" if simulated["share"] < 1.0 else ""
     yield (
         f"p50 {seconds(simulated['p50_s'])} s, p95 {seconds(simulated['p95_s'])} s simulated "
         f"({simulated['num_jobs']} jobs{part}, seed {simulated['seed']}; p{share:g} within "
