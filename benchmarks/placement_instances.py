@@ -132,6 +132,7 @@ def fleet_instance(
         usd=np.where(problem.allowed, 0.0, np.inf),
         seconds=problem.seconds * scale,
         transfer_s=problem.transfer_s * scale,
+        transfer_usd=problem.transfer_usd * scale,
         deadline_s=problem.deadline_s * scale,
     )
     return FleetProblem(graph, np.nanmedian(per_hour, axis=0), jobs_per_s)

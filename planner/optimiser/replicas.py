@@ -2,8 +2,8 @@
 
 At a low rate a fleet is mostly rounding: a device type is paid by the hour whether a job needs a
 tenth of it or all of it. Two integer programs, both small: replicas whole and shares of nodes
-fractional gives a bound; then shares whole too, replicas near the first answer, and that bound as a
-row, which branch and bound alone would take long to prove.
+fractional gives a bound; then shares whole too, first on the replicas just found, and with that
+bound as a row, which branch and bound alone would take long to prove.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class FleetPlan:
         return max(0.0, self.usd - self.bound_usd) / self.usd if self.usd > 0.0 else 0.0
 
 
-def size_fleet(problem: FleetProblem, gap: float = 0.03, limit_s: float = 20.0) -> FleetPlan:
+def size_fleet(problem: FleetProblem, gap: float = 0.03, limit_s: float = 10.0) -> FleetPlan:
     """Choose whole replicas and a placement on them at least dollars per job.
 
     Args:
@@ -130,11 +130,15 @@ def size_fleet(problem: FleetProblem, gap: float = 0.03, limit_s: float = 20.0) 
     """
     # As if device time were sold by the second: InfeasibleError where nothing is in time.
     fluid = place(priced_by_the_second(problem), gap)
-    bound = max(fluid.bound_usd, _whole_replicas(problem, gap / 3.0, limit_s))
+    bound, near = _whole_replicas(problem, gap / 3.0, limit_s)
+    bound = max(bound, fluid.bound_usd)
     found = [fluid.assignment] if _in_stock(problem, fluid.assignment) else []
-    best = min(found, key=problem.usd, default=None)
-    if best is None or problem.usd(best) * (1.0 - gap) > bound:
-        placed, bound = _whole_shares(problem, bound, gap, limit_s)
+    # Placing whole nodes on the replicas that suffice for parts of nodes is quick and often enough.
+    for replicas in (near, None):
+        best = min(found, key=problem.usd, default=None)
+        if best is not None and problem.usd(best) * (1.0 - gap) <= bound:
+            break
+        placed, bound = _whole_shares(problem, bound, replicas, gap, limit_s)
         found += [] if placed is None else [placed]
     if not found:
         raise _out_of_stock(problem)
@@ -171,20 +175,25 @@ def _most_replicas(problem: FleetProblem) -> Array:
     return most if problem.stock is None else np.minimum(most, problem.stock)
 
 
-def _whole_replicas(problem: FleetProblem, gap: float, limit_s: float) -> float:
-    """Give the bound of whole replicas with fractional shares."""
-    solved, unit = _solve(problem, False, None, gap, limit_s)
+def _whole_replicas(problem: FleetProblem, gap: float, limit_s: float) -> tuple[float, Array]:
+    """Give the bound of whole replicas with fractional shares, and its replicas."""
+    most = _most_replicas(problem)
+    solved, unit = _solve(problem, (np.zeros_like(most), most), None, gap, limit_s)
     if solved.status == 2:
         raise _out_of_stock(problem)
-    return float(solved.mip_dual_bound or 0.0) * unit
+    near = most if solved.x is None else np.round(solved.x[-len(most) :])
+    return float(solved.mip_dual_bound or 0.0) * unit, near
 
 
 def _whole_shares(
-    problem: FleetProblem, bound: float, gap: float, limit_s: float
+    problem: FleetProblem, bound: float, replicas: Array | None, gap: float, limit_s: float
 ) -> tuple[Index | None, float]:
-    """Place whole nodes on whole replicas; give what was found and the bound it leaves."""
-    solved, unit = _solve(problem, True, bound, gap, limit_s)
-    bound = max(bound, float(solved.mip_dual_bound or 0.0) * unit)
+    """Place whole nodes on given or any whole replicas; give what was found and the bound left."""
+    most = _most_replicas(problem)
+    allowed = (np.zeros_like(most), most) if replicas is None else (replicas, replicas)
+    solved, unit = _solve(problem, allowed, bound, gap, limit_s)
+    if replicas is None:
+        bound = max(bound, float(solved.mip_dual_bound or 0.0) * unit)
     if solved.x is None:
         return None, bound
     n, devices = problem.graph.seconds.shape
@@ -193,9 +202,16 @@ def _whole_shares(
 
 
 def _solve(
-    problem: FleetProblem, whole_shares: bool, bound: float | None, gap: float, limit_s: float
+    problem: FleetProblem,
+    replicas: tuple[Array, Array],
+    bound: float | None,
+    gap: float,
+    limit_s: float,
 ) -> tuple[Any, float]:
-    """Solve the placement with replicas as columns; give scipy's answer and the unit of dollars."""
+    """Solve with replicas as columns between two limits; give scipy's answer and the unit of usd.
+
+    With a bound, shares are whole too and the bound is a row.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array
 
@@ -212,12 +228,13 @@ def _solve(
     if bound:
         rows.append(LinearConstraint(csr_array((cost / unit)[None]), 1.0 - 1e-9, np.inf))
     integral = np.r_[np.zeros(len(program.cost)), np.ones(devices)]
-    integral[: program.num_shares] = float(whole_shares)
+    integral[: program.num_shares] = float(bound is not None)
+    least = np.r_[np.zeros(len(program.cost)), replicas[0]]
     with solver_output_to_stderr():
         solved = milp(
             cost / unit,
             constraints=rows,
-            bounds=Bounds(0.0, np.r_[program.most, _most_replicas(problem)]),
+            bounds=Bounds(least, np.r_[program.most, replicas[1]]),
             integrality=integral,
             options={"mip_rel_gap": gap, "time_limit": limit_s},
         )

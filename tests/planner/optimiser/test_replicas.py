@@ -91,3 +91,11 @@ def test_an_empty_stock_is_infeasible() -> None:
     problem = fleet_instance(8, 1)
     with pytest.raises(InfeasibleError, match="replicas in stock"):
         size_fleet(replace(problem, stock=np.zeros(10)))
+
+
+def test_work_of_no_length_still_needs_a_replica() -> None:
+    problem = fleet_instance(4, 1)
+    graph = replace(problem.graph, seconds=np.zeros((4, 10)))
+    assert replace(problem, graph=graph).replicas_for(np.array([0, 0, 2, 2])).tolist() == (
+        [1, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    )
