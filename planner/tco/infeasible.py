@@ -91,9 +91,10 @@ def _cannot_carry(search: Search, market: Market) -> InfeasibleError:
             where="budget",
             next_step=f"Allow {usd:.2f} USD an hour, or lower the rate.",
         )
+    limit = options.max_usd_per_hour
+    budget = f" and {limit:g} USD an hour" if math.isfinite(limit) else ""
     return InfeasibleError(
-        f"No fleet carries {rate} within {options.max_watts:g} W"
-        f" and {options.max_usd_per_hour:g} USD an hour",
+        f"No fleet carries {rate} within {options.max_watts:g} W" + budget,
         where="power",
         next_step=f"The cheapest fleet without these limits draws {watts:.0f} W at {usd:.2f} "
         "USD an hour: allow more, or lower the rate.",

@@ -120,7 +120,7 @@ def tco(
     age_discount: Annotated[
         float, typer.Option("--age-discount", help="Older generations cheaper by, a year: 0.15.")
     ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", help="Of drawn and simulated jobs.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of drawn and simulated jobs.")] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Estimate only; simulate nothing.")
     ] = False,
@@ -158,7 +158,7 @@ def tco(
         without=tuple(_type(name, rows, "--without") for name in without or ()),
         added=_stocks(add or (), rows, "--add"),
         stock={row.device: row.count for row in _stocks(stock or (), rows, "--stock")},
-        age_discount=_amount("--age-discount", age_discount),
+        age_discount=_share("--age-discount", age_discount),
         max_usd_per_hour=_amount("--budget-usd-per-hour", budget, math.inf),
         max_watts=_amount("--power-limit-w", power, math.inf),
         usd_weight=weights[0],
@@ -203,9 +203,12 @@ def _program(
             next_step="Name a workflow, or give --profile FILE with --model NAME.",
         )
     from gangline.planner.profile_file import program_of
+    from gangline.planner.tco.profile_graph import ordered
     from gangline.runtime.profiles import load_profile
 
-    return program_of(load_profile(profile), model)
+    loaded = load_profile(profile)
+    text = profile.read_text(encoding="utf-8")
+    return program_of(ordered(loaded, text, str(profile)), model)
 
 
 def _rows(catalogue: Path | None) -> dict[str, CatalogueRow]:
@@ -294,6 +297,14 @@ def _amount(option: str, value: float | None, absent: float = 0.0) -> float:
     if not math.isfinite(value) or value < 0.0:
         raise UsageError(
             f"{value:g} is no amount", where=option, next_step="Give a number of 0 or more."
+        )
+    return value
+
+
+def _share(option: str, value: float) -> float:
+    if not 0.0 <= value < 1.0:
+        raise UsageError(
+            f"{value:g} is no share", where=option, next_step="Give 0 or more and less than 1."
         )
     return value
 
