@@ -60,6 +60,9 @@ OWN_SD_ELSE = 0.3
 STARTS = {"bf16": "", "fp8": "bf16", "fp8_block": "fp8", "nvfp4": "fp8"}
 """Kernel families, and whose common values each takes for its prior."""
 
+SCALED_SPLIT = 1.3
+"""Centre of `split` in the scaled families: their CUTLASS kernels hardly split the depth."""
+
 SCALE = 0.1
 """Relative error at which a row starts to count as an outlier."""
 ROWS = 520
@@ -67,7 +70,7 @@ ROWS = 520
 LEAST_ROWS = 50
 """Rows of one regime that a table must have to count there."""
 EFFECTIVE_ROWS = 40
-"""Rows of one table are alike: each table counts as this many independent ones."""
+"""Rows of one device are alike: each device counts as this many independent ones."""
 UNGRAPHED = {"v100_pcie", "b60"}
 """Tables timed without a captured graph: the host's time bounds theirs; their weight is a half."""
 UNGRAPHED_S = 2e-5
@@ -90,8 +93,9 @@ def _robust(residuals: Array) -> Array:
     return np.asarray(np.sign(z) * np.sqrt(2 * (np.sqrt(1 + z * z) - 1)))
 
 
-def _weighted(table: Table, values: Values) -> Array:
-    weight = 0.5 if table.system in UNGRAPHED else 1.0
+def _weighted(table: Table, values: Values, sisters: int = 1) -> Array:
+    """Weighted residuals; `sisters` tables of one device share its weight."""
+    weight = (0.5 if table.system in UNGRAPHED else 1.0) / np.sqrt(sisters)
     weight *= float(np.sqrt(EFFECTIVE_ROWS / len(table.seconds)))
     return np.asarray(weight * _robust(table.residuals(values)))
 
@@ -103,11 +107,12 @@ def fit_common(family: str, train: Sequence[Table], base: Values | None = None) 
         names = [name for name in names if not name.startswith("quantise")]
     fixed = {"settle_s": SETTLE_S, "host_s": 0.0, "quantise": 0.5, "quantise_row": 0.0}
     priors = {**PRIORS, **SLOPES, "host_s": (HOST_S, 1.0)}
+    base = base if base is None else base | {"split": SCALED_SPLIT}
     centre = np.array([_centre(name, priors[name][0], base) for name in names])
     spread = np.array([priors[name][1] for name in names])
     thin = [table.thinned(ROWS) for table in train]
     extra = [table.system for table in thin if table.system in UNGRAPHED]
-    tail = np.log(UNGRAPHED_S)
+    tail, types = np.log(UNGRAPHED_S), [table.type for table in thin]
 
     def objective(point: Array) -> Array:
         values = _to_values(point[: len(names)], names, fixed)
@@ -116,7 +121,7 @@ def fit_common(family: str, train: Sequence[Table], base: Values | None = None) 
             own = dict(values)
             if table.system in extra:
                 own["host_s"] = float(np.exp(point[len(names) + extra.index(table.system)]))
-            parts.append(_weighted(table, own))
+            parts.append(_weighted(table, own, types.count(table.type)))
         return np.concatenate(parts)
 
     start = np.concatenate([centre, np.full(len(extra), tail)])
