@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from gangline.ir.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Slo:
@@ -21,6 +23,19 @@ class Slo:
     percentile: float = 0.95
     ttft_s: float = math.inf
     tpot_s: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.percentile < 1.0:
+            raise ConfigError(
+                f"An SLO of the {100 * self.percentile:g}th percentile says nothing",
+                next_step="Give a percentile above 0 and below 100, for example p95=4s.",
+            )
+        for name in ("seconds", "ttft_s", "tpot_s"):
+            value = getattr(self, name)
+            if math.isnan(value) or value <= 0.0:
+                raise ConfigError(
+                    f"The SLO asks for {value:g} s ({name})", next_step="Give a time above 0."
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,10 @@ def _cannot_run(search: Search, market: Market, part: str) -> InfeasibleError:
     return InfeasibleError(
         f"No device type that can be had serves {part}",
         where=f"stage {part}",
-        next_step="Add a type with enough memory for the model's weights and cache (or, for a "
-        "tool, one with CPU cores), or choose a smaller model.",
+        next_step="Add a device type with CPU cores: tools and text run there."
+        if part.endswith("(cpu)")
+        else "Add a type with enough memory for the model's weights and cache, or choose a "
+        "smaller model.",
     )
 
 

@@ -199,6 +199,22 @@ def test_a_model_that_fits_nothing_is_named() -> None:
         plan(demand, 60.0, small)
 
 
+def test_tools_need_a_type_with_cores(question: Program) -> None:
+    demand = demand_of(question, None, 1.0, MODEL)
+    with pytest.raises(InfeasibleError, match="read_schema") as caught:
+        plan(demand, 60.0, MIXED.only(["both"]))
+    assert "cores" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "bad", [{"seconds": 0.0}, {"seconds": -1.0}, {"seconds": math.nan}, {"percentile": 1.0},
+            {"percentile": 95.0}, {"ttft_s": 0.0}, {"tpot_s": -1.0}],
+)  # fmt: skip
+def test_an_slo_asks_for_something(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        Slo(**bad)
+
+
 def test_a_stock_that_does_not_carry_the_rate(heavy: Demand) -> None:
     short = Market(MIXED.devices, {"both": (Offer(4.0, 1.0),), "host": MIXED.offers["host"]})
     with pytest.raises(InfeasibleError) as caught:
