@@ -329,9 +329,7 @@ def _add_decode(
     """Add decode pools, or co-located ones, whose iterations prefills interrupt."""
     alone = base.role == "decode"
     loads = (space.decode_utilisation,) if alone else space.utilisations
-    limits = np.array(
-        [step.max_batch(p, o) / base.pp for p, o in zip(work.prompt, work.output, strict=True)]
-    )
+    limits = _batch_limits(base, work, step)
     batches = tuple(batch for batch in space.batches if batch <= limits.max())
     if not batches:
         return
@@ -342,8 +340,7 @@ def _add_decode(
     cycle = batch * prefill_s + work.output * each_s
     needed = np.where(batch <= limits, work.rate * cycle / (base.pp * batch * load), np.inf)
     wait = _waits(needed, load, base.pp * batch, cycle, work.output_scv)
-    busy = np.minimum(load * batch * prefill_s / cycle, 0.95)
-    behind = 0.5 * (1.0 + work.prompt_scv) * busy / (1.0 - busy) * prefill_s
+    behind = _behind_s(work, load * batch * prefill_s / cycle, prefill_s)
     prompt_s = behind + prefill_s + np.ceil(new / CHUNK_TOKENS) * each_s
     token = cycle / work.output
     rest = (work.output - 1.0) * token
@@ -361,6 +358,21 @@ def _add_decode(
         prefill_s=prompt_s,
         transfer_s=transfer,
     )
+
+
+def _batch_limits(base: ServingConfig, work: _Work, step: StepModel) -> Array:
+    """Give how many calls of each class an iteration may hold; may be below 1."""
+    lengths = zip(work.prompt, work.output, strict=True)
+    return np.array([step.max_batch(prompt, output) / base.pp for prompt, output in lengths])
+
+
+def _behind_s(work: _Work, busy: Array, prefill_s: Array) -> Array:
+    """Wait of a prompt for those before it, in an engine busy with prefills that share of time.
+
+    The queue of an M/G/1: (1 + Cs^2) / 2 x rho / (1 - rho) x S.
+    """
+    rho = np.minimum(busy, 0.95)
+    return np.asarray(0.5 * (1.0 + work.prompt_scv) * rho / (1.0 - rho) * prefill_s)
 
 
 def _cpu_pools(

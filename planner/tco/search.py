@@ -257,9 +257,27 @@ def fleet_cost(
     sizing = candidate.sizing
     jobs_per_hour = demand.jobs_per_s * 3600.0
     mtok_per_hour = jobs_per_hour * demand.tokens_per_job / 1e6
+    fleet = _with_prices(_fleet_rows(candidate, market), candidate)
+    return FleetCost(
+        fleet=fleet,
+        usd_per_hour=sizing.usd_per_hour,
+        usd_per_1k_jobs=1000.0 * sizing.usd_per_hour / jobs_per_hour,
+        usd_per_mtok=sizing.usd_per_hour / mtok_per_hour if mtok_per_hour else 0.0,
+        watts=sizing.watts,
+        kwh_per_1k_jobs=sizing.watts / jobs_per_hour,
+        p50_s=candidate.estimate.quantile(0.5),
+        p95_s=candidate.estimate.quantile(0.95),
+        reached_s=candidate.estimate.quantile(slo.percentile),
+        gap=sizing.gap,
+        label=label,
+    )
+
+
+def _fleet_rows(candidate: Candidate, market: Market) -> list[FleetRow]:
+    """Write the replicas of a fleet, still without what they cost."""
     used = {load.group: load for load in candidate.estimate.groups}
     rows = []
-    for group, replicas in zip(candidate.model.groups, sizing.replicas, strict=True):
+    for group, replicas in zip(candidate.model.groups, candidate.sizing.replicas, strict=True):
         if replicas <= 0:
             continue
         load = used.get(group)
@@ -280,20 +298,7 @@ def fleet_cost(
                 batch=0.0 if load is None else load.batch,
             )
         )
-    fleet = _with_prices(rows, candidate)
-    return FleetCost(
-        fleet=fleet,
-        usd_per_hour=sizing.usd_per_hour,
-        usd_per_1k_jobs=1000.0 * sizing.usd_per_hour / jobs_per_hour,
-        usd_per_mtok=sizing.usd_per_hour / mtok_per_hour if mtok_per_hour else 0.0,
-        watts=sizing.watts,
-        kwh_per_1k_jobs=sizing.watts / jobs_per_hour,
-        p50_s=candidate.estimate.quantile(0.5),
-        p95_s=candidate.estimate.quantile(0.95),
-        reached_s=candidate.estimate.quantile(slo.percentile),
-        gap=sizing.gap,
-        label=label,
-    )
+    return rows
 
 
 def _with_prices(rows: list[FleetRow], candidate: Candidate) -> tuple[FleetRow, ...]:
