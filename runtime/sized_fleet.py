@@ -8,6 +8,7 @@ Text steps run beside the engines and take no slot of the CPU pools.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -65,6 +66,15 @@ class Pool:
     slots: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class FleetVerdict:
+    """A verdict, with the part of the fleet that was simulated and how busy each pool was."""
+
+    verdict: Verdict
+    share: float
+    busy: Mapping[ServingConfig, float]
+
+
 @dataclass(slots=True)
 class _Served:
     """Which pools serve one class: (pool, share) by role."""
@@ -113,9 +123,9 @@ class SizedFleet:
 
     def _pool(self, group: ServingConfig, count: int, share: float, names: set[str]) -> Pool:
         kept = _kept(count, share)
-        name = f"{group.device}.{group.role}"
-        while name in names:
-            name += f".{group.dtype}x{group.size}" if "x" not in name.split(".")[-1] else "+"
+        # Ids of devices are `name/index`, so a type's name cannot stand as it is.
+        plain = re.sub(r"[^A-Za-z0-9-]", "_", group.device)
+        name = f"{plain}.{group.role}.{len(names)}"
         names.add(name)
         if group.role == "cpu":
             cores = self._market.devices[group.device].cores
@@ -276,8 +286,8 @@ def simulate_fleet(
     *,
     seed: int = 0,
     num_jobs: int | None = None,
-) -> tuple[Verdict, float]:
-    """Simulate jobs on a sized fleet; give the verdict, and which part of the fleet was simulated.
+) -> FleetVerdict:
+    """Simulate jobs on a sized fleet and judge it.
 
     A rate that would need more than `MAX_JOBS` jobs for its queues to settle is simulated on a
     part of the fleet, in which every pool is about as loaded as in the whole.
@@ -302,7 +312,12 @@ def simulate_fleet(
     result = world.simulator().run(arrivals)
     verdict = verdict_of(plan, world, result, here, seed, deadline)
     paid = world.usd_per_hour() / SECONDS_PER_HOUR / rate
-    return replace(verdict, rate=here, fleet_usd_per_job=paid), share
+    busy = {
+        group: verdict.utilisation[pool.name]
+        for group, pool in world.pools.items()
+        if pool.name in verdict.utilisation
+    }
+    return FleetVerdict(replace(verdict, fleet_usd_per_job=paid), share, busy)
 
 
 def _bought(candidate: Candidate) -> dict[ServingConfig, int]:

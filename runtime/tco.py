@@ -221,7 +221,7 @@ class _Planning:
         if not self.request.simulate:
             return Judgement(choice, asked, None, Trial(*said, None, True))
         self.tell(f"simulating {cost.in_words()}")
-        verdict, share = simulate_fleet(
+        found = simulate_fleet(
             self.program,
             self.profile,
             search,
@@ -230,14 +230,15 @@ class _Planning:
             seed=self.request.seed,
             num_jobs=self.request.num_jobs,
         )
+        verdict = found.verdict
         simulated = Simulated(
             verdict.num_jobs,
             verdict.rate,
             verdict.seed,
-            share,
+            found.share,
             verdict.mean_s,
             verdict.latencies_s,
-            verdict.utilisation,
+            found.busy,
         )
         reached = simulated.quantile(search.slo.percentile)
         trial = Trial(*said, reached, reached <= search.slo.seconds)

@@ -15,6 +15,7 @@ from gangline.planner.engine_times import POWER_SPREAD, fitted_times
 
 from .answer import Answer, FleetCost, FleetRow
 from .arithmetic import Line, fleet_lines, hourly_lines, number
+from .config import ServingConfig
 from .energy_use import expected_watts
 from .financing import Financing
 from .market import Market
@@ -42,7 +43,7 @@ class Simulated:
     Attributes:
         share: which part of the fleet, and of the jobs, was simulated.
         latencies_s: of the counted jobs, sorted.
-        busy: share of time the replicas of a pool (`device.role`) were busy.
+        busy: share of time the replicas of a kind were busy.
     """
 
     num_jobs: int
@@ -51,7 +52,7 @@ class Simulated:
     share: float
     mean_s: float
     latencies_s: tuple[float, ...]
-    busy: Mapping[str, float]
+    busy: Mapping[ServingConfig, float]
 
     def quantile(self, share: float) -> float:
         """Give the latency that such a share of jobs stays within."""
@@ -127,6 +128,8 @@ def document_of(
         "p95_s": answer.best.p95_s,
         "reached_s": answer.best.reached_s,
     }
+    for row, plain in zip(answer.best.fleet, document["fleet"], strict=True):
+        plain["busy"] = None if simulated is None else simulated.busy.get(_kind(row))
     document["simulated"] = None if simulated is None else _simulated(simulated, answer)
     if simulated is not None:
         document["p50_s"], document["p95_s"] = simulated.quantile(0.5), simulated.quantile(0.95)
@@ -150,6 +153,12 @@ def document_of(
     return found
 
 
+def _kind(row: FleetRow) -> ServingConfig:
+    """Give the kind of replicas a row of a fleet stands for."""
+    config = ServingConfig(row.device, row.role, row.model, row.tp, row.pp, row.dtype)
+    return config.group
+
+
 def _simulated(simulated: Simulated, answer: Answer) -> dict[str, Any]:
     latencies = simulated.latencies_s
     shares = [index / (NUM_POINTS - 1) for index in range(NUM_POINTS)]
@@ -166,7 +175,6 @@ def _simulated(simulated: Simulated, answer: Answer) -> dict[str, Any]:
         "p99_s": simulated.quantile(0.99),
         "reached_s": simulated.quantile(share),
         "reached_interval_s": list(simulated.interval(share)),
-        "busy": dict(simulated.busy),
         "distribution": {"share": shares, "seconds": points},
     }
 

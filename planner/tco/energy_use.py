@@ -14,6 +14,7 @@ from gangline.planner.costs.energy import IDLE_SHARE, idle_watts
 from gangline.planner.costs.shape import find_shape
 from gangline.planner.engine_times import EngineTimes, fitted_times
 
+from .config import ServingConfig
 from .demand import Demand, DemandClass
 from .estimate import GroupLoad
 from .market import Market
@@ -21,19 +22,22 @@ from .search import Candidate, Search
 
 
 def expected_watts(
-    search: Search, market: Market, candidate: Candidate, busy: Mapping[str, float] | None = None
+    search: Search,
+    market: Market,
+    candidate: Candidate,
+    busy: Mapping[ServingConfig, float] | None = None,
 ) -> tuple[tuple[str, str, float], ...]:
     """Give (device, role, watts of all its replicas) of every kind of replica.
 
     Args:
-        busy: share of time the replicas of a `device.role` were busy, as simulated.
+        busy: share of time the replicas of a kind were busy, as simulated.
     """
     seen = busy or {}
     found = []
     for load in candidate.estimate.groups:
         group = load.group
         spec = market.devices[group.device]
-        share = seen.get(f"{group.device}.{group.role}", _busy(load))
+        share = seen.get(group, _busy(load))
         watts = load.replicas * (
             _cpu(spec, share)
             if group.role == "cpu"

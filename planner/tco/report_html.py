@@ -169,8 +169,8 @@ def _use(document: Document) -> Iterator[str]:
     rows = [
         (
             f"{row['count']} {row['device']} ({row['role']})",
-            min(pool_busy(document, row), 1.0),
-            percent(pool_busy(document, row)),
+            min(pool_busy(row), 1.0),
+            percent(pool_busy(row)),
         )
         for row in document["fleet"]
     ]

@@ -81,14 +81,9 @@ def _head(document: Document) -> list[str]:
     ]
 
 
-def pool_busy(document: Document, row: Document) -> float:
+def pool_busy(row: Document) -> float:
     """Give the share of time a row's replicas are busy: simulated where there is a simulation."""
-    simulated = document["simulated"]
-    if simulated is not None:
-        found = simulated["busy"].get(f"{row['device']}.{row['role']}")
-        if found is not None:
-            return float(found)
-    return float(row["utilisation"])
+    return float(row["utilisation"] if row["busy"] is None else row["busy"])
 
 
 def _fleet(document: Document) -> list[str]:
@@ -99,7 +94,7 @@ def _fleet(document: Document) -> list[str]:
             row["role"],
             str(row["tp"]),
             row["dtype"] or "-",
-            percent(pool_busy(document, row)),
+            percent(pool_busy(row)),
             f"{row['watts']:.0f}",
             usd(row["usd_per_hour"]),
         )
