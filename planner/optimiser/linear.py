@@ -76,8 +76,9 @@ class _Rows:
 class Program:
     """The arrays of the linear program.
 
-    Columns are x (n D), y (m S S), starts (n), then whatever a caller appends. Rows of `upper` are
-    edges (m), ends (one per node), capacities (D, if limited).
+    Columns are x (n D), y (m S S, or m S), starts (n), then whatever a caller appends. Rows of
+    `upper` are edges (m), ends (one per node), sites left (m S, if y is by site), and last the
+    capacities (D, if limited).
     """
 
     problem: GraphProblem
@@ -97,30 +98,46 @@ class Program:
 
 def linear_program(problem: GraphProblem) -> Program:
     """State the linear program; dollars are scaled so that tolerances mean the same everywhere."""
-    n, m, sites = problem.num_nodes, len(problem.edges), problem.num_sites
-    width = n * problem.num_devices + m * sites * sites + n
+    n = problem.num_nodes
     usd, seconds = np.where(problem.allowed, problem.usd, 0.0), problem.finite_seconds
+    hop_s, hop_usd = _hops(problem)
+    width = usd.size + hop_s.size + n
     horizon = min(problem.deadline_s, float(seconds.max(axis=1).sum() + problem.transfer_s.sum()))
-    cost = np.concatenate([usd.ravel(), problem.transfer_usd.ravel(), np.zeros(n)])
+    cost = np.concatenate([usd.ravel(), hop_usd.ravel(), np.zeros(n)])
     unit = float(cost.max()) or 1.0
-    ones = np.ones(m * sites * sites)
-    most = np.concatenate([problem.allowed.ravel().astype(float), ones, np.full(n, horizon)])
-    equal, equal_to = _equalities(problem, width)
-    upper, upper_to = _inequalities(problem, width, seconds, horizon)
+    shares = problem.allowed.ravel().astype(float)
+    most = np.concatenate([shares, np.ones(hop_s.size), np.full(n, horizon)])
+    equal, equal_to = _equalities(problem, hop_s, width)
+    upper, upper_to = _inequalities(problem, hop_s, width, horizon)
     return Program(problem, cost / unit, equal, equal_to, upper, upper_to, most, unit)
 
 
-def _equalities(problem: GraphProblem, width: int) -> tuple[Any, Array]:
-    n, m, sites, devices = (
-        problem.num_nodes,
-        len(problem.edges),
-        problem.num_sites,
-        problem.num_devices,
-    )
+def _hops(problem: GraphProblem) -> tuple[Array, Array]:
+    """Give seconds and dollars of y: by pair of sites, [m, S, S], or by the site left, [m, S].
+
+    Where all pairs of different sites cost an edge the same, what leaves each site is enough, which
+    needs a third of the columns.
+    """
+    apart = 1.0 - np.eye(problem.num_sites)
+    if problem.num_sites < 2:
+        return problem.transfer_s, problem.transfer_usd
+    most = [table.max(axis=(1, 2)) for table in (problem.transfer_s, problem.transfer_usd)]
+    tables = zip(most, (problem.transfer_s, problem.transfer_usd), strict=True)
+    if all(np.array_equal(value[:, None, None] * apart, table) for value, table in tables):
+        by_site = np.ones(problem.num_sites)
+        return most[0][:, None] * by_site, most[1][:, None] * by_site
+    return problem.transfer_s, problem.transfer_usd
+
+
+def _equalities(problem: GraphProblem, hop_s: Array, width: int) -> tuple[Any, Array]:
+    """Every node runs once; y by pair of sites has the edge's ends as margins."""
+    n, devices = problem.seconds.shape
     rows = _Rows([], [], [])
     rows.add(np.arange(n)[:, None], np.arange(n * devices).reshape(n, devices), 1.0)
-    first_y = n * devices
-    y = first_y + np.arange(m * sites * sites).reshape(m, sites, sites)
+    if hop_s.ndim == 2:
+        return rows.matrix(n, width), np.ones(n)
+    m, sites = hop_s.shape[:2]
+    y = n * devices + np.arange(hop_s.size).reshape(hop_s.shape)
     margin = n + np.arange(2 * m * sites).reshape(2, m, sites)
     rows.add(margin[0][:, :, None], y, 1.0)
     rows.add(margin[1][:, None, :], y, 1.0)
@@ -132,27 +149,31 @@ def _equalities(problem: GraphProblem, width: int) -> tuple[Any, Array]:
 
 
 def _inequalities(
-    problem: GraphProblem, width: int, seconds: Array, horizon: float
+    problem: GraphProblem, hop_s: Array, width: int, horizon: float
 ) -> tuple[Any, Array]:
-    n, m, sites, devices = (
-        problem.num_nodes,
-        len(problem.edges),
-        problem.num_sites,
-        problem.num_devices,
-    )
+    """Edges, ends, then what leaves a site, and last the capacities."""
+    (n, devices), m = problem.seconds.shape, len(problem.edges)
     source, target = problem.edges.T
+    seconds = problem.finite_seconds
     x = np.arange(n * devices).reshape(n, devices)
-    y = n * devices + np.arange(m * sites * sites).reshape(m, sites, sites)
-    start = n * devices + m * sites * sites + np.arange(n)
+    y = n * devices + np.arange(hop_s.size).reshape(hop_s.shape)
+    start = n * devices + hop_s.size + np.arange(n)
     rows = _Rows([], [], [])
     edge, node = np.arange(m), m + np.arange(n)
     rows.add(edge[:, None], x[source], seconds[source])
-    rows.add(edge[:, None, None], y, problem.transfer_s)
+    rows.add(edge.reshape(-1, *[1] * (hop_s.ndim - 1)), y, hop_s)
     rows.add(edge, start[source], 1.0)
     rows.add(edge, start[target], -1.0)
     rows.add(node[:, None], x, seconds)
     rows.add(node, start, 1.0)
     height, limits = m + n, [np.zeros(m), np.full(n, horizon)]
+    if hop_s.ndim == 2:
+        left = height + np.arange(hop_s.size).reshape(hop_s.shape)
+        rows.add(left, y, -1.0)
+        rows.add(left[:, problem.site_of], x[source], 1.0)
+        rows.add(left[:, problem.site_of], x[target], -1.0)
+        height += hop_s.size
+        limits.append(np.zeros(hop_s.size))
     if problem.capacity_s is not None:
         rows.add(np.broadcast_to(height + np.arange(devices), x.shape), x, seconds)
         height += devices
@@ -182,7 +203,8 @@ def linear_bound(problem: GraphProblem) -> LinearBound | None:
     price = -solved.ineqlin.marginals * program.unit_usd
     node_price = price[m : m + n].copy()
     np.add.at(node_price, problem.edges[:, 0], price[:m])
-    capacity = price[m + n :] if problem.capacity_s is not None else np.zeros(problem.num_devices)
+    devices = problem.num_devices
+    capacity = np.zeros(devices) if problem.capacity_s is None else price[-devices:]
     return LinearBound(
         float(solved.fun) * program.unit_usd,
         float(price[m : m + n].sum()),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.placement_instances import instance
-from gangline.planner.optimiser.linear import branch_and_bound, linear_bound
+from gangline.planner.optimiser.linear import branch_and_bound, linear_bound, linear_program
 
 from .placement_cases import brute_force, cost, keeps, random_problem
 
@@ -28,6 +28,24 @@ def test_branch_and_bound_is_brute_force_on_any_graph(seed: int) -> None:
     assert cost(problem, found.assignment.tolist()) == pytest.approx(least, abs=1e-6)
     assert relaxed is not None
     assert relaxed.bound_usd <= least + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hops_that_cost_the_same_between_all_sites_need_fewer_columns(seed: int) -> None:
+    problem = instance(6, seed, num_devices=3, general=seed % 2 == 0)
+    sites = problem.transfer_s.shape[1]
+    assert len(linear_program(problem).cost) == 6 * 3 + len(problem.edges) * sites + 6
+    found = branch_and_bound(problem, 1e-9)
+    assert found.assignment is not None
+    assert cost(problem, found.assignment.tolist()) == pytest.approx(brute_force(problem))
+    # A hair's breadth makes the hops unequal; the wider program then agrees.
+    unequal = problem.transfer_usd.copy()
+    unequal[:, 0, 1] *= 1.0 + 1e-9
+    wide = linear_bound(replace(problem, transfer_usd=unequal))
+    narrow = linear_bound(problem)
+    assert wide is not None
+    assert narrow is not None
+    assert narrow.bound_usd == pytest.approx(wide.bound_usd, rel=1e-6)
 
 
 def test_prices_foretell_what_a_later_deadline_and_more_devices_save() -> None:
