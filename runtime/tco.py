@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from gangline.ir.errors import ConfigError, InfeasibleError
 from gangline.ir.program import Program
@@ -55,6 +56,9 @@ TIGHTER = 0.98
 
 ROOM = 0.85
 """A fleet whose percentile is below this share of the SLO may have been sized too generously."""
+
+NUM_THREADS = 2
+"""The parts of the report are a few; more threads would wait for the longest of them."""
 
 AGE_DISCOUNT = 0.15
 """Share a year that prices of older generations fall by, in the sensitivity table: a guess that
@@ -138,18 +142,25 @@ class _Planning:
         judged = replace(search, slo=replace(search.slo, seconds=judgement.asked_s))
         self.tell("break-even prices and sensitivity")
         variations = self._variations(plain, notes)
-        answer = answer_of(judged, market, judgement.choice, variations=variations)
         best = judgement.choice.best
+        # The solver lets go of the interpreter, so two threads use two cores.
+        with _Workers(NUM_THREADS) as workers:
+            fronts = workers.begin(
+                lambda: latency_front(judged, market, best),
+                lambda: energy_front(judged, market, best),
+                lambda: self._unchanged(judged, plain),
+            )
+            answer = answer_of(
+                judged, market, judgement.choice, variations=variations, run=workers.run
+            )
+            latency, energy, unchanged = (front.result() for front in fronts)
         background = Background(
             request.rows,
             notes,
             request.financing,
             plain,
-            fronts={
-                "latency": latency_front(judged, market, best),
-                "energy": energy_front(judged, market, best),
-            },
-            what_if=self._what_if(judged, plain, answer),
+            fronts={"latency": latency, "energy": energy},
+            what_if=self._what_if(answer, unchanged),
         )
         answer = replace(answer, slo=request.slo)
         return document_of(answer, judged, market, judgement, background)
@@ -324,26 +335,51 @@ class _Planning:
             found[name] = aged(market, request.age_discount)
         return found
 
-    def _what_if(self, search: Search, plain: Market, answer: Answer) -> list[dict[str, Any]]:
-        """What the answer would be without the changes that were asked for."""
+    def _unchanged(self, search: Search, plain: Market) -> FleetCost | None:
+        """Plan without the changes that were asked for; None if there are none, or no fleet."""
         request = self.request
+        if not request.without and not request.added:
+            return None
+        market = limited(aged(plain, request.age_discount), request.stock)
+        found = search.best(market)
+        return None if found is None else search.cost(found, market, "unchanged")
+
+    def _what_if(self, answer: Answer, unchanged: FleetCost | None) -> list[dict[str, Any]]:
+        """Compare the answer with what it would be without the changes that were asked for."""
+        request, now = self.request, answer.best.usd_per_hour
         changes = [f"without {name}" for name in request.without]
         changes += [f"add {row.device}={row.count}@{row.usd_per_hour:g}" for row in request.added]
         if not changes:
             return []
-        market = limited(aged(plain, request.age_discount), request.stock)
-        other = search.best(market)
-        cost = None if other is None else search.cost(other, market, "unchanged")
         return [
             {
                 "changes": changes,
-                "usd_per_hour": answer.best.usd_per_hour,
-                "unchanged": None if cost is None else asdict(cost),
-                "usd_per_hour_saved": None
-                if cost is None
-                else cost.usd_per_hour - answer.best.usd_per_hour,
+                "usd_per_hour": now,
+                "unchanged": None if unchanged is None else asdict(unchanged),
+                "usd_per_hour_saved": None if unchanged is None else unchanged.usd_per_hour - now,
             }
         ]
+
+
+class _Workers:
+    """A few threads; when something fails, what has not begun is dropped."""
+
+    def __init__(self, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+
+    def begin(self, *parts: Callable[[], Any]) -> list[Future[Any]]:
+        """Begin some functions."""
+        return [self._pool.submit(part) for part in parts]
+
+    def run(self, parts: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Run some functions and wait for all of them."""
+        return [future.result() for future in self.begin(*parts)]
 
 
 def _usd(found: Judgement) -> float:
