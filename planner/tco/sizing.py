@@ -107,9 +107,14 @@ class _Builder:
         least = {name: self._usd(name) for name in self.market.devices}
         usd = np.array([config.size * least[config.device] for config in pools.configs])
         allowed = np.isfinite(usd)[:, None] & np.isfinite(pools.load) & self._in_time(pools)
-        prices = np.stack([usd, self._watts(pools)] if self._weighs_power() else [usd], axis=1)
-        kept = kept_rows(pools, prices, allowed, self._limited())
-        worth = worth_it(pools, usd, allowed & kept[:, None], self._limited())
+        limited = self._limited()
+        # What is in stock may be free, but a replica of eight still takes eight of them.
+        devices = np.array([float(config.size) for config in pools.configs])
+        stocked = np.array([config.device in limited for config in pools.configs], dtype=bool)
+        paid = np.where(stocked, devices, usd)
+        prices = np.stack([paid, self._watts(pools)] if self._weighs_power() else [paid], axis=1)
+        kept = kept_rows(pools, prices, allowed, limited)
+        worth = worth_it(pools, usd, allowed & kept[:, None], limited)
         for column, group in enumerate(pools.classes):
             for row in np.flatnonzero(worth[:, column]):
                 self._add(number, pools, int(row), column, group)
@@ -226,7 +231,8 @@ def kept_rows(
     device type of which there is a stock.
 
     Args:
-        prices: of a replica, [pools, 1] USD per hour or [pools, 2] with watts.
+        prices: of a replica, [pools, 1] USD per hour (of types with a stock, which compete among
+            themselves: devices) or [pools, 2] with watts.
     """
     keys = [
         (config.role, config.dtype, config.device if config.device in limited else "")
