@@ -32,7 +32,7 @@ from .costs.collective import collective_interval, collective_s, collective_sour
 from .costs.dtypes import FORMATS, peak
 from .costs.gemm import gemm_interval, gemm_s, gemm_source
 from .costs.interval import Estimate
-from .costs.shape import find_shape
+from .costs.shape import ModelShape, find_shape
 
 Array = npt.NDArray[np.float64]
 
@@ -58,6 +58,10 @@ DTYPE_SYNONYMS = {
     "w8a8": "int8",
 }
 """Other names of number formats, lower case, `-` as `_`."""
+
+
+LARGEST = 1e15
+"""No size of an operation comes near it; products of a few such sizes still are numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,14 @@ def predict(
         `n` devices); output tokens per second summed over the GPUs of one group for throughput;
         the pair (ttft_s, tpot_s) for deployment, so that with `interval` its mid, low and high
         are pairs. A float where all sizes are plain numbers and names plain, else an array.
+        Where weights or one request do not fit into memory, throughput is 0, and a deployment
+        has the times of a device with the memory to hold them. A deployment in 4-bit floats
+        that the device lacks is one with weights unpacked to 16 bits.
 
     Raises:
-        ConfigError: unknown operation, device, name or argument, sizes that are not positive, and
-            a format the device cannot compute in; where device or dtype is an array, its entries
-            without the format give NaN instead.
+        ConfigError: unknown operation, device, name or argument, sizes that are not positive or
+            beyond `LARGEST`, and a format the device cannot compute in; where device or dtype is
+            an array, its entries without the format give NaN instead.
     """
     found = _estimate(device, op, interval, args)
     return (found.mid, found.low, found.high) if interval else found.mid
@@ -134,7 +141,7 @@ def dtype_of(name: Any, where: str = "dtype") -> str:
 
 
 def _estimate(device: Any, op: str, interval: bool, args: Mapping[str, Any]) -> Estimate:
-    operation = OPERATIONS.get(op)
+    operation = OPERATIONS.get(op) if isinstance(op, str) else None
     if operation is None:
         raise ConfigError(
             f"No operation is called {op!r}",
@@ -192,17 +199,18 @@ def _size(name: str, value: Any, *, zero: bool) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (int, float)):
-        fine = (value > 0 or (zero and value == 0)) and value < np.inf
+        fine = (value > 0 or (zero and value == 0)) and value < LARGEST
     else:
         try:
             value = np.asarray(value, dtype=float)
         except (TypeError, ValueError):
             value = np.asarray(np.nan)
-        fine = bool(np.all((value >= 0 if zero else value > 0) & (value < np.inf)))
+        fine = bool(np.all((value >= 0 if zero else value > 0) & (value < LARGEST)))
     if fine:
         return value
     raise ConfigError(
-        f"{name} must be {'0 or more' if zero else 'greater than 0'}, all of it a finite number",
+        f"{name} must be {'0 or more' if zero else 'greater than 0'} and below {LARGEST:g}, "
+        "all of it numbers",
         where=name,
         next_step=f"Give {name} as a number or an array of numbers.",
     )
@@ -245,7 +253,7 @@ def _grouped(
         name: np.asarray([*value] if _is_several(value) else [value], dtype=object)
         for name, value in labels.items()
     }
-    shapes = {name: value.shape for name, value in named.items() if value.size > 1}
+    shapes = {name: value.shape for name, value in named.items() if value.size != 1}
     shapes |= {name: np.shape(given[name]) for name in operation.sizes}
     shape = _broadcast(shapes) or (1,)
     spread = {name: np.broadcast_to(value, shape).ravel() for name, value in named.items()}
@@ -353,21 +361,22 @@ def _throughput(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Es
     from .costs.throughput import throughput_estimate
 
     dtype = _supported(spec, args["dtype"], GEMM_DTYPES)
-    shape = find_shape(args["model"], where="model")
     tp = _whole("tp", args["tp"])
-    return throughput_estimate(spec, shape, dtype, tp, args["isl"], args["osl"])
+    return throughput_estimate(spec, _shape(args["model"]), dtype, tp, args["isl"], args["osl"])
 
 
 def _deployment(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Estimate:
     from .costs.deployment import deployment_times
-    from .costs.step import UNPACKED
 
-    name = dtype_of(args["dtype"])
-    # Checkpoints in 4 bits (gpt-oss) are served on older devices too, unpacked to 16.
-    served = UNPACKED[name] if name == "nvfp4" and peak(spec, name) is None else name
-    dtype = _supported(spec, served, GEMM_DTYPES)
-    shape = find_shape(args["model"], where="model")
-    tp, pp, dp = (_whole(name, args[name]) for name in ("tp", "pp", "dp"))
+    dtype = _served(spec, args["dtype"])
+    shape = _shape(args["model"])
+    prefill, decode = (_workers(name, args[name]) for name in ("prefill", "decode"))
+    # Tables of both kinds of deployment leave these three empty where workers are split.
+    split = prefill is not None and decode is not None
+    sizes = {"tp": args["tp"], "pp": args["pp"], "dp": args["dp"]}
+    tp, pp, dp = (
+        1 if split and _is_missing(size) else _whole(name, size) for name, size in sizes.items()
+    )
     found = deployment_times(
         spec,
         shape,
@@ -378,12 +387,51 @@ def _deployment(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Es
         tp=tp,
         pp=pp,
         dp=dp,
-        prefill=args["prefill"],
-        decode=args["decode"],
+        prefill=prefill,
+        decode=decode,
     )
     first, later = _plain(found.ttft), _plain(found.tpot)
     mid, low, high = (cast(Array, (first[part], later[part])) for part in range(3))
     return Estimate(mid, low, high, found.ttft.source)
+
+
+def _served(spec: DeviceSpec, dtype: Any) -> str:
+    """The format a device serves a checkpoint in, else UnsupportedFormatError."""
+    from .costs.step import UNPACKED
+
+    name = dtype_of(dtype)
+    # Checkpoints in 4 bits (gpt-oss) are served on older devices too, unpacked to 16.
+    served = UNPACKED[name] if name == "nvfp4" and peak(spec, name) is None else name
+    return _supported(spec, served, GEMM_DTYPES)
+
+
+def _shape(model: Any) -> ModelShape:
+    """The shape of a name or mapping; numbers that come out of numpy arrays are plain ones."""
+    plain = _with_plain_numbers(model) if isinstance(model, Mapping) else model
+    return find_shape(plain, where="model")
+
+
+def _workers(name: str, value: Any) -> Mapping[str, Any] | None:
+    """Workers of one kind, what a row leaves empty left out; None where there are none."""
+    if _is_missing(value):
+        return None
+    if isinstance(value, Mapping):
+        return _with_plain_numbers({k: v for k, v in value.items() if not _is_missing(v)})
+    raise ConfigError(
+        f"{name} = {value!r} is no table of workers",
+        where=name,
+        next_step=f"Give {name} as a mapping with workers, tp, pp and dp, or leave it out.",
+    )
+
+
+def _with_plain_numbers(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A mapping with numpy's numbers turned into Python's."""
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in value.items()}
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a table left this empty: None, or the NaN that readers put in its place."""
+    return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
 
 
 def _whole(name: str, value: Any) -> int:
