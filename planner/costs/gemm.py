@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from gangline.ir.specs.device import DeviceSpec
 
+from .arithmetic import ARRAYS, FLOATS, Arithmetic
 from .constants import constants
 from .dtypes import FORMATS, MEASURED, peak
 
@@ -71,19 +72,6 @@ class GemmCoefficients:
     host_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Arithmetic:
-    """The three operations that floats and arrays spell differently."""
-
-    ceil: Any
-    larger: Any
-    smaller: Any
-
-
-_FLOATS = _Arithmetic(math.ceil, max, min)
-_ARRAYS = _Arithmetic(np.ceil, np.maximum, np.minimum)
-
-
 def gemm_s(
     spec: DeviceSpec,
     dtype: str,
@@ -107,7 +95,7 @@ def gemm_s(
     if captured or streamed:
         found = _adjusted(found, captured, streamed)
     if isinstance(m, (int, float)) and isinstance(n, (int, float)) and isinstance(k, (int, float)):
-        return cast(Array, np.float64(_total(found, float(m), float(n), float(k), _FLOATS)))
+        return cast(Array, np.float64(_total(found, float(m), float(n), float(k), FLOATS)))
     return gemm_with(found, m, n, k)
 
 
@@ -121,7 +109,7 @@ def gemm_with(
     # Every chunk before `start` is done; no chunk reads another's part.
     for start in range(0, rows.size, CHUNK):
         part = slice(start, start + CHUNK)
-        out[part] = _total(found, rows[part], columns[part], depth[part], _ARRAYS)
+        out[part] = _total(found, rows[part], columns[part], depth[part], ARRAYS)
     return out.reshape(sizes[0].shape)
 
 
@@ -147,7 +135,7 @@ def gemm_regime(
 ) -> npt.NDArray[np.intp]:
     """Index into `REGIMES` of the largest part of the time; arrays broadcast."""
     m, n, k = (np.asarray(size, dtype=float) for size in (m, n, k))
-    fixed, memory, compute = _parts(found, m, n, k, _ARRAYS)
+    fixed, memory, compute = _parts(found, m, n, k, ARRAYS)
     parts = np.stack(np.broadcast_arrays(np.maximum(fixed, found.host_s), memory, compute))
     return np.asarray(np.argmax(parts, axis=0))
 
@@ -270,14 +258,14 @@ def _adjusted(found: GemmCoefficients, captured: bool, streamed: bool) -> GemmCo
     )
 
 
-def _total(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: _Arithmetic) -> Any:
+def _total(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: Arithmetic) -> Any:
     fixed, memory, compute = _parts(found, m, n, k, ops)
     blend = found.blend
     seconds = fixed + (compute**blend + memory**blend) ** (1 / blend)
     return ops.larger(seconds, found.host_s) if found.host_s else seconds
 
 
-def _parts(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: _Arithmetic) -> Any:
+def _parts(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: Arithmetic) -> Any:
     """Fixed, memory and compute seconds; the latter two overlap."""
     weights = found.weight_bytes * n * k
     inputs = found.activation_bytes * m * k
@@ -295,7 +283,7 @@ def _parts(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: _Arithmetic) ->
     return fixed, (moved + again) * byte_s, compute
 
 
-def _tiled(found: GemmCoefficients, m: Any, n: Any, ops: _Arithmetic) -> Any:
+def _tiled(found: GemmCoefficients, m: Any, n: Any, ops: Arithmetic) -> Any:
     """Seconds per unit of depth under the quickest tile, whole waves and split depth counted."""
     best: Any = None
     # `best` is the least over the tiles seen so far.
