@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gangline.planner.optimiser.fleet_sizing import Sizing
+from gangline.planner.queueing import mean_waits_s, wait_probability
 
 from .config import ServingConfig
 from .demand import Demand
 from .job_graph import sample
 from .options import NETWORK_LATENCY_S, Pools
-from .queueing import mean_wait_s, wait_probability
 from .sizing import SizingModel
 
 Array = npt.NDArray[np.float64]
@@ -149,7 +149,7 @@ def _run(
     scv = np.array([_service_scv(group.group.role, demand, number) for number in numbers])
     servers = group.replicas * (slots[-1] if group.group.role in BATCHED else slots[int(row)])
     service_s = at.values("prefill_s" if group.group.role == "prefill" else "service_s")
-    wait = mean_wait_s(servers, utilisation, service_s, scv)
+    wait = mean_waits_s(servers, utilisation, service_s, scv)
     waits = float(wait_probability(servers, utilisation))
     prompt, token, moved = (at.values(name) for name in ("prefill_s", "token_s", "transfer_s"))
     for index, number in enumerate(numbers):

@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from gangline.ir.specs.device import DeviceSpec
 from gangline.planner.costs.shape import ModelShape
+from gangline.planner.queueing import mean_waits_s
 
 from .config import ServingConfig
 from .demand import Demand, DemandClass
-from .queueing import mean_wait_s
 from .step_model import StepModel, StepModels, fitted
 
 Array = npt.NDArray[np.float64]
@@ -315,7 +315,7 @@ def _waits(
     """
     whole = np.where(np.isfinite(needed), needed, 0.0).sum(axis=-1, keepdims=True)
     replicas = np.maximum(1.0, np.floor(0.5 * whole))
-    return mean_wait_s(replicas * slots, load, service_s, scv)
+    return mean_waits_s(replicas * slots, load, service_s, scv)
 
 
 def _add_decode(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,13 +10,13 @@ import pytest
 
 from gangline.ir.specs.device import DeviceSpec
 from gangline.planner.costs.shape import ModelShape, find_shape
+from gangline.planner.queueing import mean_waits_s
 from gangline.planner.tco.answer import Slo
 from gangline.planner.tco.config import ServingConfig
 from gangline.planner.tco.demand import demand_of_trace
 from gangline.planner.tco.market import Market, Offer
 from gangline.planner.tco.options import NETWORK_LATENCY_S, SearchSpace, evaluate
 from gangline.planner.tco.pareto import pareto_front
-from gangline.planner.tco.queueing import mean_wait_s, wait_probability
 from gangline.planner.tco.search import PlanOptions, make_search
 from gangline.planner.tco.sizing import way_seconds
 from gangline.planner.tco.step_model import Efficiency, StepModel, stated
@@ -98,7 +97,7 @@ def test_pools_by_hand() -> None:
     # 50 tokens at 26 ms, 16 at once, 90 % of the slots.
     assert decode["load"] == pytest.approx(2.0 * 50 * 0.026 / (16 * 0.9))
     assert decode["token_s"] == pytest.approx(0.026)
-    wait = float(mean_wait_s(16, 0.9, 50 * 0.026, 0.0))
+    wait = float(mean_waits_s(16, 0.9, 50 * 0.026, 0.0))
     assert decode["rest_s"] == pytest.approx(49 * 0.026 + wait)
     together = by_key["colocated", 16]
     cycle = 16 * 0.1 + 50 * 0.026
@@ -143,35 +142,6 @@ def test_load_is_in_proportion_to_the_rate() -> None:
     slow, fast = pools_at(1.0), pools_at(10.0)
     for config, pool in slow.items():
         assert fast[config]["load"] == pytest.approx(10.0 * pool["load"])
-
-
-@pytest.mark.parametrize(("servers", "rho"), [(1, 0.3), (1, 0.9), (4, 0.7), (20, 0.9), (50, 0.8)])
-def test_waiting_is_near_erlangs(servers: int, rho: float) -> None:
-    """Erlang C by its sum; the closed form is within 0.05 of the probability."""
-    load = servers * rho
-    terms = [load**k / math.factorial(k) for k in range(servers)]
-    last = load**servers / math.factorial(servers) / (1.0 - rho)
-    exact = last / (sum(terms) + last)
-    assert float(wait_probability(servers, rho)) == pytest.approx(exact, abs=0.05)
-    exact_wait = exact * 1.0 / (servers * (1.0 - rho))
-    assert float(mean_wait_s(servers, rho, 1.0, 1.0)) == pytest.approx(
-        exact_wait, rel=0.1, abs=0.03
-    )
-
-
-def test_waiting_against_a_simulated_queue() -> None:
-    """M/G/1 with log-normal work: the mean wait of Pollaczek and Khinchine."""
-    rng = np.random.default_rng(4)
-    count, rho = 400_000, 0.7
-    work = rng.lognormal(0.0, 0.8, count)
-    work *= rho / work.mean()
-    gaps = rng.exponential(1.0, count)
-    # Lindley: w[n+1] = max(0, w[n] + work[n] - gap[n+1]), as running minima of a walk.
-    walk = np.concatenate([[0.0], np.cumsum(work[:-1] - gaps[1:])])
-    waits = walk - np.minimum.accumulate(walk)
-    scv = work.var() / work.mean() ** 2
-    assert float(mean_wait_s(1, rho, rho, scv)) == pytest.approx(waits.mean(), rel=0.08)
-    assert math.isinf(float(mean_wait_s(1, 1.0, 1.0, 1.0)))
 
 
 def test_the_front_against_all_pairs() -> None:
