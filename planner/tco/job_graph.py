@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gangline.ir.program import STEP_OPS, Program, Stage
+from gangline.planner.draws import continuation
 from gangline.planner.workload import region_factors
 
 Array = npt.NDArray[np.float64]
@@ -239,7 +240,7 @@ def _drawn_map(node: Node, draw: Draw, count: int, rng: np.random.Generator) -> 
 
 
 def _drawn_repeat(node: Node, draw: Draw, count: int, rng: np.random.Generator) -> Array:
-    again = continue_probability(node.shares[0], node.most)
+    again = continuation(node.shares[0], node.most)
     total, running = np.zeros(count), np.ones(count)
     for _ in range(node.most):
         running = running * (rng.random(count) < again)
@@ -247,18 +248,3 @@ def _drawn_repeat(node: Node, draw: Draw, count: int, rng: np.random.Generator) 
             break
         total = total + running * sample(node.regions[0], draw, count, rng)
     return total
-
-
-def continue_probability(mean_trips: float, most: int) -> float:
-    """Probability of one more trip, such that at most `most` trips have that mean.
-
-    Trips end independently, so P(at least k) = r^k and the mean is r + r^2 + ... + r^most.
-    """
-    if mean_trips >= most:
-        return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        mean = sum(middle**trip for trip in range(1, most + 1))
-        low, high = (middle, high) if mean < mean_trips else (low, middle)
-    return 0.5 * (low + high)

@@ -23,7 +23,6 @@ from gangline.planner.tco.job_graph import (
     Node,
     Region,
     choice,
-    continue_probability,
     latency_rows,
     sample,
 )
@@ -98,12 +97,6 @@ def test_a_map_waits_for_its_slowest_item(build: Any) -> None:
     rng = np.random.default_rng(2)
     drawn = sample(demand.graph, lambda part, n, r: r.exponential(1.0, n), 20000, rng)
     assert drawn.mean() == pytest.approx(1.0 + 1 / 2 + 1 / 3 + 1 / 4, rel=0.03)
-
-
-@pytest.mark.parametrize(("mean", "most"), [(0.5, 1), (1.5, 3), (0.2, 5), (3.0, 3)])
-def test_trips_have_their_mean(mean: float, most: int) -> None:
-    again = continue_probability(mean, most)
-    assert sum(again**trip for trip in range(1, most + 1)) == pytest.approx(mean, rel=1e-6)
 
 
 def test_a_profile_alone_is_a_chain() -> None:
