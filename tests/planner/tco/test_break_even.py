@@ -11,9 +11,9 @@ from gangline.ir.specs.device import DeviceSpec
 from gangline.planner.catalogue import CatalogueRow
 from gangline.planner.tco.answer import Slo
 from gangline.planner.tco.break_even import break_even_down, break_even_up
-from gangline.planner.tco.cost_energy import cost_energy_front
 from gangline.planner.tco.demand import Demand, demand_of_trace
 from gangline.planner.tco.financing import Rent
+from gangline.planner.tco.fronts import energy_front
 from gangline.planner.tco.market import Market, market_of
 from gangline.planner.tco.options import SearchSpace
 from gangline.planner.tco.plan import plan_fleet
@@ -166,12 +166,14 @@ def test_stock_is_parsed() -> None:
 
 
 def test_the_front_trades_money_for_energy(demand: Demand) -> None:
-    front = cost_energy_front(demand, Slo(60.0), market(), OPTIONS)
+    search = make_search(demand, Slo(60.0), market(), OPTIONS)
+    best = search.best(market())
+    assert best is not None
+    front = energy_front(search, market(), best)
     assert len(front) >= 2
     costs, watts = [c.usd_per_hour for c in front], [c.watts for c in front]
     assert costs == sorted(costs) and watts == sorted(watts, reverse=True)
-    cheapest = plan_fleet(demand, Slo(60.0), market(), OPTIONS, detail=False)
-    assert costs[0] == pytest.approx(cheapest.best.usd_per_hour)
+    assert costs[0] == pytest.approx(search.cost(best, market()).usd_per_hour)
     frugal = plan_fleet(
         demand, Slo(60.0), market(), replace(OPTIONS, usd_weight=0.0, usd_per_kwh=1.0), detail=False
     )
