@@ -8,8 +8,6 @@ parts follow each other, so that a deadline holds for the whole job.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from gangline.planner.profile import Profile, StageProfile
 from gangline.planner.workload import complete
 
 from .distribution import Distribution
-from .job_graph import Node, Region, chain, choice, job_graph
+from .job_graph import Node, Region, choice, job_graph
 
 PHASES = {"llm": ("prefill", "decode"), "cpu": ("cpu",)}
 TEXT_OPS = frozenset({"tokenize", "detokenize"})
@@ -129,31 +127,6 @@ def demand_of(
     part_of = _part_numbers(classes)
     graph = job_graph(program, full.factors, lambda stage: part_of.get(stage.name, -1))
     return Demand(program.name, classes, graph, jobs_per_s)
-
-
-def demand_of_profile(
-    profile: Profile, jobs_per_s: float, model: str, name: str = "profile"
-) -> Demand:
-    """Derive a demand from a profile alone: stages run one after the other, every visit counted.
-
-    Without the program nothing is known to run side by side, so the job's time is an upper one.
-    """
-    check_rate(jobs_per_s)
-    if not profile.stages:
-        raise ConfigError("The profile has no stages", next_step="Give one with measured stages.")
-    builder = _Classes()
-    calls = _calls(profile.stages, dict.fromkeys(profile.stages, model))
-    for call in calls:
-        builder.add(call)
-    classes = builder.classes()
-    part_of = _part_numbers(classes)
-    nodes = []
-    for stage, row in profile.stages.items():
-        if stage in part_of and row.visits > 0.0:
-            body = Region((Node("part", (), part_of[stage]),))
-            most = max(1, math.ceil(2.0 * row.visits))
-            nodes.append(Node("repeat", (), -1, (body,), (row.visits,), most))
-    return Demand(name, classes, chain(nodes), jobs_per_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,45 +248,6 @@ def _part_numbers(classes: Iterable[DemandClass]) -> dict[str, int]:
             numbers[stage] = part + (1 if second else 0)
         part += len(group.phases)
     return numbers
-
-
-def read_token_rows(text: str, *, where: str = "trace") -> list[tuple[float, float]]:
-    """Read (prompt, output) tokens of a CSV with a header; ConfigError names the bad line.
-
-    Known headers: ContextTokens and GeneratedTokens (Azure), num_prefill_tokens and
-    num_decode_tokens (Vidur), input_length and output_length, prompt_tokens and output_tokens.
-    """
-    reader = csv.DictReader(io.StringIO(text))
-    names = next(
-        (pair for pair in TOKEN_COLUMNS if set(pair) <= set(reader.fieldnames or ())), None
-    )
-    if names is None:
-        known = "; ".join(" and ".join(pair) for pair in TOKEN_COLUMNS)
-        raise ConfigError(
-            "The trace has no columns of tokens", where=where, next_step=f"Name them {known}."
-        )
-    rows = []
-    for row in reader:
-        try:
-            pair = (float(row[names[0]] or "x"), float(row[names[1]] or "x"))
-        except (TypeError, ValueError):
-            raise ConfigError(
-                "A token count is no number", where=f"{where}:{reader.line_num}"
-            ) from None
-        if not all(math.isfinite(value) and value >= 0.0 for value in pair):
-            raise ConfigError("A token count is negative", where=f"{where}:{reader.line_num}")
-        rows.append(pair)
-    if not rows:
-        raise ConfigError("The trace has no rows", where=where)
-    return rows
-
-
-TOKEN_COLUMNS = (
-    ("ContextTokens", "GeneratedTokens"),
-    ("num_prefill_tokens", "num_decode_tokens"),
-    ("input_length", "output_length"),
-    ("prompt_tokens", "output_tokens"),
-)
 
 
 MAX_TRACE_CLASSES = 16

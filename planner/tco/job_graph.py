@@ -55,15 +55,6 @@ class Region:
     nodes: tuple[Node, ...] = ()
 
 
-def chain(nodes: list[Node]) -> Region:
-    """Run nodes one after the other, whatever they waited for before."""
-    return Region(
-        tuple(
-            replace(node, after=(index - 1,) if index else ()) for index, node in enumerate(nodes)
-        )
-    )
-
-
 def choice(regions: list[Region], shares: list[float]) -> Region:
     """Run exactly one of several regions, each with its probability."""
     total = sum(shares)

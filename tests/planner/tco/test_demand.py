@@ -14,9 +14,7 @@ from gangline.planner.optimiser.fleet_sizing import PathRows
 from gangline.planner.profile import Amount, Profile, Sample, StageProfile
 from gangline.planner.tco.demand import (
     demand_of,
-    demand_of_profile,
     demand_of_trace,
-    read_token_rows,
 )
 from gangline.planner.tco.distribution import Distribution
 from gangline.planner.tco.job_graph import (
@@ -99,22 +97,6 @@ def test_a_map_waits_for_its_slowest_item(build: Any) -> None:
     assert drawn.mean() == pytest.approx(1.0 + 1 / 2 + 1 / 3 + 1 / 4, rel=0.03)
 
 
-def test_a_profile_alone_is_a_chain() -> None:
-    seconds = StageProfile("tool", 2.0, seconds=Amount(0.5, 0.1, 2.0))
-    decode = StageProfile(
-        "decode", 1.0, Amount.exactly(800.0), Amount.exactly(0.0), Amount(100.0, 20.0, 300.0)
-    )
-    prefill = StageProfile("prefill", 1.0, Amount.exactly(800.0), Amount.exactly(300.0))
-    stages = {"look": seconds, "ask.prefill": prefill, "ask.decode": decode}
-    demand = demand_of_profile(Profile(stages, {}, 10), 4.0, "llama-3.1-8b")
-    assert [group.name for group in demand.classes] == ["look", "ask"]
-    assert demand.calls_per_s(0) == pytest.approx(8.0)
-    assert demand.classes[1].cached_tokens == 300.0
-    rows = latency_rows(demand.graph, len(demand.parts))
-    paths = PathRows(rows.rows, rows.num_parts, rows.num_times, rows.end)
-    assert paths.end_s(np.array([[0.5], [0.2], [1.0]]))[0] == pytest.approx(2 * 0.5 + 0.2 + 1.0)
-
-
 def test_a_trace_is_bucketed() -> None:
     rows = [(100.0, 10.0)] * 30 + [(110.0, 11.0)] * 10 + [(4000.0, 500.0)] * 60
     demand = demand_of_trace(rows, 5.0, "llama-3.1-8b")
@@ -133,27 +115,6 @@ def test_a_job_of_a_trace_is_one_of_its_classes() -> None:
     )
     assert set(np.unique(drawn)) == {2.0, 20.0}
     assert np.mean(drawn == 20.0) == pytest.approx(0.7, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("text", "where"),
-    [
-        ("a,b\n1,2\n", "trace"),
-        ("ContextTokens,GeneratedTokens\n1,2\n3,x\n", "trace:3"),
-        ("ContextTokens,GeneratedTokens\n1,-2\n", "trace:2"),
-        ("ContextTokens,GeneratedTokens\n1\n", "trace:2"),
-        ("ContextTokens,GeneratedTokens\n", "trace"),
-    ],
-)
-def test_bad_traces_are_located(text: str, where: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        read_token_rows(text)
-    assert caught.value.where == where
-
-
-def test_headers_of_public_traces() -> None:
-    assert read_token_rows("TIMESTAMP,ContextTokens,GeneratedTokens\nx,7,3\n") == [(7.0, 3.0)]
-    assert read_token_rows("num_prefill_tokens,num_decode_tokens\n7,3\n") == [(7.0, 3.0)]
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
