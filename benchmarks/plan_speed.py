@@ -182,10 +182,10 @@ def configurations() -> tuple[Timed, Timed]:
     import numpy as np
 
     from gangline.planner.catalogue import catalogue
-    from gangline.planner.cost_model import serving_dtype
     from gangline.planner.costs import step
     from gangline.planner.costs.shape import find_shape
     from gangline.planner.engine_times import is_fitted
+    from gangline.planner.roofline import serving_dtype
 
     shape = find_shape(MODEL)
     specs = [row.spec for row in catalogue().values() if is_fitted(row.spec)]

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.model import ModelSpec
 
-from .cost_model import Roofline, roofline, serving_dtype
 from .costs.constants import constants
 from .costs.dtypes import EQUAL_RATES, FORMATS
 from .costs.shape import ModelShape
+from .roofline import Roofline, roofline, serving_dtype
 
 MEMORY_SHARE = 0.9
 """Part of a device's memory that weights and KV blocks may take; the rest is for activations."""

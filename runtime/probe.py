@@ -147,7 +147,7 @@ def _probe_accelerator(index: int, limit_s: float) -> DeviceSpec:
 
 def _measured_spec(row: DeviceSpec, measured: Measured, label: str) -> DeviceSpec:
     """Turn measured times into a row whose roofline gives the measured engine steps back."""
-    from gangline.planner.cost_model import BYTES_PER_ELEMENT
+    from gangline.planner.roofline import BYTES_PER_ELEMENT
 
     from .probe_measure import PREFILL_TOKENS
 

@@ -14,7 +14,7 @@ import pytest
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.model import ModelSpec
 from gangline.planner.catalogue import spec_to_json
-from gangline.planner.cost_model import roofline
+from gangline.planner.roofline import roofline
 from gangline.runtime import probe
 from gangline.runtime.probe_measure import PREFILL_TOKENS, Measured, num_weights, shape
 

@@ -15,7 +15,7 @@ from gangline.ir.errors import PlanError
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.model import ModelSpec
 from gangline.planner.catalogue import catalogue
-from gangline.planner.cost_model import CHUNK_TOKENS, roofline, serving_dtype
+from gangline.planner.roofline import CHUNK_TOKENS, roofline, serving_dtype
 
 Models = Mapping[str, ModelSpec]
 tokens = st.floats(1, 5000)

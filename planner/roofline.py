@@ -1,8 +1,9 @@
-"""The roofline cost model: seconds of prefill and decode from a device row and a model row.
+"""Seconds of prefill and decode by a roofline, for device rows that no fitted model prices.
 
-All methods take floats or numpy arrays of one shape and broadcast, so that a search prices
-thousands of shapes in one call. Nothing here names a device: an unknown type is priced from its
-row alone, and measured ratios (`calibration.py`) narrow the error afterwards.
+CPUs, probed machines and types of unknown make are priced from their row alone, and measured
+ratios (`calibration.py`) narrow the error afterwards; accelerators of known makers are priced by
+`costs/step.py`. All methods take floats or numpy arrays of one shape and broadcast, so that a
+search prices thousands of shapes in one call.
 """
 
 from __future__ import annotations
