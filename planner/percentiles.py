@@ -43,13 +43,19 @@ class Prediction:
         """Mean latency."""
         return math.fsum(self.latencies_s) / len(self.latencies_s)
 
-    def quantile(self, percent: float) -> float:
+    def percentile(self, percent: float) -> float:
         """Give the latency that so many percent of jobs stay within."""
-        index = max(0, math.ceil(percent / 100.0 * len(self.latencies_s)) - 1)
-        return self.latencies_s[index]
+        return percentile(self.latencies_s, percent)
 
 
-def predict(
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Give the smallest value that `percent` of the sorted values are at most; NaN of none."""
+    if not ordered:
+        return math.nan
+    return ordered[max(0, math.ceil(percent / 100.0 * len(ordered)) - 1)]
+
+
+def predict_latencies(
     situation: Situation, assignment: Assignment, jobs: Sequence[Job] | None = None, seed: int = 0
 ) -> Prediction:
     """Predict the latencies of jobs under a placement; all infinite where it cannot keep up."""

@@ -20,7 +20,7 @@ from gangline.ir.specs.plan import Plan
 from gangline.planner.calibration import Calibration
 from gangline.planner.draws import draw_jobs
 from gangline.planner.infeasible import misses_objective, overloaded
-from gangline.planner.percentiles import NUM_DRAWS, Job, Prediction, predict
+from gangline.planner.percentiles import NUM_DRAWS, Job, Prediction, predict_latencies
 from gangline.planner.profile import Profile
 from gangline.planner.proposal import propose
 from gangline.planner.situation import ANY_TIME_S, Situation, assignment_of, situation_of
@@ -63,8 +63,8 @@ class Judged:
     def to_json(self) -> dict[str, Any]:
         """Give the plan's document with the percentiles beside it (docs/schemas/plan.json)."""
         percents = sorted({50.0, 95.0, self.objective.percent})
-        predicted = {f"p{percent:g}_s": self.prediction.quantile(percent) for percent in percents}
-        simulated = {f"p{percent:g}_s": self.verdict.quantile(percent) for percent in percents}
+        predicted = {f"p{percent:g}_s": self.prediction.percentile(percent) for percent in percents}
+        simulated = {f"p{percent:g}_s": self.verdict.percentile(percent) for percent in percents}
         return {
             **self.plan.to_json(),
             "slo": _slo_json(self.objective),
@@ -122,7 +122,7 @@ class _Search:
 
     def predict(self, plan: Plan) -> Prediction:
         situation = self.situation()
-        return predict(situation, assignment_of(situation, plan), self.jobs, self.seed)
+        return predict_latencies(situation, assignment_of(situation, plan), self.jobs, self.seed)
 
     def simulate(self, plan: Plan) -> Verdict:
         deadline = self.objective.seconds if math.isfinite(self.objective.seconds) else None
@@ -177,7 +177,7 @@ def plan_for(
             break
         plan, prediction = found
         verdict = search.simulate(plan)
-        reached = verdict.quantile(objective.percent)
+        reached = verdict.percentile(objective.percent)
         if reached <= objective.seconds:
             return _judged(search, plan, prediction, verdict, simulation)
         search.learn(verdict)
@@ -196,7 +196,7 @@ def _tightened(search: _Search, mean_s: float) -> tuple[Plan, Prediction] | None
                 raise error from None  # it is the budget that stands in the way
             return None
         prediction = search.predict(plan)
-        reached = prediction.quantile(wanted.percent)
+        reached = prediction.percentile(wanted.percent)
         if reached <= SLACK * wanted.seconds:
             return plan, prediction
         # The percentile over the mean stays about the same from one placement to the next.
@@ -220,7 +220,7 @@ def _fastest(search: _Search) -> Judged:
     if math.isinf(plan.seconds):
         raise overloaded(situation, assignment_of(situation, plan))
     prediction, verdict = search.predict(plan), search.simulate(plan)
-    reached = verdict.quantile(search.objective.percent)
+    reached = verdict.percentile(search.objective.percent)
     if reached > search.objective.seconds:
         raise misses_objective(
             situation, plan, search.objective.percent, search.objective.seconds, reached

@@ -19,6 +19,7 @@ from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.planner.calibration import Calibration
 from gangline.planner.draws import draw_jobs
+from gangline.planner.percentiles import percentile
 from gangline.planner.profile import Profile
 
 from .drawn_program import drawn_program, stage_of
@@ -76,22 +77,15 @@ class Verdict:
     stages: Mapping[str, StageVerdict] = field(default_factory=dict)
     latencies_s: tuple[float, ...] = ()
 
-    def quantile(self, percent: float) -> float:
+    def percentile(self, percent: float) -> float:
         """Give the latency that so many percent of the jobs stay within."""
-        return quantile(self.latencies_s, percent)
+        return percentile(self.latencies_s, percent)
 
     def to_json(self) -> dict[str, Any]:
         """Give the verdict as plain JSON, without the single latencies."""
         document = asdict(self)
         del document["latencies_s"]
         return document
-
-
-def quantile(ordered: Sequence[float], percent: float) -> float:
-    """Give the smallest value that `percent` of the sorted values are at most."""
-    if not ordered:
-        return math.nan
-    return ordered[max(0, math.ceil(percent / 100.0 * len(ordered)) - 1)]
 
 
 def simulate_plan(
@@ -208,9 +202,9 @@ def verdict_of(
         seed=seed,
         num_jobs=len(jobs),
         mean_s=sum(latencies) / len(latencies),
-        p50_s=quantile(latencies, 50),
-        p95_s=quantile(latencies, 95),
-        p99_s=quantile(latencies, 99),
+        p50_s=percentile(latencies, 50),
+        p95_s=percentile(latencies, 95),
+        p99_s=percentile(latencies, 99),
         utilisation=_utilisation(world, result.jobs, rate),
         usd_per_job=sum(job.usd for job in jobs) / len(jobs),
         fleet_usd_per_job=world.usd_per_hour() / SECONDS_PER_HOUR / rate,
@@ -250,7 +244,7 @@ def _stages(plan: Plan, jobs: Sequence[SimulatedJob]) -> dict[str, StageVerdict]
 
 def _stage(row: StagePlan, seconds: Sequence[float]) -> StageVerdict:
     mean = sum(seconds) / len(seconds)
-    middle, slow = quantile(seconds, 50), quantile(seconds, 95)
+    middle, slow = percentile(seconds, 50), percentile(seconds, 95)
     return StageVerdict(row.device, row.tp, len(seconds), mean, middle, slow)
 
 

@@ -186,8 +186,8 @@ def percentile_lines(judged: Judged) -> Iterator[str]:
     wanted, verdict = judged.objective, judged.verdict
     for percent in sorted({50.0, 95.0, float(wanted.percent)}):
         yield (
-            f"p{percent:g}: {judged.prediction.quantile(percent):.3f} s predicted, "
-            f"{verdict.quantile(percent):.3f} s simulated"
+            f"p{percent:g}: {judged.prediction.percentile(percent):.3f} s predicted, "
+            f"{verdict.percentile(percent):.3f} s simulated"
         )
     rate = f"{wanted.rate:g} jobs per second" if wanted.rate else "one job at a time"
     yield f"simulated: {verdict.num_jobs} jobs, {rate}, seed {verdict.seed}"

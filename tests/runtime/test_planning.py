@@ -89,8 +89,8 @@ def test_the_simulated_percentile_keeps_the_objective(builder: Any) -> None:
     program = job(builder)
     for seconds in (3.5, 12.0, 300.0):
         judged = judge(program, 95, seconds, rate=1.0)
-        assert judged.verdict.quantile(95) <= seconds
-        assert judged.prediction.quantile(95) == pytest.approx(judged.verdict.p95_s, rel=0.3)
+        assert judged.verdict.percentile(95) <= seconds
+        assert judged.prediction.percentile(95) == pytest.approx(judged.verdict.p95_s, rel=0.3)
 
 
 def test_a_percentile_is_harder_than_the_same_mean(builder: Any) -> None:
@@ -209,8 +209,8 @@ def test_a_busy_engine_is_predicted_as_it_is_simulated(builder: Any) -> None:
     assert decoder(busy) == "new" and busy.verdict.utilisation["new"] > 0.6
     for judged in found:
         for percent in (50, 95):
-            simulated = judged.verdict.quantile(percent)
-            assert judged.prediction.quantile(percent) == pytest.approx(simulated, rel=0.3)
+            simulated = judged.verdict.percentile(percent)
+            assert judged.prediction.percentile(percent) == pytest.approx(simulated, rel=0.3)
     assert busy.verdict.p50_s > 1.5 * calm.verdict.p50_s
     situation = situation_of(program, heavy, fleet, {"m": MODEL}, False, rate=2.2)
     expected = situation.loaded(assignment_of(situation, busy.plan)).seconds
@@ -257,5 +257,5 @@ def test_the_wait_for_a_core_is_predicted_as_it_is_simulated(builder: Any) -> No
     tools = Profile({"search": StageProfile("tool", seconds=Amount(0.1, 0.02, 0.3))}, num_jobs=1)
     fleet = Fleet("one", (FleetDevice("host", replace(CPU, cores=1)),))
     found = plan_for(program, tools, fleet, {}, Objective(95, 1e6, 7.0), num_jobs=3000)
-    assert found.prediction.quantile(95) == pytest.approx(found.verdict.p95_s, rel=0.35)
+    assert found.prediction.percentile(95) == pytest.approx(found.verdict.p95_s, rel=0.35)
     assert found.verdict.p95_s > 0.6  # of a tool alone it is 0.3
