@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from gangline.ir.specs.device import DeviceSpec
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.planner.catalogue import catalogue
 from gangline.planner.costs.shape import ModelShape, find_shape
 from gangline.planner.tco.financing import PAPER_FULL, PAPER_OPERATING, Own
@@ -237,7 +238,7 @@ def _usd(
     if prefill is None or decode is None:
         return None
     first_usd = prefill.device_s * assumptions.usd_per_hour(first)
-    return (first_usd + decode.device_s * assumptions.usd_per_hour(second)) / 3600.0
+    return (first_usd + decode.device_s * assumptions.usd_per_hour(second)) / SECONDS_PER_HOUR
 
 
 def transfers(case: Case, assumptions: Assumptions) -> dict[str, KvTransfer | None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from gangline.ir.errors import ConfigError, ModelError
 from gangline.ir.program import Stage
 from gangline.ir.specs.device import DeviceSpec
-from gangline.ir.specs.fleet import FleetDevice
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR, FleetDevice
 from gangline.ir.specs.model import ModelSpec
 
 from .calibration import Calibration, Key, bucket_of
@@ -23,8 +23,6 @@ from .engine_times import (
     engine_times,
 )
 from .profile import Amount, Sample, StageProfile
-
-SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

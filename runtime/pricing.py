@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from gangline.ir.specs.fleet import Fleet, FleetDevice
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR, Fleet, FleetDevice
 
-SECONDS_PER_HOUR = 3600.0
 TOKENS_PER_MTOK = 1e6
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gangline.ir.program import Program
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.planner.costs.shape import ModelShape
 from gangline.planner.draws import DrawnStep, draw_jobs
@@ -29,7 +30,7 @@ from .commands import Encode, RunTool
 from .drawn_program import drawn_program
 from .job import Job
 from .simulator import Simulator, VirtualDevice
-from .verdict import SECONDS_PER_HOUR, Verdict, verdict_of
+from .verdict import Verdict, verdict_of
 from .virtual_fleet import MixedTime, VirtualModel, VirtualReplica
 
 if TYPE_CHECKING:

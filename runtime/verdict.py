@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from gangline.ir.errors import PlanError
 from gangline.ir.program import Program
-from gangline.ir.specs.fleet import Fleet
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR, Fleet
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.planner.calibration import Calibration
@@ -33,8 +33,6 @@ WARM_SHARE, COOL_SHARE = 0.25, 0.1
 MIN_JOBS, MAX_JOBS = 400, 1000
 LATENCIES = 8.0
 """Expected latencies of a job that the arrivals last for, within the bounds above."""
-
-SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

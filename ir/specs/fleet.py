@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from .device import DeviceSpec
 
+SECONDS_PER_HOUR = 3600.0
+"""Prices are by the hour, rates and times by the second."""
+
 
 @dataclass(frozen=True, slots=True)
 class FleetDevice:

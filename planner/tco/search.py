@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.planner.costs.shape import ModelShape, find_shape
 from gangline.planner.optimiser.fleet_sizing import (
     Sizing,
@@ -255,7 +256,7 @@ def fleet_cost(
 ) -> FleetCost:
     """Write a candidate as a fleet with its costs per hour, job and token."""
     sizing = candidate.sizing
-    jobs_per_hour = demand.jobs_per_s * 3600.0
+    jobs_per_hour = demand.jobs_per_s * SECONDS_PER_HOUR
     mtok_per_hour = jobs_per_hour * demand.tokens_per_job / 1e6
     fleet = _with_prices(_fleet_rows(candidate, market), candidate)
     return FleetCost(
