@@ -287,17 +287,23 @@ def simulate_fleet(
     *,
     seed: int = 0,
     num_jobs: int | None = None,
+    share: float | None = None,
 ) -> FleetVerdict:
     """Simulate jobs on a sized fleet and judge it.
 
     A rate that would need more than `MAX_JOBS` jobs for its queues to settle is simulated on a
     part of the fleet, in which every pool is about as loaded as in the whole.
+
+    Args:
+        num_jobs: how many; by default enough for the queues to settle.
+        share: the part to simulate, if not the one that suits the jobs.
     """
     import numpy as np
 
     rate, slo = search.demand.jobs_per_s, search.slo
     mean_s = float(np.mean(candidate.estimate.seconds))
-    share = part_of(candidate, (num_jobs or MAX_JOBS) / (rate * LATENCIES * mean_s))
+    if share is None:
+        share = part_of(candidate, (num_jobs or MAX_JOBS) / (rate * LATENCIES * mean_s))
     world = SizedFleet(search, market, candidate, share)
     here = rate * share
     jobs = num_jobs or int(min(max(here * LATENCIES * mean_s, MIN_JOBS), MAX_JOBS))

@@ -105,30 +105,30 @@ def _cannot_carry(search: Search, market: Market) -> InfeasibleError:
 
 def _too_slow(search: Search, market: Market, model: SizingModel) -> InfeasibleError:
     """Every fleet misses the deadline: name the stage, the nearest SLO and the price of it."""
-    quickest = _quickest(search, market)
+    fastest = quickest(search, market)
     stage = binding_part(search, model)
     wanted, share = search.slo.seconds, 100 * search.slo.percentile
-    if quickest is None:
+    if fastest is None:
         return InfeasibleError(
             f"No fleet keeps p{share:g} <= {wanted:g} s",
             where=f"stage {stage}",
             next_step="Allow more time, more budget or more devices.",
         )
-    reached = quickest.estimate.quantile(search.slo.percentile)
+    reached = fastest.estimate.quantile(search.slo.percentile)
     nearest = math.ceil(reached * 1000.0 * 1.001) / 1000.0
-    saved = usd_per_hour_per_ms(search, market, quickest.budget_s)
+    saved = usd_per_hour_per_ms(search, market, fastest.budget_s)
     advice = {
         "binding_stage": stage,
-        "device": serving_device(search, quickest, stage),
+        "device": serving_device(search, fastest, stage),
         "nearest_slo_s": nearest,
         "percent": share,
         "usd_per_ms": saved / (3600.0 * search.demand.jobs_per_s),
         "usd_per_hour_per_ms": saved,
-        "usd_per_hour": quickest.sizing.usd_per_hour,
+        "usd_per_hour": fastest.sizing.usd_per_hour,
     }
     return InfeasibleError(
         f"No fleet keeps p{share:g} <= {wanted:g} s: the fastest found reaches {reached:.3f} s "
-        f"for {quickest.sizing.usd_per_hour:.2f} USD an hour, and {stage} takes most of it",
+        f"for {fastest.sizing.usd_per_hour:.2f} USD an hour, and {stage} takes most of it",
         where=f"stage {stage}",
         next_step=f"Ask for p{share:g} <= {nearest:g} s or more (from there each further "
         f"millisecond saves about {saved:.3g} USD an hour), add a faster device type for "
@@ -148,7 +148,7 @@ def serving_device(search: Search, candidate: Candidate, part: str) -> str:
     return max(shares, key=lambda device: shares[device], default="")
 
 
-def _quickest(search: Search, market: Market) -> Candidate | None:
+def quickest(search: Search, market: Market) -> Candidate | None:
     """Size a fleet for a mean little above the least there is."""
     lowest = search.fastest(market)
     if lowest is None:

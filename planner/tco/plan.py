@@ -15,7 +15,7 @@ from .answer import Answer, BreakEven, FleetCost, SensitivityRow, Slo
 from .baselines import best_single_type, greedy
 from .break_even import break_evens
 from .demand import Demand
-from .infeasible import usd_per_hour_per_ms, why_infeasible
+from .infeasible import quickest, usd_per_hour_per_ms, why_infeasible
 from .market import Market
 from .search import Candidate, PlanOptions, Search, make_search
 from .sensitivity import sensitivity_rows
@@ -72,6 +72,9 @@ def propose_fleet(search: Search, market: Market) -> Candidate:
     """Find the cheapest fleet: the first answer; InfeasibleError as of `plan_fleet`."""
     best = search.best(market)
     if best is None:
+        # The search for a budget stops short of the very fastest fleets.
+        best = quickest(search, market)
+    if best is None or not search.in_time(best):
         raise why_infeasible(search, market)
     return best
 
