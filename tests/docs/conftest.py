@@ -28,6 +28,8 @@ from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.verifier import verify
 from gangline.planner.fleet_file import load_fleet
+from gangline.planner.tco.catalogue_file import read_catalogue_file
+from gangline.planner.tco.price_feed import read_prices
 from gangline.runtime import api, default_backends, download, example_database, models, probe
 from gangline.runtime.cli import app
 from gangline.runtime.history import History
@@ -201,9 +203,13 @@ class Workshop:
         return 0
 
     def toml(self, fence: Fence) -> None:
-        """Read a fleet file the way `--fleet` does."""
+        """Read a fleet file the way `--fleet` does; or, with `as=`, a catalogue or prices."""
         path = self.folder / fence.option("file", "block.toml")
         path.write_text(fence.text, encoding="utf-8")
+        readers = {"catalogue": read_catalogue_file, "prices": read_prices}
+        if kind := fence.option("as"):
+            readers[kind](path)
+            return
         assert "device" in tomllib.loads(fence.text), f"{fence.where}: not a fleet file"
         load_fleet(path, cpu=CPU)
 
