@@ -15,11 +15,18 @@ from gangline.ir.program import Program, Region, Stage
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.planner.draws import DrawnStep
 
+from .commands import Encode, RunTool
+
 VISIT = "@"
 """Between a stage's name and the number of its visit in names of a drawn program."""
 
 Ship = Callable[[StagePlan, StagePlan, int, str], float]
 """Seconds to send the KV cache of so many tokens of a model from one device to another."""
+
+
+def drawn_s(command: RunTool | Encode) -> float:
+    """Give the seconds that were drawn for a tool or a text step; 0 where none were."""
+    return float(command.step.stage.attributes.get("drawn_s", 0.0))
 
 
 def stage_of(name: str) -> str:

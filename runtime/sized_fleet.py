@@ -18,36 +18,27 @@ from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.planner.costs.shape import ModelShape
 from gangline.planner.draws import DrawnStep, draw_jobs
+from gangline.planner.engine_times import MAX_BATCH, MAX_STEP_TOKENS
 from gangline.planner.profile import Profile
 from gangline.planner.tco.config import ServingConfig
 from gangline.planner.tco.demand import DemandClass
+from gangline.planner.tco.estimate import MIN_SHARE
 from gangline.planner.tco.market import Market
 from gangline.planner.tco.options import NETWORK_LATENCY_S
 from gangline.planner.tco.search import Candidate, Search
 from gangline.planner.tco.step_model import StepModel
 
-from .commands import Encode, RunTool
-from .drawn_program import drawn_program
+from .drawn_program import drawn_program, drawn_s
 from .job import Job
 from .simulator import Simulator, VirtualDevice
-from .verdict import Verdict, verdict_of
-from .virtual_fleet import MixedTime, VirtualModel, VirtualReplica
+from .verdict import LATENCIES, Verdict, verdict_of
+from .virtual_replica import IMPORT_TOKENS, MixedTime, VirtualModel, VirtualReplica
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-MAX_STEP_TOKENS = 2048
-"""Tokens an engine computes in one step (vLLM's default for chunked prefill)."""
-
-IMPORT_TOKENS = 1 << 20
-"""Tokens of one step where prompts come computed: all of them at once."""
-
-MAX_BATCH = 256
-MIN_SHARE = 1e-6
-
 MIN_JOBS, MAX_JOBS = 600, 2000
-LATENCIES = 8.0
-"""Mean latencies of a job that the arrivals last for, within the bounds above."""
+"""Jobs simulated, whatever their latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +143,7 @@ class SizedFleet:
                 for index in range(pool.engines):
                     backends[f"{pool.name}/{index}"] = VirtualReplica(served)
         slots = {pool.name: pool.slots for pool in self.pools.values() if pool.slots}
-        return Simulator(backends, _drawn_s, encode_time=_encode_s, tool_slots=slots)
+        return Simulator(backends, drawn_s, encode_time=drawn_s, tool_slots=slots)
 
     def _virtual(self, pool: Pool) -> VirtualModel:
         group, options = pool.config, self._search.options
@@ -163,8 +154,8 @@ class SizedFleet:
         return VirtualModel(
             mixed_s=_mixed(step),
             kv_tokens=self._kv_tokens(step, group.model) / group.pp,
-            max_batch=MAX_BATCH,
-            max_step_tokens=IMPORT_TOKENS if imports else MAX_STEP_TOKENS,
+            max_batch=MAX_BATCH["gpu"],
+            max_step_tokens=IMPORT_TOKENS if imports else MAX_STEP_TOKENS["gpu"],
             imports=imports,
         )
 
@@ -268,14 +259,6 @@ def _mixed(step: StepModel) -> MixedTime:
         return float(step.mixed_step_s(new, past, batch, context))
 
     return mixed_s
-
-
-def _drawn_s(command: RunTool) -> float:
-    return float(command.step.stage.attributes["drawn_s"])
-
-
-def _encode_s(command: Encode) -> float:
-    return float(command.step.stage.attributes.get("drawn_s", 0.0))
 
 
 def simulate_fleet(

@@ -24,7 +24,7 @@ from gangline.planner.profile import Profile
 
 from .drawn_program import drawn_program, stage_of
 from .job import Job
-from .plan_fleet import PlanFleet
+from .planned_fleet import PlannedFleet
 from .simulator import SimulatedJob, SimulationResult
 
 WARM_SHARE, COOL_SHARE = 0.25, 0.1
@@ -117,7 +117,7 @@ def simulate_plan(
         raise PlanError(f"The rate of jobs is {rate:g}", next_step="Give jobs per second, above 0.")
     wanted = num_jobs or default_num_jobs(rate, plan.seconds)
     shares = [(1.0 - sum(share for share, _ in others), plan), *others]
-    world = PlanFleet(program, profile, [row for _, row in shares], fleet, models, calibration)
+    world = PlannedFleet(program, profile, [row for _, row in shares], fleet, models, calibration)
     arrivals = _arrivals(program, profile, shares, world, rate, wanted, seed, deadline_s)
     result = world.simulator().run(arrivals)
     return verdict_of(plan, world, result, rate, seed, deadline_s)
@@ -132,7 +132,7 @@ def _arrivals(
     program: Program,
     profile: Profile | None,
     shares: Sequence[tuple[float, Plan]],
-    world: PlanFleet,
+    world: PlannedFleet,
     rate: float,
     num_jobs: int,
     seed: int,

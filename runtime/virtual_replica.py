@@ -1,4 +1,4 @@
-"""A fleet in virtual time: a virtual device per replica, whose steps take what a model says."""
+"""A replica in virtual time: an engine per model, whose steps take what a cost model says."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ BLOCK_TOKENS = 32
 """Tokens of a KV block in virtual time: twice the engine's, for half the bookkeeping."""
 
 MAX_CONTEXT = 1 << 22
+
+IMPORT_TOKENS = 1 << 20
+"""Tokens of one step where prompts come computed elsewhere: all of them at once."""
 
 BUCKETS_PER_OCTAVE = 16
 """Step times are remembered by shape, rounded to 2^(1/16): at most 2.2 % off, either way."""
@@ -84,7 +87,7 @@ class DrawnRunner:
         """Hold nothing open."""
 
 
-class StepTimes:
+class RememberedTimes:
     """Step times of one model on one replica, remembered by the shape of the step."""
 
     def __init__(self, model: VirtualModel) -> None:
@@ -175,7 +178,7 @@ class VirtualReplica:
 
 
 def _engine(model: VirtualModel) -> VirtualBackend:
-    times = StepTimes(model)
+    times = RememberedTimes(model)
     config = SchedulerConfig(
         max_batched_tokens=model.max_step_tokens,
         max_num_seqs=model.max_batch,

@@ -1,4 +1,4 @@
-"""The devices of plans in virtual time: replicas, their step times, cores and prices."""
+"""A fleet as plans use it, in virtual time: its replicas, their step times, cores and prices."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from gangline.planner.situation import HOST_HOP_S
 from gangline.planner.stage_cost import Option, StageCosts
 from gangline.planner.workload import complete
 
-from .commands import Encode, RunTool
+from .commands import Encode
+from .drawn_program import drawn_s
 from .simulator import Simulator, VirtualDevice
-from .virtual_fleet import MixedTime, VirtualModel, VirtualReplica
-
-IMPORT_TOKENS = 1 << 20
-"""Tokens of one step on a device whose prompts come computed: all of them at once."""
+from .virtual_replica import IMPORT_TOKENS, MixedTime, VirtualModel, VirtualReplica
 
 
-class PlanFleet:
+class PlannedFleet:
     """What plans make of a fleet; several share it when each takes a part of the jobs.
 
     Engines of different models on one device do not slow each other down here; a plan that puts
@@ -72,7 +70,7 @@ class PlanFleet:
                 backends[f"{name}/{index}"] = VirtualReplica(served)
         return Simulator(
             backends,
-            _drawn_s,
+            drawn_s,
             encode_time=self._encode_s,
             fleet=self._priced(),
             tool_slots=self._slots(models),
@@ -152,8 +150,9 @@ class PlanFleet:
 
     def _encode_s(self, command: Encode) -> float:
         spec = self._fleet.device(command.serving_device).spec
-        drawn = float(command.step.stage.attributes.get("drawn_s", 0.0))
-        return drawn + (spec.efficiency.get("ttft_s", 0.5) if spec.kind == "api" else 0.0)
+        return drawn_s(command) + (
+            spec.efficiency.get("ttft_s", 0.5) if spec.kind == "api" else 0.0
+        )
 
     def _slots(self, served: Mapping[str, object]) -> dict[str, int]:
         """Tools at once: on every replica of a group that serves models, else on the group."""
@@ -206,10 +205,6 @@ _TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 def _mean(rows: list[StageProfile], part: str) -> float:
     total = sum(row.visits for row in rows) or 1.0
     return sum(row.visits * float(getattr(row, part).mean) for row in rows) / total
-
-
-def _drawn_s(command: RunTool) -> float:
-    return float(command.step.stage.attributes["drawn_s"])
 
 
 def _endpoint(device: FleetDevice) -> VirtualModel:
