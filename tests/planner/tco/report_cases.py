@@ -73,14 +73,14 @@ def evaluated(arithmetic: str) -> float:
     import ast
     import operator
 
-    kinds = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    kinds: dict[type, Any] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
              ast.Div: operator.truediv, ast.Pow: math.pow}  # fmt: skip
 
     def value(node: ast.expr) -> float:
         if isinstance(node, ast.Constant):
-            return float(node.value)  # type: ignore[arg-type]
+            return float(str(node.value))
         assert isinstance(node, ast.BinOp), ast.dump(node)
-        return float(kinds[type(node.op)](value(node.left), value(node.right)))  # type: ignore
+        return float(kinds[type(node.op)](value(node.left), value(node.right)))
 
     text = arithmetic.replace(" x ", " * ").replace("^", "**")
     return value(ast.parse(text, mode="eval").body)
