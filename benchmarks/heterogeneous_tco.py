@@ -28,9 +28,13 @@ import numpy as np
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.planner.catalogue import catalogue
+from gangline.planner.costs.kv_transfer import (
+    amortised_bytes_per_s,
+    peak_egress_bytes_per_s,
+    peak_ingress_bytes_per_s,
+)
 from gangline.planner.costs.shape import ModelShape, find_shape
 from gangline.planner.tco.financing import PAPER_FULL, PAPER_OPERATING, Own
-from gangline.planner.tco.pairs import KvTransfer, kv_transfer
 from gangline.planner.tco.step_model import StepModels, fitted, stated
 
 MODELS = {"8B": "Llama-3.1-8B", "70B": "Llama-3.1-70B"}
@@ -241,30 +245,60 @@ def _usd(
     return (first_usd + decode.device_s * assumptions.usd_per_hour(second)) / SECONDS_PER_HOUR
 
 
-def transfers(case: Case, assumptions: Assumptions) -> dict[str, KvTransfer | None]:
+@dataclass(frozen=True, slots=True)
+class PairTraffic:
+    """KV-cache traffic of one pair; rates per device, in bytes per second.
+
+    Taken literally, the ingress of one request must not take longer than one token: a peak that
+    no engine needs, since the transfer overlaps with the decoding of others.
+
+    Attributes:
+        kv_bytes: cache of one request's prompt.
+        egress_peak: the caches of a batch of prompts leave within its time to first token.
+        ingress_peak: the cache of one request arrives within one token.
+        ingress_mean: what a decode device receives on average at full load.
+    """
+
+    kv_bytes: float
+    egress_peak: float
+    ingress_peak: float
+    ingress_mean: float
+
+    def fits(self, link_bytes_per_s: float) -> bool:
+        """Tell whether a link per device carries the egress peak and the mean ingress."""
+        return max(self.egress_peak, self.ingress_mean) <= link_bytes_per_s
+
+
+def pair_traffic(kv_bytes: float, osl: float, prefill: Phase, decode: Phase) -> PairTraffic:
+    """Give the traffic between a prefill and a decode replica, each at full load.
+
+    Args:
+        kv_bytes: cache of one request's prompt.
+        osl: output tokens of a request.
+    """
+    served_per_s = decode.batch / (osl * decode.seconds)
+    return PairTraffic(
+        kv_bytes,
+        peak_egress_bytes_per_s(kv_bytes * prefill.batch, prefill.seconds, prefill.tp),
+        peak_ingress_bytes_per_s(kv_bytes, decode.seconds, decode.tp),
+        amortised_bytes_per_s(kv_bytes, served_per_s, decode.tp),
+    )
+
+
+def transfers(case: Case, assumptions: Assumptions) -> dict[str, PairTraffic | None]:
     """Give the KV traffic of every ordered pair, by the paper's equations 1 to 3."""
     found = phases(case, assumptions)
     shape = find_shape(MODELS[case.model])
     isl, osl = LENGTHS[case.lengths]
     kv_dtype = "fp8" if case.dtype == "FP8" else "fp16"
-    checked: dict[str, KvTransfer | None] = {}
+    kv_bytes = shape.kv_bytes(isl, kv_dtype)
+    checked: dict[str, PairTraffic | None] = {}
     for first, (prefill, _) in found.items():
         for second, (_, decode) in found.items():
             pair = f"{first}::{second}"
             checked[pair] = None
             if prefill is not None and decode is not None:
-                checked[pair] = kv_transfer(
-                    shape,
-                    isl,
-                    osl,
-                    ttft_s=prefill.seconds,
-                    tpot_s=decode.seconds,
-                    prefill_devices=prefill.tp,
-                    decode_devices=decode.tp,
-                    prefill_batch=prefill.batch,
-                    decode_batch=decode.batch,
-                    kv_dtype=kv_dtype,
-                )
+                checked[pair] = pair_traffic(kv_bytes, osl, prefill, decode)
     return checked
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gangline.planner.costs.kv_transfer import GBIT
 from gangline.planner.tco.financing import PAPER_FULL, PAPER_OPERATING
-from gangline.planner.tco.pairs import GBIT
 
 from .heterogeneous_tco import (
     DEVICES,
@@ -58,7 +58,8 @@ def write_tables(page: Path = PAGE) -> None:
     text = page.read_text(encoding="utf-8")
     for name, table in tables().items():
         pattern = rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)"
-        text, count = re.subn(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
+        written = table.replace("\\", r"\\")
+        text, count = re.subn(pattern, rf"\g<1>{written}\n\g<2>", text, flags=re.DOTALL)
         if count != 1:
             raise ValueError(f"{page.name} has {count} markers for {name!r}")
     page.write_text(text, encoding="utf-8")

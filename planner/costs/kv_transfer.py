@@ -13,10 +13,8 @@ from dataclasses import dataclass
 
 from gangline.ir.errors import ConfigError
 
-from .shape import ModelShape
-
-BITS_PER_BYTE = 8.0
-GIGA = 1e9
+GBIT = 1e9 / 8.0
+"""Bytes of a gigabit: links are sold by gigabits per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +70,13 @@ def kv_bytes(
     batch: float = 1.0,
     bytes_per_element: float = 2.0,
 ) -> float:
-    """Bytes of a KV cache by equation 3; `hidden / heads` must be the width of a head."""
+    """Bytes of a KV cache by equation 3; `hidden / heads` must be the width of a head.
+
+    `ModelShape.kv_bytes` counts the caches the equation does not: latents, windows, linear states.
+    """
     _positive(layers=layers, hidden=hidden, heads=heads, kv_heads=kv_heads)
     _positive(tokens=tokens, batch=batch, bytes_per_element=bytes_per_element)
     return 2.0 * layers * hidden * (kv_heads / heads) * tokens * batch * bytes_per_element
-
-
-def mla_kv_bytes(
-    layers: int,
-    kv_lora_rank: int,
-    rope_dim: int,
-    tokens: float,
-    batch: float = 1.0,
-    bytes_per_element: float = 2.0,
-) -> float:
-    """Bytes of the latent cache of multi-head latent attention (arXiv 2405.04434): one a token."""
-    _positive(layers=layers, kv_lora_rank=kv_lora_rank, rope_dim=rope_dim)
-    _positive(tokens=tokens, batch=batch, bytes_per_element=bytes_per_element)
-    return layers * (kv_lora_rank + rope_dim) * tokens * batch * bytes_per_element
-
-
-def model_kv_bytes(
-    shape: ModelShape, tokens: float, batch: float = 1.0, kv_dtype: str = "bf16"
-) -> float:
-    """Bytes of a model's cache, whatever its attention: heads, latents, windows, linear states."""
-    _positive(tokens=tokens, batch=batch)
-    return batch * shape.kv_bytes(tokens, kv_dtype)
 
 
 def peak_egress_bytes_per_s(cache_bytes: float, ttft_s: float, prefill_devices: int = 1) -> float:
@@ -167,11 +146,6 @@ def check_link(
         ),
         link_bytes_per_s=link_bytes_per_s,
     )
-
-
-def to_gbit_per_s(bytes_per_s: float) -> float:
-    """Give a rate in the gigabits per second that links are sold by."""
-    return bytes_per_s * BITS_PER_BYTE / GIGA
 
 
 def _positive(**sizes: float) -> None:

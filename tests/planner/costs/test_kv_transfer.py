@@ -6,14 +6,12 @@ import pytest
 
 from gangline.ir.errors import ConfigError
 from gangline.planner.costs.kv_transfer import (
+    GBIT,
     check_link,
     kv_bytes,
-    mla_kv_bytes,
-    model_kv_bytes,
     peak_egress_bytes_per_s,
     peak_ingress_bytes_per_s,
     second_token_s,
-    to_gbit_per_s,
 )
 from gangline.planner.costs.shape import find_shape
 
@@ -32,23 +30,22 @@ LLAMA_8B = {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8}
 def test_worked_egress(model: dict[str, int], tokens: int, gigabytes: float, gbit: float) -> None:
     size = kv_bytes(**model, tokens=tokens)
     assert size / 1e9 == pytest.approx(gigabytes, rel=0.005)
-    egress = to_gbit_per_s(peak_egress_bytes_per_s(size, 0.25))
+    egress = peak_egress_bytes_per_s(size, 0.25) / GBIT
     assert egress == pytest.approx(gbit, rel=0.005)
 
 
 def test_worked_ingress_needs_ten_times_what_links_give() -> None:
     size = kv_bytes(**LLAMA_70B, tokens=32768)
-    assert to_gbit_per_s(peak_ingress_bytes_per_s(size, 0.02)) == pytest.approx(4295, rel=0.001)
-    assert to_gbit_per_s(peak_ingress_bytes_per_s(size, 0.02, 8)) == pytest.approx(537, rel=0.001)
+    assert peak_ingress_bytes_per_s(size, 0.02) / GBIT == pytest.approx(4295, rel=0.001)
+    assert peak_ingress_bytes_per_s(size, 0.02, 8) / GBIT == pytest.approx(537, rel=0.001)
 
 
 def test_equation_and_shape_agree_and_a_latent_is_small() -> None:
     size = kv_bytes(**LLAMA_70B, tokens=1000, batch=3)
-    assert model_kv_bytes(find_shape("llama-3.1-70b"), 1000, 3) == pytest.approx(size)
+    assert 3 * find_shape("llama-3.1-70b").kv_bytes(1000, "bf16") == pytest.approx(size)
     # DeepSeek-V3: 61 layers of one 512 + 64 latent, against 2 x 128 heads x 128 written out.
-    latent = mla_kv_bytes(61, 512, 64, 1000)
-    assert latent == 61 * 576 * 1000 * 2.0
-    assert model_kv_bytes(find_shape("deepseek-v3"), 1000) == pytest.approx(latent)
+    latent = 61 * 576 * 1000 * 2.0
+    assert find_shape("deepseek-v3").kv_bytes(1000, "bf16") == pytest.approx(latent)
 
 
 def test_a_link_that_carries_the_traffic_but_not_the_peak() -> None:

@@ -14,14 +14,17 @@ import pytest
 from benchmarks.heterogeneous_tco import (
     VARIANTS,
     Assumptions,
+    Phase,
     cases,
     gaudi3_break_even,
+    pair_traffic,
     phases,
     rounded,
     study,
     transfers,
 )
 from benchmarks.heterogeneous_tco_page import FITTED, PAGE, TABLE_3, tables
+from gangline.planner.costs.kv_transfer import GBIT
 from gangline.planner.costs.shape import find_shape
 from gangline.planner.optimiser.fleet_sizing import (
     Entries,
@@ -29,7 +32,6 @@ from gangline.planner.optimiser.fleet_sizing import (
     PathRows,
     solve_fleet,
 )
-from gangline.planner.tco.pairs import GBIT, kv_transfer
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "heterogeneous_tco.json"
 STATED = {name: variant for name, variant in VARIANTS.items() if name != FITTED}
@@ -178,10 +180,9 @@ def test_the_worked_example_by_the_sizing_program() -> None:
 
 def test_the_papers_kv_claim_by_hand() -> None:
     """70B in FP16, 32K tokens, TTFT 0.25 s: 10.7 GB, 344 Gbit/s out, 4295 in at 20 ms."""
-    found = kv_transfer(
-        find_shape("Llama-3.1-70B"), 32768, 512,
-        ttft_s=0.25, tpot_s=0.02, prefill_devices=1, decode_devices=1,
-    )  # fmt: skip
+    size = find_shape("Llama-3.1-70B").kv_bytes(32768, "fp16")
+    prefill = Phase(device_s=0.0, seconds=0.25, tp=1, batch=1.0)
+    found = pair_traffic(size, 512, prefill, replace(prefill, seconds=0.02))
     assert found.kv_bytes == pytest.approx(10.737e9, rel=1e-3)
     assert found.egress_peak / GBIT == pytest.approx(343.6, rel=1e-3)
     assert found.ingress_peak / GBIT == pytest.approx(4295, rel=1e-3)
