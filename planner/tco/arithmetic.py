@@ -73,7 +73,7 @@ def _own(terms: HourlyCost, own: Own, capex: float, watts: float) -> tuple[Line,
         lines.append(
             Line("principal", f"({number(capex)} - {residual}) / {hours}", terms.principal)
         )
-    interest = _interest(own, number(capex), residual)
+    interest = _interest(own, number(capex), residual) if terms.interest else "0"
     lines.append(Line("interest", f"{interest} / {hours}", terms.interest))
     power = f"{number(watts)} / 1000 x {number(own.load)} x {number(own.pue)}"
     lines.append(Line("power", f"{power} x {number(own.usd_per_kwh)}", terms.power))
@@ -90,8 +90,6 @@ def _own(terms: HourlyCost, own: Own, capex: float, watts: float) -> tuple[Line,
 
 def _interest(own: Own, capex: str, residual: str) -> str:
     """Write the interest over all years: payments of an annuity less what they retire."""
-    if own.rule == "none" or own.rate == 0.0:
-        return "0"
     months = f"({number(own.years)} x {MONTHS_PER_YEAR})"
     rate = f"({number(own.rate)} / {MONTHS_PER_YEAR})"
     grown = f"(1 + {rate}) ^ {months}"

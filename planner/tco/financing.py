@@ -145,6 +145,8 @@ class Own:
         if self.rule == "none" or monthly == 0.0:
             return 0.0
         grown = math.pow(1.0 + monthly, months)
+        if grown == 1.0:  # interest too small to be told from none
+            return 0.0
         if self.rule == "compound":
             return capex * (grown - 1.0)
         # The payments retire capex less the present value of the residual.
