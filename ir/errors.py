@@ -4,6 +4,7 @@
     ├── UsageError                  usage             a command, option or argument is wrong
     │   ├── InputError              input             a workflow's input is missing or of a wrong type
     │   └── ConfigError             config            a fleet, device or model file is wrong
+    │       └── UnsupportedFormatError  unsupported_format  a device lacks a number format
     ├── TraceError                  trace             a workflow cannot be traced
     ├── VerifyError                 verify            a module breaks a rule of the op table
     ├── LoweringError               lowering          a module cannot be lowered or decoded
@@ -86,6 +87,11 @@ class InputError(UsageError):
 class ConfigError(UsageError):
     code = "config"
     title = "A configuration file is wrong"
+
+
+class UnsupportedFormatError(ConfigError):
+    code = "unsupported_format"
+    title = "The device lacks the number format"
 
 
 class TraceError(GanglineError):

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from gangline.ir.errors import ConfigError
+from gangline.ir.errors import ConfigError, UnsupportedFormatError
 from gangline.ir.specs.device import DeviceSpec
 
 from .catalogue import find_type
@@ -280,10 +280,6 @@ def _grouped(
     shaped = out.reshape(*out.shape[:-1], *shape)
     mid, low, high = (cast(Array, tuple(value) if pairs else value) for value in shaped)
     return Estimate(mid, low, high, cast(str, sources.reshape(shape)))
-
-
-class UnsupportedFormatError(ConfigError):
-    """The device cannot compute in the number format asked for."""
 
 
 def _supported(spec: DeviceSpec, dtype: str, among: tuple[str, ...]) -> str:
