@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gangline.planner.costs.tools import GRID, Distribution
+from gangline.planner.costs.tools import GRID, Durations
 
 from .data import DATA_DATE, hardware_data
 
@@ -57,7 +57,7 @@ def fit() -> dict[str, Any]:
         "date": DATA_DATE,
         "rows": int(seconds.size),
     }
-    sketches = {name: Distribution.fit(seconds[at]).to_json() for name, at in groups(kinds).items()}
+    sketches = {name: Durations.fit(seconds[at]).to_json() for name, at in groups(kinds).items()}
     return {"provenance": provenance, "probabilities": list(GRID), "kinds": sketches}
 
 
@@ -70,12 +70,12 @@ def score() -> list[dict[str, Any]]:
     even = tasks % 2.0 == 0.0
     rows = []
     for name, at in groups(kinds).items():
-        fitted = Distribution.fit(seconds[at & even])
+        fitted = Durations.fit(seconds[at & even])
         rows.append(_score(name, fitted, seconds[at & ~even]))
     return rows
 
 
-def _score(name: str, fitted: Distribution, left: Array) -> dict[str, Any]:
+def _score(name: str, fitted: Durations, left: Array) -> dict[str, Any]:
     off: Mapping[str, float] = {
         f"p{100 * share:.0f}_error": abs(
             float(fitted.quantile(share)) / float(np.quantile(left, share)) - 1.0

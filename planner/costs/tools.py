@@ -38,7 +38,7 @@ INDEX_BOUNDS = (0.05, 20.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class Durations:
     """Durations of one kind of tool, seconds.
 
     Attributes:
@@ -54,7 +54,7 @@ class Distribution:
     samples: int = 0
 
     @staticmethod
-    def fit(samples: npt.ArrayLike) -> Distribution:
+    def fit(samples: npt.ArrayLike) -> Durations:
         """Fit durations in seconds; ConfigError where there are none or one is not positive."""
         seconds = np.asarray(samples, dtype=float).ravel()
         if seconds.size == 0 or not np.all(np.isfinite(seconds)) or np.any(seconds < 0.0):
@@ -69,10 +69,10 @@ class Distribution:
         beyond = np.sort(seconds)[-max(1, round(TAIL_SHARE * seconds.size)) :]
         wanted = max(float(beyond.mean()), float(kept[-1]) * 1.01)
         index = _index_for(wanted, float(kept[-1]), most)
-        return Distribution(tuple(kept.tolist()), index, most, int(seconds.size))
+        return Durations(tuple(kept.tolist()), index, most, int(seconds.size))
 
     @staticmethod
-    def lognormal(median_s: float, sigma: float) -> Distribution:
+    def lognormal(median_s: float, sigma: float) -> Durations:
         """Sketch a log-normal of a median and a standard deviation of the logarithm."""
         from scipy.stats import norm
 
@@ -81,7 +81,7 @@ class Distribution:
         mean_beyond = median_s * np.exp(0.5 * sigma**2) * norm.cdf(sigma - norm.ppf(GRID[-1]))
         most = float(median_s * np.exp(6.0 * max(sigma, 0.1)))
         wanted = max(float(mean_beyond) / TAIL_SHARE, float(kept[-1]) * 1.01)
-        return Distribution(tuple(kept.tolist()), _index_for(wanted, float(kept[-1]), most), most)
+        return Durations(tuple(kept.tolist()), _index_for(wanted, float(kept[-1]), most), most)
 
     @property
     def mean(self) -> float:
@@ -122,10 +122,10 @@ class Distribution:
         """Draw durations with a seeded generator."""
         return self.quantile(generator.random(size))
 
-    def scaled(self, factor: float) -> Distribution:
+    def scaled(self, factor: float) -> Durations:
         """Give the durations on a machine that takes `factor` times as long."""
         kept = tuple(factor * value for value in self.quantiles)
-        return Distribution(kept, self.tail_index, factor * self.most_s, self.samples)
+        return Durations(kept, self.tail_index, factor * self.most_s, self.samples)
 
     def to_json(self) -> dict[str, Any]:
         """Give the sketch as plain JSON."""
@@ -145,7 +145,7 @@ KINDS = {
 """Other names of the fitted kinds of tools, lower case."""
 
 
-def tool_distribution(kind: str) -> Distribution:
+def tool_distribution(kind: str) -> Durations:
     """Durations of a kind of tool; of all tools together for a kind that was not measured."""
     return _fitted(_entry(kind))
 
@@ -162,9 +162,9 @@ def _entry(kind: str) -> str:
 
 
 @cache
-def _fitted(name: str) -> Distribution:
+def _fitted(name: str) -> Durations:
     entry: Mapping[str, Any] = constants("tools")["kinds"][name]
-    return Distribution(
+    return Durations(
         tuple(entry["quantiles"]), entry["tail_index"], entry["most_s"], entry["samples"]
     )
 
@@ -175,7 +175,7 @@ SQL_SIGMA = {"lookup": 0.5, "scan": 0.8, "join": 1.3}
 SQL_SCANS = {"lookup": 0.0, "scan": 1.0, "join": 3.0}
 
 
-def sql_s(rows: float, kind: str = "scan") -> Distribution:
+def sql_s(rows: float, kind: str = "scan") -> Durations:
     """Seconds of one SQL query on a row store over tables of `rows` rows together.
 
     A house estimate, no table stands behind it: a millisecond to start, two million rows a second
@@ -189,7 +189,7 @@ def sql_s(rows: float, kind: str = "scan") -> Distribution:
             next_step=f"Kinds are {', '.join(SQL_SIGMA)}; rows are 0 or more.",
         )
     median = SQL_START_S + SQL_SCANS[kind] * rows / SQL_ROWS_PER_S
-    return Distribution.lognormal(median, SQL_SIGMA[kind])
+    return Durations.lognormal(median, SQL_SIGMA[kind])
 
 
 def embedding_s(

@@ -12,7 +12,7 @@ from gangline.ir.errors import ConfigError
 from gangline.planner.catalogue import find_type
 from gangline.planner.costs.constants import CONSTANTS_PATH
 from gangline.planner.costs.tools import (
-    Distribution,
+    Durations,
     embedding_s,
     sql_s,
     tool_distribution,
@@ -36,7 +36,7 @@ def two_humps(count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 def test_a_sketch_keeps_both_humps_the_mean_and_the_tail() -> None:
     seconds = two_humps(20_000)
-    fitted = Distribution.fit(seconds)
+    fitted = Durations.fit(seconds)
     for share in (0.1, 0.3, 0.7, 0.9, 0.95, 0.99):
         assert float(fitted.quantile(share)) == pytest.approx(
             float(np.quantile(seconds, share)), rel=0.05
@@ -46,9 +46,7 @@ def test_a_sketch_keeps_both_humps_the_mean_and_the_tail() -> None:
         float(np.quantile(seconds, 0.999)), rel=0.4
     )
     # One log-normal of the same moments of the logarithm misses the median by far.
-    plain = Distribution.lognormal(
-        float(np.exp(np.log(seconds).mean())), float(np.log(seconds).std())
-    )
+    plain = Durations.lognormal(float(np.exp(np.log(seconds).mean())), float(np.log(seconds).std()))
     assert plain.p95 > 2.0 * fitted.p95
 
 
@@ -84,7 +82,7 @@ def test_shells_are_slow_and_heavy_tailed_and_reads_are_quick() -> None:
 
 def test_one_duration_and_equal_durations_fit() -> None:
     for samples in ([0.5], [0.5] * 50):
-        fitted = Distribution.fit(samples)
+        fitted = Durations.fit(samples)
         assert fitted.p50 == pytest.approx(0.5)
         assert fitted.mean == pytest.approx(0.5, rel=0.05)
 
@@ -99,11 +97,11 @@ def test_scaling_scales_every_quantile() -> None:
 @pytest.mark.parametrize("samples", [[], [-1.0], [float("nan")], [float("inf")]])
 def test_durations_that_cannot_be_are_refused(samples: list[float]) -> None:
     with pytest.raises(ConfigError, match="finite seconds"):
-        Distribution.fit(samples)
+        Durations.fit(samples)
 
 
 def test_lognormal_has_its_mean_and_quantiles() -> None:
-    fitted = Distribution.lognormal(2.0, 0.8)
+    fitted = Durations.lognormal(2.0, 0.8)
     assert fitted.p50 == pytest.approx(2.0)
     assert fitted.p95 == pytest.approx(2.0 * np.exp(0.8 * 1.6449), rel=0.01)
     assert fitted.mean == pytest.approx(2.0 * np.exp(0.32), rel=0.05)
