@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from gangline.ir.errors import InfeasibleError
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.planner.optimiser.fleet_sizing import fastest_part_s
 
 from .market import Market
@@ -122,7 +123,7 @@ def _too_slow(search: Search, market: Market, model: SizingModel) -> InfeasibleE
         "device": serving_device(search, fastest, stage),
         "nearest_slo_s": nearest,
         "percent": share,
-        "usd_per_ms": saved / (3600.0 * search.demand.jobs_per_s),
+        "usd_per_ms": saved / (SECONDS_PER_HOUR * search.demand.jobs_per_s),
         "usd_per_hour_per_ms": saved,
         "usd_per_hour": fastest.sizing.usd_per_hour,
     }
