@@ -17,6 +17,8 @@ from typing import Any
 
 from gangline.ir.errors import ConfigError
 
+from .profile import NORMAL_95
+
 MAX_RUNS = 48
 """Runs kept per bucket; older ones would carry 2 % of the weight."""
 
@@ -32,7 +34,7 @@ PRIOR_SPREAD = math.log(1.6)
 MIN_SPREAD = math.log(1.1)
 """A 90 % interval is never narrower than x/÷ this: runs differ more than a few of them show."""
 
-MAD_TO_90 = 1.4826 * 1.6449
+MAD_TO_90 = 1.4826 * NORMAL_95
 """From the median absolute deviation to the half width of a normal's 90 % interval."""
 
 VERSION = 1

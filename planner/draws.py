@@ -15,14 +15,11 @@ from typing import TYPE_CHECKING
 
 from gangline.ir.program import STEP_OPS, Program, Stage
 
-from .profile import Amount, Profile, Sample, StageProfile
+from .profile import NORMAL_95, Amount, Profile, Sample, StageProfile
 from .workload import complete
 
 if TYPE_CHECKING:
     from numpy.random import Generator
-
-NORMAL_95 = 1.6449
-"""95 % point of the standard normal distribution."""
 
 MAX_WIDTH = 256
 """Items of one map a drawn job runs at most; a profile that asks for more is a mistake."""

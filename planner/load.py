@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gangline.ir.program import Stage
 
-from .draws import NORMAL_95
+from .profile import NORMAL_95
 from .queueing import mean_wait_s
 
 if TYPE_CHECKING:

@@ -25,6 +25,10 @@ stage it did not reach stays possible."""
 FAILED_STATUSES = frozenset({"failed", "cancelled", "expired", "retrying", "queued", "running"})
 
 
+NORMAL_95 = 1.6449
+"""95 % point of the standard normal distribution: 90 % lie within so many deviations."""
+
+
 @dataclass(frozen=True, slots=True)
 class Amount:
     """An expected quantity with a 90 % interval: low <= mean <= high."""

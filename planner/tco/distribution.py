@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gangline.ir.errors import ConfigError
-from gangline.planner.profile import Amount
+from gangline.planner.profile import NORMAL_95, Amount
 
 Array = npt.NDArray[np.float64]
 
 NUM_VALUES = 64
 """Values a distribution is kept in: the last stands for the slowest 1.6 %."""
-
-TAIL_Z = NormalDist().inv_cdf(0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +69,9 @@ class Distribution:
         if amount.mean <= 0.0 or amount.high <= amount.low:
             return cls.constant(max(amount.mean, 0.0))
         if amount.low > 0.0:
-            sigma = math.log(amount.high / amount.low) / (2.0 * TAIL_Z)
+            sigma = math.log(amount.high / amount.low) / (2.0 * NORMAL_95)
         else:
-            sigma = math.log(max(amount.high / amount.mean, 1.0 + 1e-9)) / TAIL_Z
+            sigma = math.log(max(amount.high / amount.mean, 1.0 + 1e-9)) / NORMAL_95
         normal = NormalDist()
         middles = ((index + 0.5) / NUM_VALUES for index in range(NUM_VALUES))
         raw = [math.exp(sigma * normal.inv_cdf(share)) for share in middles]
