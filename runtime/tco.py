@@ -34,6 +34,12 @@ from gangline.planner.tco.document import (
 )
 from gangline.planner.tco.financing import Financing, Own, Rent
 from gangline.planner.tco.fronts import energy_front, latency_front
+from gangline.planner.tco.infeasible import (
+    binding_part,
+    quickest,
+    serving_device,
+    usd_per_hour_per_ms,
+)
 from gangline.planner.tco.market import Market
 from gangline.planner.tco.options import SearchSpace
 from gangline.planner.tco.plan import Choice, answer_of, choose, propose_fleet
@@ -275,26 +281,30 @@ class _Planning:
 
     def _misses(self, search: Search, market: Market, trials: list[Trial]) -> InfeasibleError:
         """Every proposal was too slow in simulation, though one was predicted in time."""
-        from gangline.planner.tco.infeasible import binding_part, serving_device
-
         best = min(trials, key=lambda trial: trial.simulated_s or math.inf)
         reached, percent = best.simulated_s or math.inf, 100.0 * search.slo.percentile
         nearest = math.ceil(reached * 1000.0 * 1.001) / 1000.0
         stage = binding_part(search, search.model(market, math.inf))
-        fastest = search.fastest(market)
-        found = None if fastest is None else search.solve(market, 1.05 * fastest)
+        fastest = quickest(search, market)
+        saved, device = 0.0, ""
+        if fastest is not None:
+            saved = usd_per_hour_per_ms(search, market, fastest.budget_s)
+            device = serving_device(search, fastest, stage)
         return InfeasibleError(
             f"No fleet keeps p{percent:g} <= {search.slo.seconds:g} s in simulation: the best of "
             f"{len(trials)} proposals reaches {reached:.3f} s for {best.usd_per_hour:.2f} USD an "
             f"hour, and {stage} takes most of it",
             where=f"stage {stage}",
-            next_step=f"Ask for p{percent:g} <= {nearest:g} s or more, or add a faster device type.",
+            next_step=f"Ask for p{percent:g} <= {nearest:g} s or more (from there each further "
+            f"millisecond saves about {saved:.3g} USD an hour), or add a faster device type.",
             advice={
                 "binding_stage": stage,
-                "device": "" if found is None else serving_device(search, found, stage),
+                "device": device,
                 "nearest_slo_s": nearest,
                 "percent": percent,
-                "usd_per_ms": 0.0,
+                "usd_per_ms": saved / (3600.0 * search.demand.jobs_per_s),
+                "usd_per_hour_per_ms": saved,
+                "usd_per_hour": best.usd_per_hour,
             },
         )
 

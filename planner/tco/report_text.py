@@ -209,6 +209,6 @@ def _prices(document: Document) -> Iterator[str]:
         when = f", {price['date']}" if price.get("date") else ""
         source = price.get("source", "")
         yield f"{row['device']}: {row['how']}; {source}{when}"
-        if len(row["lines"]) > 1:
-            for line in row["lines"]:
+        for line in row["lines"]:
+            if " " in line["arithmetic"]:  # a bare price is in the fleet's own table
                 yield f"  {line['name']} = {line['arithmetic']} = {line['result']:.6g} {line['unit']}"

@@ -104,6 +104,7 @@ def test_what_no_proposal_keeps_in_simulation_is_infeasible(
     with pytest.raises(InfeasibleError, match="in simulation") as caught:
         answer(usual())
     assert caught.value.advice["nearest_slo_s"] > 100.0
+    assert caught.value.advice["usd_per_hour_per_ms"] >= 0.0
     assert caught.value.where == f"stage {caught.value.advice['binding_stage']}"
 
 
