@@ -33,9 +33,24 @@ MOST_OF_BANDWIDTH = 0.97
 DEFAULT_UNITS, DEFAULT_CLOCK_HZ, DEFAULT_CACHE_BYTES = 100, 1.8e9, 4e7
 """Of a device whose row does not say: about an accelerator of 2020 to 2024."""
 
+WIDEST_UNIT, WIDE_UNIT = 8192.5, 4096.0
+"""16-bit operations a clock of the widest unit of a GPU (Blackwell) and of one before (Hopper).
+
+What does more (Gaudi, TPU, Trainium) has few units, each with the matrix engine of several; how
+fast its vectors and buffers are says no row. It counts as so many units of the latter size.
+"""
+
 ALIKE = 1.9
 """Two boards of a generation share constants up to this ratio of their balances: the die with
 stacked memory and the die with graphics memory of one generation are different machines."""
+
+LEAST_ROWS = {"cpu": 1.0}
+"""Rows that fewer count as where rows count in proportion, by kind of device; 16 elsewhere.
+
+Whole tiles are what was measured: tensor-core kernels of a few tile heights. Kernels of other
+formats (SIMT, Marlin's blocks of 16 rows and its striped split, arXiv 2408.11743) and of CPUs come
+in many heights and share out what a last wave leaves uneven.
+"""
 
 CHUNK = 32768
 """Products computed at a time, so that the temporaries stay in the processor's cache."""
@@ -48,6 +63,8 @@ class GemmCoefficients:
     """One device and format, everything that does not depend on the shape worked out.
 
     Times in seconds, rates per second, sizes in bytes; see docs/decisions/0009 for the form.
+    `floor_s` is seconds of one multiplication and addition at the peak where the fitted values
+    could exceed it, else 0; `least_rows` the rows that fewer count as, 0 for whole tiles.
     """
 
     weight_bytes: float
@@ -61,6 +78,8 @@ class GemmCoefficients:
     wave: float
     excess: float
     settle_s: float
+    floor_s: float
+    least_rows: float
     stream_s: float
     cached_s: float
     cache_turns: float
@@ -126,6 +145,10 @@ def gemm_interval(
         return nothing, nothing
     family = constants("gemm")["families"][FORMATS[dtype].family]
     bounds = (_group(spec, dtype) or family)["interval"]
+    if isinstance(m, (int, float)) and isinstance(n, (int, float)) and isinstance(k, (int, float)):
+        parts = _regimes(found, float(m), float(n), float(k), FLOATS)
+        low, high = bounds[REGIMES[parts.index(max(parts))]]
+        return cast(Array, low), cast(Array, high)
     table = np.array([bounds[regime] for regime in REGIMES])[gemm_regime(found, m, n, k)]
     return table[..., 0], table[..., 1]
 
@@ -135,9 +158,14 @@ def gemm_regime(
 ) -> npt.NDArray[np.intp]:
     """Index into `REGIMES` of the largest part of the time; arrays broadcast."""
     m, n, k = (np.asarray(size, dtype=float) for size in (m, n, k))
-    fixed, memory, compute = _parts(found, m, n, k, ARRAYS)
-    parts = np.stack(np.broadcast_arrays(np.maximum(fixed, found.host_s), memory, compute))
+    parts = np.stack(np.broadcast_arrays(*_regimes(found, m, n, k, ARRAYS)))
     return np.asarray(np.argmax(parts, axis=0))
+
+
+def _regimes(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: Arithmetic) -> tuple[Any, ...]:
+    """Seconds of each of `REGIMES`."""
+    fixed, memory, compute = _parts(found, m, n, k, ops)
+    return ops.larger(fixed, found.host_s), memory, compute
 
 
 def gemm_source(spec: DeviceSpec, dtype: str) -> Literal["fitted", "spec"]:
@@ -157,15 +185,20 @@ def coefficients(spec: DeviceSpec, dtype: str) -> GemmCoefficients | None:
     rate = peak(spec, dtype)
     if rate is None:
         return None
-    return _cached(dtype, spec.generation, rate, peak(spec, "bf16") or rate, traits(spec))
+    whole = dtype in MEASURED and spec.kind != "cpu"
+    least = 0.0 if whole else LEAST_ROWS.get(spec.kind, 16.0)
+    rate16 = peak(spec, "bf16") or rate
+    return _cached(dtype, spec.generation, rate, rate16, traits(spec), least)
 
 
 def traits(spec: DeviceSpec) -> Traits:
     """Bandwidth, units, clock, cache and TDP; stand-ins for all but TDP where a row is silent."""
+    units, clock = float(spec.units or DEFAULT_UNITS), spec.clock_hz or DEFAULT_CLOCK_HZ
+    each = (peak(spec, "bf16") or 0.0) / units / clock
     return (
         spec.memory_bytes_per_s,
-        float(spec.units or DEFAULT_UNITS),
-        spec.clock_hz or DEFAULT_CLOCK_HZ,
+        units if each <= WIDEST_UNIT else units * round(each / WIDE_UNIT),
+        clock,
         float(spec.cache_bytes or DEFAULT_CACHE_BYTES),
         spec.tdp_w,
     )
@@ -173,14 +206,14 @@ def traits(spec: DeviceSpec) -> Traits:
 
 @lru_cache(maxsize=4096)
 def _cached(
-    dtype: str, generation: str, rate: float, rate16: float, known: Traits
+    dtype: str, generation: str, rate: float, rate16: float, known: Traits, least_rows: float
 ) -> GemmCoefficients:
     family = constants("gemm")["families"][FORMATS[dtype].family]
     bandwidth, units, clock, *_ = known
     groups = family["groups"] if dtype in MEASURED else []
     group = group_of(generation, bandwidth / units / clock, groups)
     values = family["common"] if group is None else {**family["common"], **group["values"]}
-    return derive(values, dtype, rate, rate16, known)
+    return derive(values, dtype, rate, rate16, known, least_rows)
 
 
 def balance(spec: DeviceSpec) -> float:
@@ -206,6 +239,7 @@ def derive(
     rate: float,
     rate16: float,
     known: Traits,
+    least_rows: float = 0.0,
 ) -> GemmCoefficients:
     """Work out the coefficients from fitted values and the device's row.
 
@@ -222,6 +256,7 @@ def derive(
     need = values["power_pj"] * (clock / REFERENCE_CLOCK_HZ) ** 2 * 1e-12 * rate16
     slowed = (1 + (need / tdp) ** 4) ** (1 / 12) if tdp else 1.0
     unit_rate = rate * values["compute"] / units
+    tiles = tuple(1 + 64 * values["tile"] * (1 / tm + 1 / tn) for tm, tn in TILES)
     return GemmCoefficients(
         weight_bytes=form.weight_bytes,
         activation_bytes=form.activation_bytes,
@@ -229,14 +264,15 @@ def derive(
         launch_s=values["launch_s"] * (clock / REFERENCE_CLOCK_HZ) ** values["launch_clock"],
         step_s=values["step_clocks"] / clock,
         tile_s=tuple(
-            2 * tm * tn * (1 + 64 * values["tile"] * (1 / tm + 1 / tn)) / unit_rate
-            for tm, tn in TILES
+            2 * tm * tn * lost / unit_rate for (tm, tn), lost in zip(TILES, tiles, strict=True)
         ),
         prologue=values["prologue"],
         least_waves=1 / values["split"],
-        wave=values["wave"],
+        wave=0.0 if least_rows else values["wave"],
         excess=slowed - 1,
         settle_s=values["settle_s"],
+        floor_s=2 / rate if values["compute"] > min(tiles) else 0.0,
+        least_rows=least_rows,
         stream_s=1 / stream,
         cached_s=1 / cached,
         cache_turns=values["turns"] / cache,
@@ -262,6 +298,8 @@ def _total(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: Arithmetic) -> 
     fixed, memory, compute = _parts(found, m, n, k, ops)
     blend = found.blend
     seconds = fixed + (compute**blend + memory**blend) ** (1 / blend)
+    if found.floor_s:
+        seconds = ops.larger(seconds, found.floor_s * m * n * k)
     return ops.larger(seconds, found.host_s) if found.host_s else seconds
 
 
@@ -286,9 +324,11 @@ def _parts(found: GemmCoefficients, m: Any, n: Any, k: Any, ops: Arithmetic) -> 
 def _tiled(found: GemmCoefficients, m: Any, n: Any, ops: Arithmetic) -> Any:
     """Seconds per unit of depth under the quickest tile, whole waves and split depth counted."""
     best: Any = None
+    rows = ops.larger(m, found.least_rows) if found.least_rows else None
     # `best` is the least over the tiles seen so far.
     for (tm, tn), tile_s in zip(TILES, found.tile_s, strict=True):
-        share = ops.ceil(m / tm) * ops.ceil(n / tn) / found.units
+        tall = ops.ceil(m / tm) if rows is None else rows / tm
+        share = tall * ops.ceil(n / tn) / found.units
         waves = ops.ceil(share)
         uneven = found.wave * (waves - share) * (waves > 1)
         seconds = (ops.larger(share, found.least_waves) + uneven) * tile_s

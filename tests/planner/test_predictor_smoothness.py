@@ -1,0 +1,61 @@
+"""What must hold of neighbouring predictions: formats of one device, sizes one apart, peers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gangline.planner import predict
+from gangline.planner.catalogue import catalogue, find_type
+from gangline.planner.costs.dtypes import FORMATS, MEASURED, peak
+
+ROWS = {name: row.spec for name, row in catalogue().items() if row.spec.kind != "api"}
+
+
+@pytest.mark.parametrize("device", ROWS)
+def test_a_format_with_a_higher_peak_is_no_slower_where_products_bind(device: str) -> None:
+    spec = ROWS[device]
+    plain = "bf16" if peak(spec, "bf16") else "fp16"
+    if not (rate := peak(spec, plain)):
+        pytest.skip("no 16-bit products")
+    whole = {"m": 8192, "n": 8192, "k": 8192}
+    base = predict(device, op="gemm", dtype=plain, **whole)
+    for dtype in ("fp8", "int8", "nvfp4"):
+        if other := peak(spec, dtype):
+            share = predict(device, op="gemm", dtype=dtype, **whole) / base
+            assert share < 1.05 * max(rate / other, 1.0), dtype
+
+
+@pytest.mark.parametrize("device", ROWS)
+@pytest.mark.parametrize("sizes", [(4096, 4096), (14336, 4096), (8192, 8192), (1024, 4096)])
+def test_one_more_row_does_not_double_a_product(device: str, sizes: tuple[int, int]) -> None:
+    rows = np.arange(1.0, 600.0)
+    spec = ROWS[device]
+    for dtype in FORMATS:
+        if peak(spec, dtype) is None:
+            continue
+        seconds = predict(device, op="gemm", dtype=dtype, m=rows, n=sizes[0], k=sizes[1])
+        steps = seconds[1:] / seconds[:-1]
+        assert steps.min() > 0.99, dtype
+        # A kernel that was measured has tiles of 128 rows; one more row starts another tile.
+        assert steps.max() < (1.75 if dtype in MEASURED and spec.kind != "cpu" else 1.45), dtype
+
+
+def test_an_interval_of_plain_sizes_is_that_of_arrays() -> None:
+    for m in (1, 64, 8192):
+        plain = predict("B200-SXM-180", op="gemm", dtype="fp8", interval=True, m=m, n=4096, k=4096)
+        several = predict(
+            "B200-SXM-180", op="gemm", dtype="fp8", interval=True, m=[m], n=4096, k=4096
+        )
+        assert plain == pytest.approx(tuple(float(part[0]) for part in several), rel=1e-12)
+
+
+def test_wide_matrix_units_count_as_several() -> None:
+    # Few of them must not mean few vectors to quantise with nor small buffers to reuse from.
+    for device in ("Gaudi2", "Trainium2"):
+        spec = find_type(device).spec
+        pair = [
+            predict(device, op="gemm", dtype=dtype, m=8192, n=8192, k=8192)
+            for dtype in ("fp8", "bf16")
+        ]
+        assert pair[0] / pair[1] < 0.7, spec.type
