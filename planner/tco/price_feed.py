@@ -1,4 +1,4 @@
-"""Prices of device types by tier and region, from the catalogue, a file of one's own or a cloud's.
+"""Prices of device types by tier and region, from a file of one's own or a cloud's.
 
 A price file is TOML:
 
@@ -24,7 +24,7 @@ from statistics import median_low
 from typing import Any, Literal, get_args
 
 from gangline.ir.errors import ConfigError
-from gangline.planner.catalogue import catalogue, find_type
+from gangline.planner.catalogue import find_type
 from gangline.planner.toml_file import Place, check_keys, parse_toml, read_text, required, tables
 
 Tier = Literal["on_demand", "spot", "reserved", "owned"]
@@ -105,20 +105,6 @@ class PriceFeed:
             kept = tuple(quote for quote in merged.get(name, ()) if quote.tier not in tiers)
             merged[name] = own + kept
         return PriceFeed(merged, {**base.unmapped, **self.unmapped})
-
-
-def catalogue_prices() -> PriceFeed:
-    """Give the built-in catalogue's prices: middling on-demand ones, each with its source."""
-    return gather(
-        (
-            name,
-            PriceQuote(
-                row.usd_per_hour, source=row.sources.get("usd_per_hour", ""), date=row.price_date
-            ),
-        )
-        for name, row in catalogue().items()
-        if row.usd_per_hour is not None
-    )
 
 
 def gather(

@@ -11,7 +11,6 @@ from gangline.planner.catalogue import catalogue
 from gangline.planner.tco.price_feed import (
     PriceFeed,
     PriceQuote,
-    catalogue_prices,
     parse_prices,
     read_prices,
 )
@@ -33,17 +32,6 @@ p3dn,96,768,V100-32GB,8,,31.2,,us-east-1,
 old,96,768,V100,8,"{{'Gpus': [{{'MemoryInfo': {{'SizeInMiB': 32768}}}}]}}",31.2,,us-east-1,
 m7i,4,16,,,,0.2,0.1,us-east-1,
 """
-
-
-def test_the_catalogue_is_a_feed_of_every_priced_type() -> None:
-    feed = catalogue_prices()
-    priced = {name for name, row in catalogue().items() if row.usd_per_hour is not None}
-    assert set(feed.quotes) == priced
-    quote = feed.find("H100-SXM-80")
-    assert quote is not None and quote.usd_per_hour == 2.95
-    assert quote.source and quote.date == "2026-05"
-    assert feed.find("B60") is None
-    assert feed.find("H100-SXM-80", tier="spot") is None
 
 
 def test_a_sky_catalogue_gives_prices_per_device() -> None:
