@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gangline.ir.errors import ConfigError
 from gangline.ir.specs.device import DeviceSpec
@@ -52,6 +51,10 @@ class Market:
         for name, spec in self.devices.items():
             _check_row(name, spec)
 
+    def check_type(self, name: str) -> None:
+        """Raise ConfigError, with near matches, for a type the market does not know."""
+        find_type(name, {known: CatalogueRow(spec) for known, spec in self.devices.items()})
+
     def usd(self, name: str) -> float:
         """Price of one more device of a type, stock aside; inf where there is none."""
         prices = [offer.usd_per_hour for offer in self.offers.get(name, ())]
@@ -80,7 +83,7 @@ class Market:
         """Give the market without some types; ConfigError for one it does not have."""
         for name in names:
             if name not in self.offers:
-                find_type(name, _as_rows(self))
+                self.check_type(name)
         left = {name: found for name, found in self.offers.items() if name not in names}
         return replace(self, offers=left)
 
@@ -91,8 +94,7 @@ class Market:
 
     def with_stock(self, name: str, count: float, usd_per_hour: float = 0.0) -> Market:
         """Give the market with `count` more devices at a price of their own (0: owned)."""
-        if name not in self.devices:
-            find_type(name, _as_rows(self))
+        self.check_type(name)
         stock = Offer(usd_per_hour, count, HourlyCost(rent=usd_per_hour, how="in stock"))
         return replace(self, offers={**self.offers, name: (stock, *self.offers.get(name, ()))})
 
@@ -159,7 +161,3 @@ def _check_row(name: str, spec: DeviceSpec) -> None:
             where=f"device {name}",
             next_step="Give the figures; without them nothing can be planned on it.",
         )
-
-
-def _as_rows(market: Market) -> dict[str, Any]:
-    return {name: CatalogueRow(spec) for name, spec in market.devices.items()}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gangline.planner.catalogue import CatalogueRow, find_type
+from gangline.planner.catalogue import CatalogueRow
 
 from .financing import Financing, HourlyCost, Own, Rent, Reserve
 from .market import Market, Offer, market_of
@@ -125,8 +125,7 @@ def limited(market: Market, stock: Mapping[str, int]) -> Market:
     """
     offers = dict(market.offers)
     for name, count in stock.items():
-        if name not in market.devices:
-            find_type(name, {key: CatalogueRow(spec) for key, spec in market.devices.items()})
+        market.check_type(name)
         offers[name] = tuple(
             replace(offer, limit=min(offer.limit, float(count))) for offer in offers.get(name, ())
         )
