@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from gangline.ir.program import Program
 from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.ir.specs.plan import Plan, StagePlan
-from gangline.planner.costs.shape import ModelShape
 from gangline.planner.draws import DrawnStep, draw_jobs
 from gangline.planner.engine_times import MAX_BATCH, MAX_STEP_TOKENS
 from gangline.planner.profile import Profile
@@ -147,7 +146,7 @@ class SizedFleet:
 
     def _virtual(self, pool: Pool) -> VirtualModel:
         group, options = pool.config, self._search.options
-        spec, shape = self._market.devices[group.device], self._shape(group.model)
+        spec, shape = self._market.devices[group.device], self._search.options.shape(group.model)
         step = options.models(spec, shape, group.dtype, group.tp, group.pp)
         assert step is not None  # the sizing priced it
         imports = group.role == "decode"
@@ -158,12 +157,6 @@ class SizedFleet:
             max_step_tokens=IMPORT_TOKENS if imports else MAX_STEP_TOKENS["gpu"],
             imports=imports,
         )
-
-    def _shape(self, model: str) -> ModelShape:
-        from gangline.planner.costs.shape import find_shape
-
-        shapes = self._search.options.shapes
-        return shapes[model] if model in shapes else find_shape(model)
 
     def _kv_tokens(self, step: StepModel, model: str) -> float:
         """Tokens of cache a replica holds at the mean context of the model's calls."""
@@ -230,7 +223,7 @@ class SizedFleet:
 
     def ship_s(self, prefill: StagePlan, decode: StagePlan, tokens: int, model: str) -> float:
         """Seconds to send a prompt's KV cache between two pools, at the slower side's links."""
-        moved = self._shape(model).kv_bytes(float(tokens))
+        moved = self._search.options.shape(model).kv_bytes(float(tokens))
         rate = min(self._link(prefill.device), self._link(decode.device))
         return NETWORK_LATENCY_S + moved / rate
 

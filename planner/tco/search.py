@@ -67,6 +67,10 @@ class PlanOptions:
     time_limit_s: float = 10.0
     seed: int = 0
 
+    def shape(self, model: str) -> ModelShape:
+        """Give the shape of a model by its name; ConfigError for one nobody knows."""
+        return self.shapes[model] if model in self.shapes else find_shape(model)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -243,9 +247,7 @@ def make_search(demand: Demand, slo: Slo, market: Market, options: PlanOptions) 
         ConfigError: a model whose shape is not known.
     """
     names = dict.fromkeys(group.model for group in demand.classes if group.kind == "llm")
-    shapes = {
-        name: options.shapes[name] if name in options.shapes else find_shape(name) for name in names
-    }
+    shapes = {name: options.shape(name) for name in names}
     pools = evaluate(demand, market.devices, shapes, options.space, options.models)
     rows = latency_rows(demand.graph, len(demand.parts))
     return Search(demand, slo, options, pools, rows)
