@@ -32,6 +32,9 @@ NUM_POINTS = 60
 SETTLED = 3.0
 """Mean latencies that the counted arrivals last for at least, for a simulation to be trusted."""
 
+IN_STOCK = "in stock"
+"""How `Market.with_stock` calls what is owned: its price is given, not computed."""
+
 FAR_APART = 1.5
 """Public offers further apart than this are worth a warning."""
 
@@ -252,7 +255,12 @@ def _device_lines(name: str, market: Market, back: Background) -> tuple[Line, ..
     watts = market.devices[name].tdp_w
     found: list[Line] = []
     for offer in market.offers[name]:
-        # A quote needs no arithmetic; neither does what is in stock.
+        if math.isfinite(offer.limit):
+            usd = offer.usd_per_hour
+            found.append(Line(f"at most {offer.limit:g} of them", number(usd), usd))
+            if offer.terms.how == IN_STOCK:
+                continue
+        # A quote needs no arithmetic.
         start = None if note is None else note.list_usd_per_hour
         capex = None if row is None else row.capex_usd
         lines = hourly_lines(offer.terms, back.financing, start, capex, watts)

@@ -210,5 +210,8 @@ def _prices(document: Document) -> Iterator[str]:
         source = price.get("source", "")
         yield f"{row['device']}: {row['how']}; {source}{when}"
         for line in row["lines"]:
-            if " " in line["arithmetic"]:  # a bare price is in the fleet's own table
-                yield f"  {line['name']} = {line['arithmetic']} = {line['result']:.6g} {line['unit']}"
+            result = f"{line['result']:.6g} {line['unit']}"
+            if " " in line["arithmetic"]:
+                yield f"  {line['name']} = {line['arithmetic']} = {result}"
+            elif len(row["lines"]) > 1:
+                yield f"  {line['name']}: {result}"
