@@ -30,11 +30,11 @@ import numpy as np
 
 from benchmarks import scheduling_sets
 from benchmarks.placement_instances import fleet_instance, instance
-from gangline.planner.optimiser.linear import branch_and_bound
+from gangline.planner.optimiser.linear_program import branch_and_bound
 from gangline.planner.optimiser.place import place
 from gangline.planner.optimiser.problem import GraphProblem
 from gangline.planner.optimiser.repair import upgraded
-from gangline.planner.optimiser.replicas import FleetProblem, priced_by_the_second, size_fleet
+from gangline.planner.optimiser.replicas import ReplicaProblem, priced_by_the_second, size_fleet
 from gangline.planner.optimiser.timing import timing
 
 HERE = Path(__file__).parent
@@ -46,7 +46,13 @@ Row = dict[str, Any]
 Answer = tuple[list[int] | None, float, float]
 """(device of each node, proven bound, CPU seconds)."""
 
-METHODS_UP_TO = {"ours": 2000, "greedy": 2000, "earliest finish": 2000, "HiGHS": 2000, "CP-SAT": 100}
+METHODS_UP_TO = {
+    "ours": 2000,
+    "greedy": 2000,
+    "earliest finish": 2000,
+    "HiGHS": 2000,
+    "CP-SAT": 100,
+}
 """Nodes up to which a method is run: beyond, it takes minutes or finds nothing in the limit."""
 
 
@@ -274,12 +280,12 @@ def _fleets(size: int, seed: int) -> Row:
     )
 
 
-def _rounded_up(problem: FleetProblem) -> list[int]:
+def _rounded_up(problem: ReplicaProblem) -> list[int]:
     chosen: list[int] = place(priced_by_the_second(problem)).assignment.tolist()
     return chosen
 
 
-def _fleet_usd(problem: FleetProblem, chosen: list[int]) -> float:
+def _fleet_usd(problem: ReplicaProblem, chosen: list[int]) -> float:
     load = [0.0] * problem.graph.num_devices
     for node, device in enumerate(chosen):
         load[device] += float(problem.graph.seconds[node, device])

@@ -16,7 +16,7 @@ import numpy as np
 from gangline.planner.optimiser.place import place
 from gangline.planner.optimiser.problem import Array, GraphProblem
 from gangline.planner.optimiser.quickest import quickest
-from gangline.planner.optimiser.replicas import FleetProblem
+from gangline.planner.optimiser.replicas import ReplicaProblem
 from gangline.planner.optimiser.series_parallel import reduce_graph
 
 NUM_SITES = 3
@@ -121,7 +121,7 @@ def _deadline(problem: GraphProblem, tightness: float) -> float:
 
 def fleet_instance(
     num_nodes: int, seed: int, jobs_per_s: float = 2.0, replicas: float = 8.0
-) -> FleetProblem:
+) -> ReplicaProblem:
     """Make a low-rate fleet to size: work scaled so that some `replicas` would do in all."""
     problem = instance(num_nodes, seed)
     typical = np.where(problem.allowed, problem.seconds, np.nan)
@@ -135,4 +135,4 @@ def fleet_instance(
         transfer_usd=problem.transfer_usd * scale,
         deadline_s=problem.deadline_s * scale,
     )
-    return FleetProblem(graph, np.nanmedian(per_hour, axis=0), jobs_per_s)
+    return ReplicaProblem(graph, np.nanmedian(per_hour, axis=0), jobs_per_s)

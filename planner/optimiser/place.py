@@ -15,7 +15,7 @@ import numpy as np
 from gangline.ir.errors import InfeasibleError
 
 from .frontier import Search, search
-from .linear import LinearBound, branch_and_bound, linear_bound
+from .linear_program import LinearBound, branch_and_bound, linear_bound
 from .problem import Array, GraphProblem, Index
 from .quickest import Quickest, quickest
 from .relaxation import Relaxation, relax

@@ -14,19 +14,18 @@ from typing import Any
 import numpy as np
 
 from gangline.ir.errors import InfeasibleError, PlanError
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 
-from .linear import Program, linear_program
+from .linear_program import Program, linear_program
 from .place import place
 from .problem import Array, GraphProblem, Index
 from .repair import keeps_limits
 from .solver_output import solver_output_to_stderr
 from .timing import dollars, makespan
 
-SECONDS_PER_HOUR = 3600.0
-
 
 @dataclass(frozen=True)
-class FleetProblem:
+class ReplicaProblem:
     """A graph to place on a fleet to be bought or rented.
 
     Attributes:
@@ -90,7 +89,7 @@ class FleetProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class FleetPlan:
+class ReplicaPlan:
     """A fleet, the placement on it, and how good that is known to be.
 
     Attributes:
@@ -118,7 +117,7 @@ class FleetPlan:
         return max(0.0, self.usd - self.bound_usd) / self.usd if self.usd > 0.0 else 0.0
 
 
-def size_fleet(problem: FleetProblem, gap: float = 0.03, limit_s: float = 10.0) -> FleetPlan:
+def size_fleet(problem: ReplicaProblem, gap: float = 0.03, limit_s: float = 10.0) -> ReplicaPlan:
     """Choose whole replicas and a placement on them at least dollars per job.
 
     Args:
@@ -144,7 +143,7 @@ def size_fleet(problem: FleetProblem, gap: float = 0.03, limit_s: float = 10.0) 
         raise _out_of_stock(problem)
     best = min(found, key=problem.usd)
     replicas = problem.replicas_for(best)
-    return FleetPlan(
+    return ReplicaPlan(
         replicas,
         best,
         problem.usd(best),
@@ -155,27 +154,27 @@ def size_fleet(problem: FleetProblem, gap: float = 0.03, limit_s: float = 10.0) 
     )
 
 
-def priced_by_the_second(problem: FleetProblem) -> GraphProblem:
+def priced_by_the_second(problem: ReplicaProblem) -> GraphProblem:
     """Give the placement whose device time is sold by the second, at full utilisation."""
     graph = problem.graph
     share = problem.usd_per_replica / problem.seconds_per_replica
     return replace(graph, usd=graph.usd + share * graph.finite_seconds, capacity_s=None)
 
 
-def _in_stock(problem: FleetProblem, assignment: Index) -> bool:
+def _in_stock(problem: ReplicaProblem, assignment: Index) -> bool:
     if not keeps_limits(replace(problem.graph, capacity_s=None), assignment):
         return False
     return problem.stock is None or bool(np.all(problem.replicas_for(assignment) <= problem.stock))
 
 
-def _most_replicas(problem: FleetProblem) -> Array:
+def _most_replicas(problem: ReplicaProblem) -> Array:
     """Give the replicas no fleet needs more than: all nodes on one device type, or its stock."""
     seconds = problem.graph.finite_seconds.sum(axis=0)
     most: Array = np.ceil(seconds / problem.seconds_per_replica) + 1.0
     return most if problem.stock is None else np.minimum(most, problem.stock)
 
 
-def _whole_replicas(problem: FleetProblem, gap: float, limit_s: float) -> tuple[float, Array]:
+def _whole_replicas(problem: ReplicaProblem, gap: float, limit_s: float) -> tuple[float, Array]:
     """Give the bound of whole replicas with fractional shares, and its replicas."""
     most = _most_replicas(problem)
     solved, unit = _solve(problem, (np.zeros_like(most), most), None, gap, limit_s)
@@ -186,7 +185,7 @@ def _whole_replicas(problem: FleetProblem, gap: float, limit_s: float) -> tuple[
 
 
 def _whole_shares(
-    problem: FleetProblem, bound: float, replicas: Array | None, gap: float, limit_s: float
+    problem: ReplicaProblem, bound: float, replicas: Array | None, gap: float, limit_s: float
 ) -> tuple[Index | None, float]:
     """Place whole nodes on given or any whole replicas; give what was found and the bound left."""
     most = _most_replicas(problem)
@@ -202,7 +201,7 @@ def _whole_shares(
 
 
 def _solve(
-    problem: FleetProblem,
+    problem: ReplicaProblem,
     replicas: tuple[Array, Array],
     bound: float | None,
     gap: float,
@@ -241,7 +240,7 @@ def _solve(
     return solved, unit
 
 
-def _with_replicas(problem: FleetProblem, program: Program) -> tuple[Any, Any, Any]:
+def _with_replicas(problem: ReplicaProblem, program: Program) -> tuple[Any, Any, Any]:
     """Give the program's equalities and inequalities with replicas, and who needs a replica."""
     from scipy.sparse import coo_array, csr_array, hstack
 
@@ -261,7 +260,7 @@ def _with_replicas(problem: FleetProblem, program: Program) -> tuple[Any, Any, A
     return equal, upper, there.tocsr()
 
 
-def _out_of_stock(problem: FleetProblem) -> InfeasibleError:
+def _out_of_stock(problem: ReplicaProblem) -> InfeasibleError:
     return InfeasibleError(
         f"No placement serves {problem.jobs_per_s:g} jobs/s within "
         f"{problem.graph.deadline_s:g} s on the replicas in stock",

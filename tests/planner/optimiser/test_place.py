@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.placement_instances import instance
 from gangline.ir.errors import InfeasibleError
-from gangline.planner.optimiser.linear import branch_and_bound
+from gangline.planner.optimiser.linear_program import branch_and_bound
 from gangline.planner.optimiser.place import place
 from gangline.planner.optimiser.problem import GraphProblem
 from gangline.planner.optimiser.series_parallel import reduce_graph

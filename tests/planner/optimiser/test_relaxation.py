@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.placement_instances import instance
-from gangline.planner.optimiser.linear import linear_bound
+from gangline.planner.optimiser.linear_program import linear_bound
 from gangline.planner.optimiser.problem import GraphProblem
 from gangline.planner.optimiser.relaxation import relax
 from gangline.planner.optimiser.series_parallel import PARALLEL, SERIES, Reduction, reduce_graph

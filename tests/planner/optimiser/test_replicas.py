@@ -11,12 +11,12 @@ import pytest
 
 from benchmarks.placement_instances import fleet_instance
 from gangline.ir.errors import InfeasibleError, PlanError
-from gangline.planner.optimiser.replicas import FleetProblem, size_fleet
+from gangline.planner.optimiser.replicas import ReplicaProblem, size_fleet
 
 from .placement_cases import cost, keeps, length, random_problem
 
 
-def least_usd(problem: FleetProblem) -> float:
+def least_usd(problem: ReplicaProblem) -> float:
     """Give the least dollars per job by trying every assignment."""
     graph, best = problem.graph, math.inf
     for chosen in itertools.product(range(graph.num_devices), repeat=graph.num_nodes):
@@ -41,7 +41,7 @@ def least_usd(problem: FleetProblem) -> float:
 def test_small_fleets_are_the_cheapest_there_are(seed: int) -> None:
     graph = random_problem(seed)
     rng = np.random.default_rng(seed)
-    problem = FleetProblem(
+    problem = ReplicaProblem(
         graph,
         usd_per_hour=3600.0 * rng.integers(1, 9, graph.num_devices).astype(float),
         jobs_per_s=float(rng.choice([0.02, 0.1, 0.5])),

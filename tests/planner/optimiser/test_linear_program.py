@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.placement_instances import instance
-from gangline.planner.optimiser.linear import branch_and_bound, linear_bound, linear_program
+from gangline.planner.optimiser.linear_program import branch_and_bound, linear_bound, linear_program
 
 from .placement_cases import brute_force, cost, keeps, random_problem
 
