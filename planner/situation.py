@@ -19,7 +19,7 @@ from .engine_times import MEMORY_SHARE, is_fitted
 from .load import Loaded, loaded
 from .placement import Assignment, PlacementProblem
 from .profile import Profile, observe
-from .stage_cost import Estimate, Option, StageCosts
+from .stage_cost import Option, StageCosts, StageEstimate
 from .workload import complete, visits
 
 HOST_HOP_S = 1e-3
@@ -64,10 +64,10 @@ class Situation:
     options: tuple[Option, ...]
     rate: float = 0.0
     observed: Observed = field(default_factory=dict)
-    estimates: dict[tuple[int, int], Estimate] = field(default_factory=dict)
+    estimates: dict[tuple[int, int], StageEstimate] = field(default_factory=dict)
     held: dict[tuple[str, int, tuple[str, ...]], bool] = field(default_factory=dict)
 
-    def estimate(self, stage: Stage, option: int) -> Estimate:
+    def estimate(self, stage: Stage, option: int) -> StageEstimate:
         """Price one visit of a stage on an option; computed once."""
         key = (stage.id, option)
         if key not in self.estimates:

@@ -39,7 +39,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class StageEstimate:
     """Expected seconds, dollars and joules of one visit, with 90 % intervals.
 
     `waves` is how many times the longest of the map items around the stage has to wait its
@@ -108,7 +108,7 @@ class StageCosts:
 
     def price(
         self, stage: Stage, work: StageProfile, option: Option, width: float = 1.0
-    ) -> Estimate:
+    ) -> StageEstimate:
         """Price one visit of a stage; `width` is the number of items run side by side."""
         if stage.op not in ("prefill", "decode"):
             return _price_host(work, option.device, width)
@@ -125,7 +125,7 @@ class StageCosts:
         high_s = expected * math.exp(math.hypot(math.log(high), math.log(spread[1])))
         per_token = _token_usd(stage.op, work, device)
         memory = [_memory_bytes(times, work, which, batch) for which in ("mean", "low", "high")]
-        priced = Estimate(
+        priced = StageEstimate(
             seconds=expected,
             low_s=low_s,
             high_s=high_s,
@@ -227,7 +227,7 @@ def _api_seconds(op: str, spec: DeviceSpec, shape: Sample) -> float:
     return constants.get("ttft_s", 0.5) + new / rate
 
 
-def _price_host(work: StageProfile, device: FleetDevice, width: float) -> Estimate:
+def _price_host(work: StageProfile, device: FleetDevice, width: float) -> StageEstimate:
     """Price a tool or text stage: declared or measured seconds on one core."""
     seconds = work.seconds or Amount.exactly(0.0)
     fixed = device.spec.efficiency.get("tool_s", 0.0) if work.op == "tool" else 0.0
@@ -235,7 +235,7 @@ def _price_host(work: StageProfile, device: FleetDevice, width: float) -> Estima
     cores = device.spec.cores
     # Text stages of a device without cores run on the host of its engine, at no charge.
     usd = _device_usd(device, (seconds.mean + fixed) / cores) if cores else 0.0
-    priced = Estimate(
+    priced = StageEstimate(
         seconds=seconds.mean + fixed,
         low_s=seconds.low + fixed,
         high_s=seconds.high + fixed,
@@ -274,7 +274,7 @@ def _joules(
     return share_s * float(times.power_w(batch, batch * context, modelled_s / steps))
 
 
-def _with_joules(priced: Estimate, joules: float) -> Estimate:
+def _with_joules(priced: StageEstimate, joules: float) -> StageEstimate:
     """Add energy: in proportion to the seconds, with the doubt about power on top."""
     if priced.seconds <= 0.0 or not joules:
         return priced

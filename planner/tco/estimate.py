@@ -49,7 +49,7 @@ class GroupLoad:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class FleetEstimate:
     """Percentiles of a job on a fleet, and what they rest on.
 
     Attributes:
@@ -97,7 +97,7 @@ def estimate(
     sizing: Sizing,
     seed: int = 0,
     num_draws: int = NUM_DRAWS,
-) -> Estimate:
+) -> FleetEstimate:
     """Draw jobs on a fleet; the same seed draws the same jobs."""
     groups = _groups(pools, model, sizing)
     served: dict[int, list[_Served]] = {part: [] for part in range(len(demand.parts))}
@@ -109,7 +109,7 @@ def estimate(
     draw = _Draw(demand, served)
     rng = np.random.default_rng(seed)
     seconds = np.sort(sample(demand.graph, draw, num_draws, rng))
-    return Estimate(seconds, tuple(loads), *_token_times(demand, served))
+    return FleetEstimate(seconds, tuple(loads), *_token_times(demand, served))
 
 
 def _first_parts(demand: Demand) -> list[int]:

@@ -22,7 +22,7 @@ from gangline.planner.optimiser.fleet_sizing import (
 
 from .answer import FleetCost, FleetRow, Slo
 from .demand import Demand
-from .estimate import Estimate, estimate
+from .estimate import FleetEstimate, estimate
 from .job_graph import LatencyRows, latency_rows
 from .market import Market
 from .options import Pools, SearchSpace, evaluate
@@ -78,7 +78,7 @@ class Candidate:
 
     model: SizingModel
     sizing: Sizing
-    estimate: Estimate
+    estimate: FleetEstimate
     budget_s: float
 
 
