@@ -1,8 +1,9 @@
-"""The two folders gangline keeps on a user's machine, private to that user."""
+"""The two folders gangline keeps on a user's machine, private to that user; files written whole."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from gangline.ir.errors import ConfigError
@@ -45,6 +46,22 @@ def private_dir(path: Path) -> Path:
             next_step="Point GANGLINE_CACHE and GANGLINE_HOME to folders of your own.",
         )
     return path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all: what was there before stays until it is complete.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of the attempt.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise
 
 
 def _xdg(variable: str, fallback: str) -> Path:

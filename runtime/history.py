@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from gangline.planner.calibration import Calibration, Key
 from gangline.planner.profile import Profile, observe
 from gangline.planner.situation import modelled_steps
 
-from .folders import data_dir
+from .folders import data_dir, write_whole
 from .job import JobResult
 
 logger = logging.getLogger(__name__)
@@ -120,12 +120,8 @@ def _read_profile(path: Path) -> Profile | None:
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        unfinished.write_text(json.dumps(document), encoding="utf-8")
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)  # a full disk must not fail a job that succeeded
+    with suppress(OSError):  # a full disk must not fail a job that succeeded
+        write_whole(path, json.dumps(document))
 
 
 def _set_aside(path: Path, error: Exception) -> None:

@@ -15,6 +15,7 @@ from gangline.ir.program import Program
 from gangline.planner.profile import Profile, observe
 from gangline.planner.profile_file import from_document, parse_profile, portable, to_document
 
+from .folders import write_whole
 from .history import History
 from .job import JobResult
 
@@ -103,9 +104,7 @@ def profile_of(results: Iterable[JobResult]) -> Profile:
 
 def write_profile(path: Path, profile: Profile, workflow: str, note: str) -> None:
     """Write a profile file (docs/schemas/profile.json), whole or not at all."""
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(profile_text(to_document(profile, workflow, note)), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, profile_text(to_document(profile, workflow, note)))
 
 
 def profile_text(document: Mapping[str, Any]) -> str:
