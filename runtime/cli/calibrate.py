@@ -13,7 +13,7 @@ from .run_command import Fleet, Json
 if TYPE_CHECKING:
     from gangline.ir.specs import fleet as fleets
     from gangline.planner.calibration import Calibration
-    from gangline.runtime.measuring import Measured
+    from gangline.runtime.calibration_runs import MeasuredRun
 
 
 def calibrate(
@@ -62,7 +62,7 @@ def _present_model() -> str:
 
 
 def _stored(opened: fleets.Fleet) -> list[Any]:
-    from gangline.runtime.measuring import stored_runs
+    from gangline.runtime.calibration_runs import stored_runs
     from gangline.runtime.models import catalogue
     from gangline.runtime.store import Store
 
@@ -70,10 +70,10 @@ def _stored(opened: fleets.Fleet) -> list[Any]:
         return stored_runs(store, opened, catalogue())
 
 
-def _measured(opened: fleets.Fleet, model: str, rounds: int) -> list[Measured]:
+def _measured(opened: fleets.Fleet, model: str, rounds: int) -> list[MeasuredRun]:
+    from gangline.runtime.calibration_runs import measure
     from gangline.runtime.clock import WallClock
     from gangline.runtime.default_backends import default_backends
-    from gangline.runtime.measuring import measure
     from gangline.runtime.models import catalogue, find, verified_path
 
     verified_path(find(model))
@@ -88,7 +88,7 @@ def _measured(opened: fleets.Fleet, model: str, rounds: int) -> list[Measured]:
             backend.close()
 
 
-def _tell(row: Measured) -> None:
+def _tell(row: MeasuredRun) -> None:
     told = f"{row.key.device} {row.key.op} {row.key.bucket}: {row.actual_s:.3f} s"
     console(stderr=True).print(f"{told} (modelled {row.modelled_s:.3f} s)", markup=False)
 

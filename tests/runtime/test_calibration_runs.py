@@ -18,9 +18,9 @@ from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import Fleet, FleetDevice
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.request import Submit
+from gangline.runtime.calibration_runs import MeasuredRun, measure, stored_runs
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job
-from gangline.runtime.measuring import Measured, measure, stored_runs
 from gangline.runtime.store import Store
 
 CPU = DeviceSpec(
@@ -60,7 +60,7 @@ class Recording(FakeBackend):
 
 def test_every_shape_is_measured_on_the_devices_that_are_here() -> None:
     backend = Recording()
-    told: list[Measured] = []
+    told: list[MeasuredRun] = []
     fleet = replace(FLEET, devices=(*FLEET.devices, FleetDevice("absent", CPU)))
     rows = measure(
         fleet, {"cpu/0": backend}, "m", MODELS, rounds=2, shapes=SHAPES, on_measured=told.append

@@ -1,7 +1,6 @@
-"""Measure what devices here really take: small prompts and answers of several sizes.
+"""Runs that the calibration learns from: small prompts measured here and now, and stored jobs.
 
-Each measurement is set beside what the cost model says without corrections, in the form the
-calibration learns from. Stored jobs can be read the same way.
+Each measurement is set beside what the cost model says without corrections.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ FIRST_TOKEN_ID, NUM_TOKEN_IDS = 300, 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredRun:
     """One measurement: the calibration's bucket, and seconds measured and modelled."""
 
     key: Key
@@ -66,8 +65,8 @@ def measure(
     rounds: int = 2,
     shapes: Sequence[tuple[int, int, int]] = SHAPES,
     clock: Callable[[], float] = time.monotonic,
-    on_measured: Callable[[Measured], None] = lambda row: None,
-) -> list[Measured]:
+    on_measured: Callable[[MeasuredRun], None] = lambda row: None,
+) -> list[MeasuredRun]:
     """Measure a model on one replica of every device group that has a backend.
 
     Args:
@@ -97,14 +96,14 @@ def _rows(
     model: str,
     shape: tuple[int, int, int],
     seconds: tuple[float | None, float],
-) -> Iterator[Measured]:
+) -> Iterator[MeasuredRun]:
     prompt, _, batch = shape
     for op, actual_s, size in (("prefill", seconds[0], 1.0), ("decode", seconds[1], float(batch))):
         if actual_s is None:
             continue
         sample = Sample("", 0.0, float(prompt), 0.0, float(shape[1]))
         key = costs.key(option, op, model, sample, size)
-        yield Measured(key, actual_s, costs.modelled_s(op, model, option, sample, size))
+        yield MeasuredRun(key, actual_s, costs.modelled_s(op, model, option, sample, size))
 
 
 class _Bench:
