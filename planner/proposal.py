@@ -20,7 +20,6 @@ from .situation import (
     Observed,
     Situation,
     StageClass,
-    placement_problem,
     situation_of,
 )
 
@@ -71,7 +70,7 @@ def propose(
         calibration=calibration,
         max_tp=max_tp,
     )
-    problem = placement_problem(situation, math.inf if deadline_s is None else deadline_s)
+    problem = situation.problem(math.inf if deadline_s is None else deadline_s)
     found = _solve(situation, problem, budget_usd, strict)
     return _plan(situation, found, deadline_s, budget_usd)
 
@@ -108,7 +107,7 @@ def placed(
                 next_step="Name a group of the fleet, and a tp that divides the model's heads.",
             )
     assignment = tuple(numbers[option] for option in chosen)
-    usd = placement_problem(situation, math.inf).cost(assignment)
+    usd = situation.problem(math.inf).cost(assignment)
     found = Solution(assignment, usd, situation.timeline(assignment).seconds, False)
     return _plan(situation, found, program.deadline_s, program.budget_usd)
 

@@ -160,8 +160,17 @@ class Situation:
         )
 
     def problem(self, deadline_s: float) -> PlacementProblem:
-        """State the search over this situation."""
-        return placement_problem(self, deadline_s)
+        """State the search: dollars per class and option, time and memory per assignment.
+
+        At a rate, a placement that does not keep up is none, however late a job may be.
+        """
+        options = range(len(self.options))
+        return PlacementProblem(
+            usd=[[self.usd(group, option) for option in options] for group in self.classes],
+            seconds=lambda assignment: self.timeline(assignment).seconds,
+            fits=self.fits,
+            deadline_s=min(deadline_s, ANY_TIME_S) if self.rate > 0.0 else deadline_s,
+        )
 
     def _residents(self, assignment: Assignment) -> Iterator[tuple[Option, set[str]]]:
         """Give what is resident on each device group; several tp of one group take the widest."""
@@ -372,20 +381,3 @@ def assignment_of(situation: Situation, plan: Plan) -> Assignment:
         row = rows[group.stages[0].name]
         chosen.append(numbers[(row.device, row.tp)])
     return tuple(chosen)
-
-
-def placement_problem(situation: Situation, deadline_s: float) -> PlacementProblem:
-    """State the search: dollars per class and option, time and memory per assignment.
-
-    At a rate, a placement that does not keep up is none, however late a job may be.
-    """
-    if situation.rate > 0.0:
-        deadline_s = min(deadline_s, ANY_TIME_S)
-    options = range(len(situation.options))
-    usd = [[situation.usd(group, option) for option in options] for group in situation.classes]
-    return PlacementProblem(
-        usd=usd,
-        seconds=lambda assignment: situation.timeline(assignment).seconds,
-        fits=situation.fits,
-        deadline_s=deadline_s,
-    )
