@@ -67,8 +67,8 @@ class FleetVerdict:
 
 
 @dataclass(slots=True)
-class _Served:
-    """Which pools serve one class: (pool, share) by role."""
+class Served:
+    """Which pools serve one class of calls: (pool, share) by role."""
 
     ways: dict[str, list[tuple[Pool, float]]] = field(default_factory=dict)
 
@@ -123,12 +123,12 @@ class SizedFleet:
             return Pool(name, group, kept, 0, max(1, round(share * cores * count)))
         return Pool(name, group, kept, kept * group.pp)
 
-    def _serving(self) -> dict[int, _Served]:
-        found: dict[int, _Served] = {}
+    def _serving(self) -> dict[int, Served]:
+        found: dict[int, Served] = {}
         ways = zip(self._candidate.model.ways, self._candidate.sizing.shares, strict=True)
         for way, share in ways:
             if share > MIN_SHARE and way.group in self.pools:
-                roles = found.setdefault(way.served, _Served()).ways
+                roles = found.setdefault(way.served, Served()).ways
                 entry = (self.pools[way.group], float(share))
                 roles.setdefault(way.group.role, []).append(entry)
         return found

@@ -80,6 +80,7 @@ class TcoRequest:
         feed: prices that stand before those of the rows.
         stock: most devices of a type that can be had.
         age_discount: share a year that prices of older generations fall by.
+        detail: also give runners-up, break-even prices, sensitivity and fronts.
         usd_weight, usd_per_kwh: the objective is usd_weight USD/h + usd_per_kwh x kW.
     """
 
@@ -99,6 +100,7 @@ class TcoRequest:
     usd_weight: float = 1.0
     usd_per_kwh: float = 0.0
     simulate: bool = True
+    detail: bool = True
     seed: int = 0
     num_jobs: int | None = None
 
@@ -146,30 +148,43 @@ class _Planning:
         search = self._search(market)
         judgement = self._judge(search, market)
         judged = replace(search, slo=replace(search.slo, seconds=judgement.asked_s))
-        self.tell("break-even prices and sensitivity")
-        variations = self._variations(plain, notes)
-        best = judgement.choice.best
-        # The solver lets go of the interpreter, so two threads use two cores.
-        with _Workers(NUM_THREADS) as workers:
-            fronts = workers.begin(
-                lambda: latency_front(judged, market, best),
-                lambda: energy_front(judged, market, best),
-                lambda: self._unchanged(judged, plain),
-            )
-            answer = answer_of(
-                judged, market, judgement.choice, variations=variations, run=workers.run
-            )
-            latency, energy, unchanged = (front.result() for front in fronts)
+        answer, fronts, unchanged = self._detail(judged, market, plain, notes, judgement)
         background = Background(
             request.rows,
             notes,
             request.financing,
             plain,
-            fronts={"latency": latency, "energy": energy},
+            fronts=fronts,
             what_if=self._what_if(answer, unchanged),
         )
         answer = replace(answer, slo=request.slo)
         return document_of(answer, judged, market, judgement, background)
+
+    def _detail(
+        self,
+        search: Search,
+        market: Market,
+        plain: Market,
+        notes: Mapping[str, PriceNote],
+        judgement: Judgement,
+    ) -> tuple[Answer, dict[str, tuple[FleetCost, ...]], FleetCost | None]:
+        """Give the answer, the fleets around it, and the fleet without the changes asked for."""
+        choice, best = judgement.choice, judgement.choice.best
+        if not self.request.detail:
+            answer = answer_of(search, market, choice, detail=False)
+            return answer, {"latency": (), "energy": ()}, self._unchanged(search, plain)
+        self.tell("break-even prices and sensitivity")
+        variations = self._variations(plain, notes)
+        # The solver lets go of the interpreter, so two threads use two cores.
+        with _Workers(NUM_THREADS) as workers:
+            begun = workers.begin(
+                lambda: latency_front(search, market, best),
+                lambda: energy_front(search, market, best),
+                lambda: self._unchanged(search, plain),
+            )
+            answer = answer_of(search, market, choice, variations=variations, run=workers.run)
+            latency, energy, unchanged = (part.result() for part in begun)
+        return answer, {"latency": latency, "energy": energy}, unchanged
 
     def _changed(self, market: Market) -> Market:
         request = self.request

@@ -12,6 +12,9 @@ from typing import Any
 
 from .financing import HOURS_PER_YEAR, MONTHS_PER_YEAR, Financing, HourlyCost, Own, Rent, Reserve
 
+NEGLIGIBLE = 1e-7
+"""Interest below this share of the capital is lost among the digits a calculator shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -73,7 +76,9 @@ def _own(terms: HourlyCost, own: Own, capex: float, watts: float) -> tuple[Line,
         lines.append(
             Line("principal", f"({number(capex)} - {residual}) / {hours}", terms.principal)
         )
-    interest = _interest(own, number(capex), residual) if terms.interest else "0"
+    spent = own.years * HOURS_PER_YEAR * own.utilisation
+    seen = terms.interest * spent > NEGLIGIBLE * capex
+    interest = _interest(own, number(capex), residual) if seen else "0"
     lines.append(Line("interest", f"{interest} / {hours}", terms.interest))
     power = f"{number(watts)} / 1000 x {number(own.load)} x {number(own.pue)}"
     lines.append(Line("power", f"{power} x {number(own.usd_per_kwh)}", terms.power))

@@ -151,7 +151,7 @@ class Own:
             return capex * (grown - 1.0)
         # The payments retire capex less the present value of the residual.
         payment = (capex - residual / grown) * monthly / (1.0 - 1.0 / grown)
-        return payment * months + residual - capex
+        return max(0.0, payment * months + residual - capex)
 
     def _check(self, capex_usd: float, tdp_w: float) -> None:
         for name in ("years", "load", "utilisation"):

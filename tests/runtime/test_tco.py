@@ -18,6 +18,7 @@ from gangline.planner.catalogue import CatalogueRow, catalogue
 from gangline.planner.profile import Amount, Profile, StageProfile
 from gangline.planner.profile_file import program_of
 from gangline.planner.tco.answer import Slo
+from gangline.planner.tco.config import ServingConfig
 from gangline.planner.tco.demand import demand_of
 from gangline.planner.tco.financing import Rent
 from gangline.planner.tco.plan import propose_fleet
@@ -25,7 +26,7 @@ from gangline.planner.tco.quotes import quoted_market
 from gangline.planner.tco.search import PlanOptions, make_search
 from gangline.planner.tco.what_if import Added
 from gangline.runtime import tco
-from gangline.runtime.sized_fleet import SizedFleet, part_of, simulate_fleet
+from gangline.runtime.sized_fleet import Pool, Served, SizedFleet, part_of, simulate_fleet
 from gangline.runtime.tco import TcoRequest, plan_tco
 
 MODEL = "llama-3.1-8b"
@@ -53,7 +54,7 @@ def answer(request: TcoRequest, shape: tuple[float, float] = (800.0, 120.0)) -> 
 
 
 def usual(**changes: Any) -> TcoRequest:
-    request = TcoRequest(20.0, Slo(10.0), rows("L4", "A100-SXM-80"), num_jobs=200)
+    request = TcoRequest(20.0, Slo(10.0), rows("L4", "A100-SXM-80"), num_jobs=200, detail=False)
     return replace(request, **changes)
 
 
@@ -199,6 +200,24 @@ def test_the_part_never_loads_a_large_pool_far_beyond_the_whole() -> None:
         for count, size in counts:
             if count * size > 0.2 * devices:
                 assert share * count / max(1, round(share * count)) < 1.2
+
+
+def test_a_cache_goes_to_a_pool_of_its_own_format_only() -> None:
+    import numpy as np
+
+    def pool(role: str, dtype: str) -> Pool:
+        return Pool(f"{role}.{dtype}", ServingConfig("a", role, "m", dtype=dtype), 1, 1)
+
+    ways = {
+        role: [(pool(role, "fp8"), 0.3), (pool(role, "bf16"), 0.5)]
+        for role in ("prefill", "decode")
+    }
+    served = Served({**ways, "colocated": [(pool("colocated", "fp8"), 0.2)]})
+    rng = np.random.default_rng(0)
+    picked = [served.pick(rng) for _ in range(500)]
+    assert all(pair["prefill"].config.dtype == pair["decode"].config.dtype for pair in picked)
+    alone = sum(pair["prefill"] is pair["decode"] for pair in picked)
+    assert alone / len(picked) == pytest.approx(0.2, abs=0.06)
 
 
 def test_every_class_is_served_as_it_was_sized() -> None:
