@@ -3,7 +3,8 @@
 The sum of stage times along the longest path has no closed form where paths join, so it is
 drawn: jobs from the profile (fixed seed), seconds of every step from the cost model at the
 placement's load, waits exponential with the mean of the queueing approximation. What the
-simulator measures later takes the place of the modelled means.
+simulator measures later takes the place of the modelled means. `tco/estimate.py` answers the same
+for a fleet that shares a class of calls between several kinds of replicas.
 """
 
 from __future__ import annotations

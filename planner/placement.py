@@ -4,6 +4,9 @@ Classes, not stages, are placed: a program that calls one model in ten places ha
 it. Small problems (all that a written workflow gives) are solved exactly by branch and bound;
 larger ones by upgrading the critical path greedily and then giving back what was not needed, and
 by jumps of many classes at once where single changes of the time nearly add up.
+
+The time of an assignment is asked for as a whole, because stages on one device wait for each
+other; `optimiser/place.py` places graphs whose nodes do not, with a proof.
 """
 
 from __future__ import annotations

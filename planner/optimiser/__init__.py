@@ -1,1 +1,1 @@
-"""Placement under an end-to-end deadline and fleet sizing: bounds, solutions, proven gaps."""
+"""Problems of numbers with proven gaps: placement under a deadline, fleet sizing, schedules."""

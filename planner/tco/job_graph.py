@@ -3,7 +3,8 @@
 A part is a phase of a demand class (a prefill, a decode, a CPU step), named by its number. A
 region is a list of nodes in an order in which everything a node waits for comes before it; it
 is over when its last node is. The graph is read in two ways: `mean_seconds` rows for a linear
-program (`latency_rows`), and draws of whole jobs (`sample`).
+program (`latency_rows`), and draws of whole jobs (`sample`), thousands at once as columns;
+`planner/draws.py` draws single jobs step by step, which the simulator runs.
 """
 
 from __future__ import annotations
