@@ -22,6 +22,7 @@ from gangline.planner.costs.collective import (
     collective_with,
     kind_of,
     link_kind,
+    link_of,
 )
 from gangline.planner.costs.interval import errors, long_error, ratio_interval, transfer_interval
 
@@ -31,7 +32,10 @@ from .positive import fit_positive, thin
 Array = npt.NDArray[np.float64]
 
 HALF_BYTES = 2.0
-ROWS_PER_TABLE = 400
+ROWS_PER_KIND = 64
+"""Rows of one kind that a table counts with: all that the shortest tables have."""
+LARGE_BYTES, LARGE_WEIGHT = 2.0**26, 4.0
+"""Messages from 64 MiB on weigh four times: tables step by doubling, so that few rows are large."""
 TRANSFER_WIDEN = 1.2
 """Intervals of a fit in sample are widened by this for other boards of the generation."""
 
@@ -41,11 +45,21 @@ START: Mapping[str, tuple[float, float, float, float]] = {
     "hop_s": (1e-6, 0.4, 1e-7, 2e-5),
     "quick_share": (0.4, 0.5, 0.05, 1.0),
     "bulk_s": (1.2e-5, 0.5, 1e-7, 1e-4),
+    "bulk_growth": (0.3, 0.5, 1e-3, 2.0),
+    "exchange_quick_share": (0.1, 0.7, 0.005, 1.0),
+    "exchange_bulk_s": (1.2e-5, 0.5, 1e-7, 1e-4),
     "pair_loss": (0.5, 0.5, 1e-3, 1.5),
-    "crowding": (0.1, 0.5, 1e-4, 3.0),
-    "in_network": (1.2, 0.2, 0.8, 2.0),
+    "crowding": (0.03, 2.0, 1e-4, 3.0),
+    "in_network": (1.2, 0.3, 0.8, 2.0),
 }
-SHARE_START = (0.75, 0.3, 0.02, 1.2)
+SHARE_START = (0.75, 0.3, 0.02, 1.0)
+
+SERVED_CROWDING = 0.38
+"""Most that a fourth PCIe machine can have: eight L40S of the full-load tables (docs/decisions/0012)
+exchange 13 GB/s or more, on slots of 32."""
+
+IN_NETWORK = {"nvlink/hopper", "nvlink/blackwell"}
+"""Links whose switches reduce in the network (third NVLink switch generation on)."""
 
 APEX = {"apex/H200-SXM-141GB_comm.csv": "h200_sxm", "apex/V100-PCIE-16GB_comm.csv": "V100-PCIE-16"}
 VIDUR = {"vidur/network_a100_dgx.csv": 8.0, "vidur/network_a100_pairwise_nvlink.csv": 2.0}
@@ -65,16 +79,20 @@ class Rows:
 
     @property
     def link(self) -> str:
-        """Link kind and generation: key of the fitted entry."""
-        return f"{link_kind(self.spec)}/{self.spec.generation}"
+        """Key of the fitted entry."""
+        return link_of(self.spec)
 
     def predicted(self, fitted: Mapping[str, Any]) -> Array:
         """Seconds of the rows with given constants."""
         return collective_with(self.spec, fitted, self.kind, self.size, self.ranks)
 
+    def weight(self) -> Array:
+        """Weight of each row's error: the few large messages show what a link gives in the end."""
+        return np.where(self.size >= LARGE_BYTES, LARGE_WEIGHT, 1.0)
+
     def thinned(self) -> Rows:
-        """At most `ROWS_PER_TABLE` of the rows."""
-        at = thin(self.size.size, ROWS_PER_TABLE // 4)
+        """At most `ROWS_PER_KIND` of the rows."""
+        at = thin(self.size.size, ROWS_PER_KIND)
         return replace(self, size=self.size[at], ranks=self.ranks[at], seconds=self.seconds[at])
 
 
@@ -122,17 +140,23 @@ def fit_rows(members: Sequence[Rows]) -> dict[str, Any]:
     """Constants fitted on several tables together."""
     kinds = sorted({rows.kind for rows in members})
     names = {f"share.{kind}": SHARE_START for kind in kinds} | dict(START)
+    reduced = {rows.link for rows in members} <= IN_NETWORK
+    if not reduced:
+        del names["in_network"]
     picked = [rows.thinned() for rows in members]
 
     def off(trial: Mapping[str, float]) -> Array:
-        full = _nested(trial)
-        return np.concatenate([np.log(rows.predicted(full) / rows.seconds) for rows in picked])
+        full = {"in_network": 1.0} | _nested(trial)
+        return np.concatenate(
+            [rows.weight() * np.log(rows.predicted(full) / rows.seconds) for rows in picked]
+        )
 
     def column(index: int) -> dict[str, float]:
         return {name: start[index] for name, start in names.items()}
 
     bounds = {name: (start[2], start[3]) for name, start in names.items()}
-    return _complete(_nested(fit_positive(off, column(0), column(1), bounds)))
+    found = _nested(fit_positive(off, column(0), column(1), bounds))
+    return _complete({"in_network": 1.0} | found)
 
 
 def _nested(flat: Mapping[str, float]) -> dict[str, Any]:
@@ -162,9 +186,25 @@ def build(tables: Sequence[Rows]) -> dict[str, dict[str, Any]]:
         for link in links:
             others = [rows for rows in members if rows.link != link] or members
             left = [rows for rows in members if rows.link == link]
-            groups.append(_together(left, fit_rows(others)))
-        entries[kind] = _entry(fit_rows(members), transfer_interval(groups), seen=False)
+            groups.append(_together(left, fit_kind(kind, others)))
+        entries[kind] = _entry(fit_kind(kind, members), transfer_interval(groups), seen=False)
     return entries
+
+
+def fit_kind(kind: str, members: Sequence[Rows]) -> dict[str, Any]:
+    """Constants of a kind of link: one fit of NVLink, the medians over machines of PCIe."""
+    if kind == "nvlink":
+        return fit_rows(members)
+    links = sorted({rows.link for rows in members})
+    fits = [fit_rows([rows for rows in members if rows.link == link]) for link in links]
+    found: dict[str, Any] = {name: _median(fits, name) for name in fits[0] if name != "share"}
+    crowding = [fitted["crowding"] for fitted in fits]
+    found["crowding"] = float(np.median([*crowding, SERVED_CROWDING]))
+    return found | {"share": {key: _median([f["share"] for f in fits], key) for key in TRAFFIC}}
+
+
+def _median(fits: Sequence[Mapping[str, Any]], name: str) -> float:
+    return float(np.median([fitted[name] for fitted in fits]))
 
 
 def _together(members: Sequence[Rows], fitted: Mapping[str, Any]) -> tuple[Array, Array]:

@@ -2,9 +2,11 @@
 
 Launch, plus one hop per step of the ring, plus the bytes that cross a device's link by the faster
 of two protocols (smoothly joined): a low-latency one at a fraction of the link, and a
-bulk one at its full share after a fixed start-up (NCCL's LL/LL128 and Simple protocols,
-github.com/NVIDIA/nccl, tuning.cc). Constants (`constants/collective.json`) belong to a link kind
-and generation; a generation without a measurement takes those of its link kind.
+bulk one at its full share after a start-up that grows with the ranks (NCCL's LL/LL128 and Simple
+protocols, github.com/NVIDIA/nccl, tuning.cc). Constants (`constants/collective.json`) belong to a
+link and generation where devices are linked directly, and to the device measured where they share
+PCIe: how slots are wired is a property of that machine. Others take those of their kind of link,
+for PCIe the medians over the machines measured.
 """
 
 from __future__ import annotations
@@ -87,8 +89,13 @@ def collective_interval(spec: DeviceSpec) -> tuple[float, float]:
 
 
 def collective_source(spec: DeviceSpec) -> str:
-    """`fitted` where the link kind of the device's generation was measured, else `spec`."""
-    return "fitted" if _level(spec)["generation_seen"] else "spec"
+    """`fitted` where the direct link of the device's generation was measured, else `spec`.
+
+    `measured` where devices share PCIe and one machine of this very device was.
+    """
+    if not _level(spec)["generation_seen"]:
+        return "spec"
+    return "fitted" if spec.link_bytes_per_s else "measured"
 
 
 def link_kind(spec: DeviceSpec) -> str:
@@ -98,9 +105,14 @@ def link_kind(spec: DeviceSpec) -> str:
 
 def _level(spec: DeviceSpec) -> Mapping[str, Any]:
     fitted = constants("collective")["links"]
-    kind = link_kind(spec)
-    found: Mapping[str, Any] = fitted.get(f"{kind}/{spec.generation}", fitted[kind])
+    found: Mapping[str, Any] = fitted.get(link_of(spec), fitted[link_kind(spec)])
     return found
+
+
+def link_of(spec: DeviceSpec) -> str:
+    """Key of the entry of a device's own link: its generation, or over PCIe its type."""
+    kind = link_kind(spec)
+    return f"{kind}/{spec.generation if kind == 'nvlink' else spec.type}"
 
 
 def collective_with(
@@ -118,7 +130,11 @@ def collective_with(
     if kind == "all_reduce":
         # Switches of recent NVLink generations reduce in the network from eight devices on.
         share = np.where(n >= 8.0, share * fitted["in_network"], share)
-    quick = wire / (fitted["quick_share"] * share) + 1e-12
-    bulk = fitted["bulk_s"] + wire / share
+    exchange = kind == "all_to_all"  # point to point: another low-latency protocol
+    quick_share = fitted["exchange_quick_share" if exchange else "quick_share"]
+    quick = wire / (quick_share * share) + 1e-12
+    # A bulk transfer fills a pipeline over all ranks before its links are busy.
+    fill = fitted["exchange_bulk_s" if exchange else "bulk_s"] * (0.5 * n) ** fitted["bulk_growth"]
+    bulk = fill + wire / share
     seconds: Array = start + (quick**-4.0 + bulk**-4.0) ** -0.25
     return seconds

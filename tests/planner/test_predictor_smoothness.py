@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ def test_a_format_with_a_higher_peak_is_no_slower_where_products_bind(device: st
     plain = "bf16" if peak(spec, "bf16") else "fp16"
     if not (rate := peak(spec, plain)):
         pytest.skip("no 16-bit products")
-    whole = {"m": 8192, "n": 8192, "k": 8192}
+    whole: dict[str, Any] = {"m": 8192, "n": 8192, "k": 8192}
     base = predict(device, op="gemm", dtype=plain, **whole)
     for dtype in ("fp8", "int8", "nvfp4"):
         if other := peak(spec, dtype):

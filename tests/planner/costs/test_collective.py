@@ -95,6 +95,55 @@ def test_intervals_are_wider_where_the_link_was_not_measured() -> None:
     assert wide_low < low < 1.0 < high < wide_high
 
 
+def test_nothing_goes_faster_than_its_link() -> None:
+    sizes = 2.0 ** np.arange(8, 35)
+    for row in catalogue().values():
+        link = row.spec.link_bytes_per_s or row.spec.host_bytes_per_s
+        if row.spec.kind == "api" or not link:
+            continue
+        for kind, traffic in TRAFFIC.items():
+            # Switches that reduce in the network spare a ring's second pass over the link.
+            limit = 1.15 if kind == "all_reduce" else 1.0
+            for n in (2, 4, 8):
+                wire = traffic(np.array(float(n))) * sizes
+                rate = wire / collective_s(row.spec, kind, sizes, n) / link
+                assert rate.max() < limit, (row.spec.type, kind, n)
+
+
+def test_the_slots_of_one_machine_are_no_property_of_its_devices_generation() -> None:
+    # The eight L40S that were measured share what one slot gives; other Ada boards need not.
+    for name in ("L4", "RTX-4090", "A10", "T4", "H100-PCIE-80"):
+        device = spec(name)
+        seconds = float(collective_s(device, "all_reduce", 2**28, 8))
+        share = 2.0 * 7 / 8 * 2**28 / seconds / device.host_bytes_per_s
+        assert 0.2 < share < 0.6, name
+        assert collective_source(device) == "spec"
+        assert collective_interval(device)[1] > 4.0
+    l40s = spec("L40S")
+    assert float(collective_s(l40s, "all_reduce", 2**28, 8)) > 0.2
+    assert collective_source(l40s) == "measured"
+
+
+@pytest.mark.parametrize(("name", "least"), [("A100-SXM-80", 210e9), ("H200-SXM-141", 400e9)])
+def test_the_largest_all_reduce_comes_near_the_link(name: str, least: float) -> None:
+    seconds = float(collective_s(spec(name), "all_reduce", 2**31, 8))
+    assert least < 2.0 * 7 / 8 * 2**31 / seconds < 1.05 * spec(name).link_bytes_per_s
+
+
+@NEEDS_DATA
+@pytest.mark.parametrize("link", ["nvlink/ampere", "nvlink/hopper", "nvlink/blackwell"])
+def test_large_messages_of_every_kind_and_number_are_near_their_table(link: str) -> None:
+    from benchmarks.fit_cost_model import collective as fit
+
+    stated = json.loads((CONSTANTS_PATH / "collective.json").read_text(encoding="utf-8"))
+    for rows in fit.load():
+        if rows.link == link and rows.table.startswith("aiconfigurator"):
+            for n in (2.0, 4.0, 8.0):
+                large = (rows.size >= 2**27) & (rows.ranks == n)
+                off = rows.predicted(stated["links"][link])[large] / rows.seconds[large]
+                assert abs(float(np.median(np.log(off)))) < 0.16, (rows.kind, n)
+
+
 @NEEDS_DATA
 def test_tables_that_count_elements_and_bytes_agree() -> None:
     # The same H200 all-reduce in two tables: wrong by two if elements were read as bytes.
