@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gangline.planner.optimiser.fleet_sizing import FleetProblem, Sizing
+from gangline.planner.optimiser.fleet_sizing import FleetProblem, Sizing, buy, fastest_part_s
 
 from .market import Market
 from .search import Candidate, Search
@@ -48,7 +48,7 @@ def greedy(search: Search, market: Market) -> Candidate | None:
     target = search.slo.seconds
     for factor in (1.0, 0.8, 0.64, 0.5, 0.4, 0.3, 0.2):
         model = search.model(market, math.inf)
-        if len(set(model.problem.covers.row.tolist())) < model.problem.num_parts:
+        if not model.serves_all:
             return None
         budgets = _budgets(search, model, target * factor)
         sizing = _each_alone(model, budgets)
@@ -62,16 +62,10 @@ def greedy(search: Search, market: Market) -> Candidate | None:
 
 
 def _budgets(search: Search, model: SizingModel, target_s: float) -> Array:
-    problem = model.problem
-    fastest = np.full(problem.num_parts, np.inf)
-    np.minimum.at(fastest, problem.covers.row, problem.covers.value)
+    fastest = fastest_part_s(model.problem)
     if math.isinf(target_s):
-        return np.full(problem.num_parts, np.inf)
-    from gangline.planner.optimiser.fleet_sizing import PathRows
-
-    rows = search.rows
-    paths = PathRows(rows.rows, rows.num_parts, rows.num_times, rows.end)
-    end = float(paths.end_s(fastest[:, None])[0])
+        return np.full(model.problem.num_parts, np.inf)
+    end = float(search.rows.paths().end_s(fastest[:, None])[0])
     return fastest * target_s / max(end, 1e-9)
 
 
@@ -132,8 +126,6 @@ def _replica_usd(problem: FleetProblem) -> Array:
 
 
 def _priced(problem: FleetProblem, replicas: npt.NDArray[np.int64], shares: Array) -> Sizing | None:
-    from gangline.planner.optimiser.fleet_sizing import buy
-
     bought = buy(problem, replicas)
     if bought is None:
         return None

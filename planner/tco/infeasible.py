@@ -165,13 +165,9 @@ def binding_part(search: Search, model: SizingModel) -> str:
     """Name the part whose doubling would delay the fastest job most: class and phase."""
     problem, demand = model.problem, search.demand
     fastest = fastest_part_s(problem)
-    from gangline.planner.optimiser.fleet_sizing import PathRows
-
-    rows = search.rows
-    paths = PathRows(rows.rows, rows.num_parts, rows.num_times, rows.end)
     jobs = np.repeat(fastest[:, None], len(fastest), axis=1)
     jobs[np.diag_indices(len(fastest))] *= 2.0
-    index, phase = demand.parts[int(np.argmax(paths.end_s(jobs)))]
+    index, phase = demand.parts[int(np.argmax(search.rows.paths().end_s(jobs)))]
     return f"{demand.classes[index].name} ({phase})"
 
 

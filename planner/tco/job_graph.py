@@ -9,6 +9,7 @@ program (`latency_rows`), and draws of whole jobs (`sample`), thousands at once 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from gangline.ir.program import STEP_OPS, Program, Stage
 from gangline.planner.draws import continuation
+from gangline.planner.optimiser.fleet_sizing import PathRows
 from gangline.planner.workload import region_factors
 
 Array = npt.NDArray[np.float64]
@@ -142,6 +144,10 @@ class LatencyRows:
     num_times: int = 0
     rows: list[dict[int, float]] = field(default_factory=list)
     end: int = -1
+
+    def paths(self, deadline_s: float = math.inf) -> PathRows:
+        """Give the rows as the sizing program and its checks read them."""
+        return PathRows(self.rows, self.num_parts, self.num_times, self.end, deadline_s)
 
     def new(self) -> int:
         """Add a time variable and give its column."""

@@ -118,7 +118,7 @@ class Search:
     def solve(self, market: Market, budget_s: float) -> Candidate | None:
         """Size a fleet for a budget and estimate it; None where there is none."""
         model = self.model(market, budget_s)
-        if len(set(model.problem.covers.row.tolist())) < model.problem.num_parts:
+        if not model.serves_all:
             return None
         options = self.options
         sizing = solve_fleet(
@@ -148,15 +148,15 @@ class Search:
 
     def fastest(self, market: Market) -> float | None:
         """Give the least summed seconds of a job on a market; None if a part cannot run."""
-        model = self.model(market, 1e9)
-        if len(set(model.problem.covers.row.tolist())) < model.problem.num_parts:
+        model = self.model(market, NO_BUDGET_S)
+        if not model.serves_all:
             return None
         return fastest_end_s(model.problem)
 
     def relaxed(self, market: Market, budget_s: float) -> float | None:
         """Give a lower bound of the objective on a market; None where there is no fleet."""
         model = self.model(market, budget_s)
-        if len(set(model.problem.covers.row.tolist())) < model.problem.num_parts:
+        if not model.serves_all:
             return None
         return relaxed_objective(model.problem)
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from gangline.planner.optimiser.fleet_sizing import (
     Entries,
     FleetProblem,
-    PathRows,
     Tier,
 )
 
@@ -86,6 +85,11 @@ class SizingModel:
     ways: list[Way]
     groups: list[ServingConfig]
     device_names: list[str]
+
+    @property
+    def serves_all(self) -> bool:
+        """Whether every part of the demand has a way to be served."""
+        return len(set(self.problem.covers.row.tolist())) == self.problem.num_parts
 
 
 @dataclass(slots=True)
@@ -168,13 +172,7 @@ class _Builder:
         """State what was added."""
         names = list(self.devices)
         groups = list(self.groups)
-        paths = PathRows(
-            graph_rows.rows,
-            graph_rows.num_parts,
-            graph_rows.num_times,
-            graph_rows.end,
-            self.limits.budget_s,
-        )
+        paths = graph_rows.paths(self.limits.budget_s)
         return FleetProblem(
             num_parts=len(self.demand.parts),
             covers=Entries.of(self.covers),

@@ -10,7 +10,6 @@ import pytest
 
 from gangline.ir.errors import ConfigError
 from gangline.ir.program import Program
-from gangline.planner.optimiser.fleet_sizing import PathRows
 from gangline.planner.profile import Amount, Profile, Sample, StageProfile
 from gangline.planner.tco.demand import (
     demand_of,
@@ -58,7 +57,7 @@ def test_the_deadline_counts_the_longest_path(build: Any) -> None:
     demand = demand_of(build.program(), None, 1.0)
     seconds = {"a": 1.0, "slow": 5.0, "quick": 2.0, "join": 0.5}
     rows = latency_rows(demand.graph, len(demand.parts))
-    paths = PathRows(rows.rows, rows.num_parts, rows.num_times, rows.end)
+    paths = rows.paths()
     part_s = np.array([[seconds[demand.classes[index].name]] for index, _ in demand.parts])
     assert paths.end_s(part_s)[0] == pytest.approx(6.5)
     drawn = sample(demand.graph, lambda part, n, _: np.full(n, part_s[part, 0]), 5,
@@ -76,7 +75,7 @@ def test_maps_loops_and_branches(question: Program) -> None:
         return {"prefill": 1.0, "decode": 2.0}.get(phase, 0.0 if name == "text" else 1.0)
 
     rows = latency_rows(demand.graph, len(demand.parts))
-    paths = PathRows(rows.rows, rows.num_parts, rows.num_times, rows.end)
+    paths = rows.paths()
     part_s = np.array([[seconds(part)] for part in range(len(demand.parts))])
     # schema 1, drafts 3, execute 1, then 1.5 expected repairs of 3.
     assert paths.end_s(part_s)[0] == pytest.approx(1.0 + 3.0 + 1.0 + 1.5 * 3.0)
