@@ -1,4 +1,4 @@
-"""MLPerf's Llama results as rates per device, the second table that full load is checked on.
+"""MLPerf's results of language models as rates per device, the second table that full load is checked on.
 
 MLPerf v4.1 results, unverified by MLCommons when derived; of v5.1 facts only. Submitters tune
 their engines: what a round and the Server scenario change against plain tables is fitted as one
@@ -37,11 +37,19 @@ BOARDS: Mapping[str, str] = {
 
 MODELS: Mapping[str, tuple[str, float, float]] = {
     "llama2-70b": ("Llama-2-70B", 294.0, 294.0),
-    "llama3.1-8b": ("Llama-3.1-8B", 778.0, 128.0),
+    "llama3.1-8b": ("Llama-3.1-8B", 950.0, 128.0),
     "llama3.1-405b": ("Llama-3.1-405B", 9428.0, 684.0),
+    "mixtral-8x7b": ("Mixtral-8x7B", 377.0, 145.9),
+    "deepseek-r1": ("DeepSeek-R1", 800.0, 3880.0),
 }
-"""Shape and mean prompt and output tokens of the benchmarks' data sets (MLCommons inference
-rules: OpenOrca, CNN/DailyMail with 128 output tokens, LongBench and others)."""
+"""Shape and mean prompt and output tokens of the benchmarks' data sets.
+
+Source: MLCommons inference rules and references; prompts of the 8B model and of Mixtral from a
+public list of the data sets' lengths (openshift-psap/performance-dashboard, 700 articles counted;
+a third each of GSM8K with its examples, 661, OpenOrca, 294, and MBXP, 177). The 8B reference
+answers with 611 characters on average, about its limit of 128 tokens. Mixtral's output is tokens
+over samples of v4.1. DeepSeek's lengths are the task force's, from memory.
+"""
 
 FORMATS = {"fp8": "fp8", "fp4": "nvfp4"}
 GROUPS = (1, 2, 4, 8)
@@ -94,13 +102,14 @@ def _v41(table: Columns) -> Iterable[tuple[tuple[str, str, str, str, str], float
     for index, accelerator in enumerate(table["accelerator_model_name"]):
         row = {name: values[index] for name, values in table.items()}
         board, model = _board(str(accelerator)), str(row["benchmark"])
-        if board is None or model != "llama2-70b-99" or row["division"] != "closed":
+        model = model.removesuffix("-99")
+        if board is None or model not in MODELS or row["division"] != "closed":
             continue
         if row["result_valid"] != "VALID" or row["scenario"] not in ("Offline", "Server"):
             continue
         devices = float(row["accelerators_per_node"]) * float(row["number_of_nodes"])
         dtype = "nvfp4" if board.startswith("B200") else "fp8"
-        key = ("v4.1", board, "llama2-70b", dtype, str(row["scenario"]))
+        key = ("v4.1", board, model, dtype, str(row["scenario"]))
         yield key, float(row["tokens_per_s"]) / devices
 
 
@@ -120,8 +129,14 @@ def _v51(table: Columns) -> Iterable[tuple[tuple[str, str, str, str, str], float
 
 def rate_per_device(found: Fit, result: Result) -> float:
     """Predict a result by a fit: the best of groups of 1 to 8 devices, per device."""
+    rates = [batch / float(parts @ found.terms) for batch, parts in steps(found, result)]
+    return max(rates, default=0.0)
+
+
+def steps(found: Fit, result: Result) -> Iterable[tuple[float, Array]]:
+    """Give requests per device and parts of a step for every group of devices that can serve."""
     name, isl, osl = MODELS[result.model]
-    shape, best = find_shape(name), 0.0
+    shape = find_shape(name)
     for tp in GROUPS:
         if shape.heads % tp:
             continue
@@ -130,8 +145,7 @@ def rate_per_device(found: Fit, result: Result) -> float:
             np.array([isl]), np.array([osl]), np.inf, found.reserve_bytes,
         )  # fmt: skip
         if batch[0] > 0.0:
-            best = max(best, float(batch[0] / (parts[0] @ found.terms)) / tp)
-    return best
+            yield float(batch[0]) / tp, parts[0]
 
 
 def tuning(kinds: Collection[str], logs: Mapping[str, list[float]]) -> dict[str, float]:

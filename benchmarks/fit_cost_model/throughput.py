@@ -2,8 +2,8 @@
 
 `fit` gives `constants/throughput.json`: engine constants and memory policy from the TensorRT-LLM
 tables (v0.17 and v1.0), a factor per generation, and intervals; generations that only MLPerf
-covers get their factor from its newest Offline results. `score` leaves each board out in turn,
-of both tables.
+covers get their factor from its newest Offline results, and experts their constant (`mixtures`).
+`score` leaves each board out in turn, of both tables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from gangline.planner.catalogue import find_type
 from gangline.planner.costs.interval import errors, ratio_interval, transfer_interval
 from gangline.planner.costs.throughput import ENGINE
 
+from . import mixtures
 from .data import provenance
+from .deployment_rows import TABLE as SILICON
 from .mlperf import V41, V51, Result, rank_order, rate_per_device, results, tuning
 from .throughput_rows import (
     HELD,
@@ -46,6 +48,9 @@ HELD_OUT: Mapping[str, tuple[str, ...]] = {
 SIBLINGS = ("H200-SXM-141", "GH200")
 """Boards of one generation, each left out alone: how well a generation's factor carries over."""
 
+MIXTURE_BOARDS = (("H200-SXM-141", "GH200"), ("MI300X",), ("RTX-PRO-6000-BW",))
+"""Boards with results of MLPerf's Mixtral, those of one generation together."""
+
 CHECKED_MODEL = "llama2-70b"
 """The MLPerf benchmark every board has results of; the factor of a generation is fitted on it."""
 
@@ -56,7 +61,20 @@ def _fit_without(left_out: tuple[str, ...]) -> Fit:
 
 
 def _generation(device: str) -> str:
-    return find_type(str(device)).spec.generation
+    return mixtures.generation(str(device))
+
+
+def _slower(left_out: tuple[str, ...] = ()) -> dict[str, float]:
+    """Seconds of a step over the engine's, by generation, of the tables' boards and of MLPerf's."""
+    found = _fit_without(left_out)
+    return _factors(found, left_out) | _mlperf_factors(found, left_out)
+
+
+@cache
+def _complete(left_out: tuple[str, ...]) -> Fit:
+    """The fit of dense models with the experts' constant, boards left out of both."""
+    dense = _fit_without(left_out)
+    return mixtures.with_experts(dense, _slower(left_out), results(), left_out)
 
 
 def _factors(found: Fit, left_out: Collection[str] = ()) -> dict[str, float]:
@@ -109,6 +127,42 @@ def _foreign_interval(benchmarked: Mapping[str, float]) -> tuple[float, float]:
     return low * min(1.0, *(1.0 / slower for slower in benchmarked.values())), high
 
 
+def _mixture_groups(left_out: tuple[str, ...] = ()) -> dict[str, mixtures.Pairs]:
+    """Mixtures predicted by constants of other boards' experts: by generation, and by table.
+
+    Dense results of a board stay in, so what is off is due to experts. Boards `left_out` give no
+    rows and no constants.
+    """
+    dense, slower = _fit_without(()), _slower()
+    groups: dict[str, mixtures.Pairs] = {}
+    for name in MIXTURE_BOARDS:
+        if not set(name) & set(left_out):
+            found = mixtures.with_experts(dense, slower, results(), {*name, *left_out})
+            groups[name[0]] = [
+                mixtures.result_pair(found, slower, result)
+                for result in results()
+                if result.device in name and mixtures.fits_experts(result)
+            ]
+    found = mixtures.with_experts(dense, slower, results(), left_out)
+    return groups | mixtures.loaded_pairs(found, slower, latent=False)
+
+
+def _mixture_interval(left_out: tuple[str, ...] = ()) -> tuple[float, float]:
+    return mixtures.interval(_mixture_groups(left_out).values())
+
+
+def _latent_interval() -> tuple[float, float]:
+    """Ratios about mixtures with latent attention: of the others, and as far as any was off.
+
+    Every device of a group keeps a copy of the latents. Engines that deal requests out to the
+    devices instead hold more of them, which a group's size does not say.
+    """
+    low, high = _mixture_interval()
+    groups = mixtures.latent_pairs(_complete(()), _slower(), results())
+    ends = ratio_interval(*mixtures.sides([pair for pairs in groups.values() for pair in pairs]))
+    return min(low, ends[0]), max(high, ends[1])
+
+
 def _vendors() -> set[str]:
     return {find_type(name).spec.vendor for boards in HELD_OUT.values() for name in boards}
 
@@ -120,7 +174,7 @@ def _widest(intervals: Iterable[tuple[float, float]]) -> tuple[float, float]:
 
 def fit() -> dict[str, Any]:
     """Fit all constants on all rows."""
-    found = _fit_without(())
+    found = _complete(())
     benchmarked = _mlperf_factors(found)
     terms = dict(zip(TERMS, found.terms.tolist(), strict=True))
     return {
@@ -137,11 +191,13 @@ def fit() -> dict[str, Any]:
             "fitted": list(_fitted_interval()),
             "unseen": list(_unseen_interval()),
             "foreign": list(_foreign_interval(benchmarked)),
+            "mixture": list(_mixture_interval()),
+            "latent": list(_latent_interval()),
         },
-        "provenance": provenance(TRTLLM, V41, V51)
+        "provenance": provenance(TRTLLM, V41, V51, SILICON)
         | {
             "form": "steady state of in-flight batching, docs/decisions/0012",
-            "note": "generations with MLPerf results only (cdna3) are fitted on those, v5.1 "
+            "note": "generations with MLPerf results only (cdna3) and experts are fitted on those, "
             "Offline; MLPerf v4.1 results, unverified by MLCommons when derived",
         },
     }
@@ -160,7 +216,7 @@ def _mlperf_factors(found: Fit, left_out: Collection[str] = ()) -> dict[str, flo
 
 def score() -> list[dict[str, Any]]:
     """Errors and coverage of every board, left out of the fit, its factors and its interval."""
-    return [*score_tables(), *score_mlperf()]
+    return [*score_tables(), *score_mlperf(), *score_mixtures()]
 
 
 def score_tables() -> list[dict[str, Any]]:
@@ -182,6 +238,24 @@ def score_tables() -> list[dict[str, Any]]:
 def score_mlperf() -> list[dict[str, Any]]:
     """Every system of MLPerf predicted without its board, then with the shipped constants."""
     return [*_score_guesses(_mlperf_guesses(hold=True)), *_score_guesses(_mlperf_guesses())]
+
+
+def score_mixtures() -> list[dict[str, Any]]:
+    """Mixtures by constants of other boards' experts, in an interval of other boards' mixtures."""
+    groups, whole = _mixture_groups(), _mixture_interval()
+    scored = []
+    for names in MIXTURE_BOARDS:
+        row = errors(*mixtures.sides(groups.pop(names[0])), _mixture_interval(names))
+        scored.append({"table": "mlperf experts", "held_out": "+".join(names)} | row)
+    latent = mixtures.latent_pairs(_complete(()), _slower(), results())
+    for kind, found, ratios in (
+        ("mixtures", groups, whole),
+        ("latent mixtures", latent, _latent_interval()),
+    ):
+        for table, pairs in found.items():
+            row = errors(*mixtures.sides(pairs), ratios)
+            scored.append({"table": f"{table} {kind}", "held_out": "all experts"} | row)
+    return [row | {"op": "throughput"} for row in scored]
 
 
 def _score_guesses(guesses: Mapping[tuple[Result, str], float]) -> list[dict[str, Any]]:
@@ -213,7 +287,9 @@ def _mlperf_guesses(*, hold: bool = False) -> dict[tuple[Result, str], float]:
             if result.device == device:
                 plain = _plain_rate(left_out, result)
                 name = device if hold else "none"
-                guesses[result, name] = factors[result.kind] * plain
+                # Experts are fitted on results as they are, tuning included.
+                tuned = 1.0 if mixtures.is_mixture(result) else factors[result.kind]
+                guesses[result, name] = tuned * plain
     return guesses
 
 
@@ -234,9 +310,7 @@ def _tuning(found: Collection[Result], left_out: tuple[str, ...]) -> dict[str, f
 
 @cache
 def _plain_rate(left_out: tuple[str, ...], result: Result) -> float:
-    found = _fit_without(left_out)
-    factors = _factors(found, left_out) | _mlperf_factors(found, left_out)
-    return rate_per_device(found, result) / factors.get(_generation(result.device), 1.0)
+    return mixtures.result_pair(_complete(left_out), _slower(left_out), result)[0]
 
 
 def _rank_row(guesses: Mapping[tuple[Result, str], float]) -> dict[str, Any]:

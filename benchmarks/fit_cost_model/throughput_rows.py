@@ -63,13 +63,15 @@ flight. Those of 1000/2000 are not stated: taken as of its neighbours."""
 TERMS = (*ENGINE, "peer", "host", "reduce_s")
 START = {
     "gemm": 1.0,
+    "expert_busy": 1.0,
     "attention": 1.0,
     "layer_s": 1e-5,
     "peer": 1 / 0.8,
     "host": 1 / 0.6,
     "reduce_s": 1e-5,
 }
-"""Where the fit starts: prices as they are, links at the shares NCCL reaches, overheads guessed."""
+"""Where the fit starts: prices as they are, links at the shares NCCL reaches, overheads guessed.
+That of experts stays there: the tables hold none, `mixtures` fits it."""
 
 SPREAD = {term: 3.0 if start >= 1.0 else 10.0 for term, start in START.items()}
 """A constant e^0.3 (factors) or e^1 (overheads) off its start pays as one row 10 % off would."""

@@ -5,7 +5,7 @@ request is replaced at once, so a step decodes one token of each of B requests a
 B x isl / osl prompt tokens of the newcomers beside them. The rate is B over the seconds of that
 mixed step. B is what the cache holds beside the weights, the engine's own buffers set aside.
 Constants (`constants/throughput.json`) are fitted on NVIDIA's published maximum-load tables of
-TensorRT-LLM, and per generation for boards that only MLPerf covers; docs/decisions/0012.
+TensorRT-LLM, and on MLPerf for experts and for boards that only it covers; docs/decisions/0012.
 """
 
 from __future__ import annotations
@@ -43,13 +43,15 @@ EIGHT_BIT_CACHE = ("fp8", "fp8_block", "nvfp4")
 
 
 ENGINE: Mapping[str, tuple[str, ...]] = {
-    "gemm": ("gemm", "gemm_busy", "launch", "expert", "expert_busy"),
+    "gemm": ("gemm", "gemm_busy", "launch", "expert"),
+    "expert_busy": ("expert_busy",),
     "attention": ("attention", "prompt_attention"),
-    "layer_s": ("layer_s", "moe_layer_s"),
+    "layer_s": ("layer_s",),
 }
-"""Constants fitted here, and the constants of a step each sets. No table holds a mixture of
-experts: their products and layers are taken as the others'. Fixed seconds of a step or a request
-are left at 0: beside those of a layer the tables do not tell them apart."""
+"""Constants fitted here, and the constants of a step each sets. The tables hold no mixture of
+experts: reading experts' weights and their layers are taken as others', and computing experts is
+fitted on MLPerf's Mixtral results. Fixed seconds of a step or a request are left at 0: beside
+those of a layer the tables do not tell them apart."""
 
 MULTIPLIERS = ("expert_fp4", "expert_mixed")
 """Constants of a step that multiply another: 1, as nothing is known of them here."""
@@ -79,7 +81,8 @@ class LoadConstants:
         benchmarked: generations whose factor comes from one benchmark only, not the tables.
         vendors: makers of the boards in the tables.
         intervals: ratios (low, high) of 90 % intervals: `fitted` and `unseen` generations of
-            these makers, and boards of `foreign` ones.
+            these makers, and boards of `foreign` ones; what a `mixture` of experts adds, and one
+            with `latent` attention.
     """
 
     engine: StepConstants
@@ -92,8 +95,20 @@ class LoadConstants:
     vendors: tuple[str, ...]
     intervals: Mapping[str, tuple[float, float]]
 
-    def interval(self, spec: DeviceSpec) -> tuple[float, float]:
-        """Ratios to an estimate between which 90 % of measured rates are expected to lie."""
+    def interval(self, spec: DeviceSpec, shape: ModelShape) -> tuple[float, float]:
+        """Ratios to an estimate between which 90 % of measured rates are expected to lie.
+
+        What is not known of a board and of mixtures is apart: it adds in squares of logarithms.
+        """
+        board = self._board_interval(spec)
+        if not shape.experts:
+            return board
+        low, high = self.intervals["latent" if shape.kv_lora_rank else "mixture"]
+        down = np.hypot(np.log(board[0]), np.log(low))
+        up = np.hypot(np.log(board[1]), np.log(high))
+        return float(np.exp(-down)), float(np.exp(up))
+
+    def _board_interval(self, spec: DeviceSpec) -> tuple[float, float]:
         if spec.generation in self.generations and spec.generation not in self.benchmarked:
             return self.intervals["fitted"]
         near = spec.generation in self.benchmarked or spec.vendor in self.vendors
@@ -300,5 +315,5 @@ def throughput_estimate(
     rate = throughput_tokens_per_s(spec, shape, dtype, tp, isl, osl, pp=pp, concurrency=concurrency)
     known = load_constants()
     source = "fitted" if spec.generation in known.generations else "spec"
-    low, high = known.interval(spec)
+    low, high = known.interval(spec, shape)
     return Estimate(rate, rate * low, rate * high, source)

@@ -11,6 +11,8 @@ from benchmarks.fit_cost_model.data import find_shared_data
 from gangline.ir.errors import ConfigError
 from gangline.ir.specs.device import DeviceSpec
 from gangline.planner.catalogue import catalogue
+from gangline.planner.costs.deployment import deployment_s
+from gangline.planner.costs.dtypes import peak
 from gangline.planner.costs.shape import ModelShape, find_shape
 from gangline.planner.costs.throughput import (
     KV_SHARE,
@@ -25,6 +27,7 @@ from gangline.planner.costs.throughput import (
 )
 
 SMALL, LARGE = find_shape("Llama-3.1-8B"), find_shape("Llama-3.1-70B")
+MIXTURE, LATENT = find_shape("Mixtral-8x7B"), find_shape("DeepSeek-R1")
 
 
 def board(name: str) -> DeviceSpec:
@@ -197,6 +200,87 @@ def test_the_interval_says_what_stands_behind_it() -> None:
     assert source == "spec" and foreign > 1.2 * benchmarked
 
 
+def test_experts_cost_more_than_products_of_all_tokens() -> None:
+    """Half the rate of one sixth of a mixture's products; a dense model pays nothing for it."""
+    spec, known = board("H200-SXM-141"), load_constants()
+    assert 1.5 < known.engine.expert_busy / known.engine.gemm_busy < 4.0
+    cheap = replace(known.engine, expert_busy=known.engine.gemm_busy)
+    for shape, least, most in ((MIXTURE, 0.5, 0.75), (SMALL, 1.0, 1.0)):
+        steps = []
+        for engine in (cheap, known.engine):
+            cost = load_cost(spec, shape, "fp8", 1, 1, engine)
+            point = working_point(cost, 500, 500, held=1.0, reserve_bytes=1e9)
+            steps.append(float(point.step_s(cost)))
+        assert least <= steps[0] / steps[1] <= most, shape.name
+
+
+def test_a_mixture_that_does_not_fit_serves_nothing() -> None:
+    """All experts have to be there: 93 GB in 16 bits, though each token visits a quarter."""
+    assert rate("H100-SXM-80", MIXTURE, "bf16", 1, 250, 145) == 0.0
+    assert rate("H100-SXM-80", MIXTURE, "bf16", 2, 250, 145) > 0.0
+    assert rate("H100-SXM-80", MIXTURE, "fp8", 1, 250, 145) > 0.0
+    assert rate("H200-SXM-141", LATENT, "fp8", 4, 250, 145) == 0.0
+
+
+def test_less_is_known_of_mixtures() -> None:
+    def ends(name: str, shape: ModelShape) -> tuple[float, float]:
+        low, high = load_constants().interval(board(name), shape)
+        assert low < 1.0 < high
+        return low, high
+
+    for name in ("H200-SXM-141", "Gaudi3"):
+        dense, mixture, latent = (ends(name, shape) for shape in (SMALL, MIXTURE, LATENT))
+        assert mixture[0] < 0.97 * dense[0] and mixture[1] > 1.1 * dense[1]
+        # Engines that deal requests out over devices copy no latents: only upwards.
+        assert latent[0] <= mixture[0] and latent[1] > 1.3 * mixture[1]
+    assert ends("Gaudi3", MIXTURE)[0] < ends("H200-SXM-141", MIXTURE)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "dtype", "tp"),
+    [
+        ("H200-SXM-141", "Llama-3.1-8B", "fp8", 1),
+        ("H100-SXM-80", "Llama-3.1-70B", "fp8", 4),
+        ("B200-SXM-180", "Llama-3.1-70B", "nvfp4", 2),
+        ("MI300X", "Llama-3.1-70B", "fp8", 2),
+        ("H200-SXM-141", "Mixtral-8x7B", "fp8", 1),
+        ("H100-SXM-80", "Mixtral-8x7B", "fp8", 2),
+        ("MI300X", "Mixtral-8x7B", "fp8", 1),
+        ("RTX-PRO-6000-BW", "Mixtral-8x7B", "fp8", 1),
+        ("B200-SXM-180", "gpt-oss-120b", "nvfp4", 1),
+        ("H200-SXM-141", "MiniMax-M2.5", "fp8", 4),
+        ("B200-SXM-180", "Qwen3-235B-A22B", "fp8", 4),
+        ("B200-SXM-180", "DeepSeek-R1", "nvfp4", 8),
+        ("H200-SXM-141", "DeepSeek-R1", "fp8", 8),
+    ],
+)
+def test_full_load_is_near_what_many_users_get(name: str, model: str, dtype: str, tp: int) -> None:
+    """Two models of one machine, fitted on different tables, agree within about a factor of 2."""
+    shape, users = find_shape(model), 2.0 ** np.arange(4, 13)
+    for isl, osl in ((1024, 1024), (4096, 512), (8192, 1024), (1024, 8192)):
+        ttft, tpot = deployment_s(
+            board(name), shape, dtype, isl=isl, osl=osl, concurrency=users, tp=tp
+        )
+        most = float(np.max(users * osl / (ttft + osl * tpot)))
+        assert 0.5 < rate(name, shape, dtype, tp, isl, osl) / most < 2.25, (isl, osl)
+
+
+@pytest.mark.parametrize("shape", [SMALL, MIXTURE], ids=lambda shape: shape.name)
+def test_every_device_computes_at_a_believable_share_of_its_peak(shape: ModelShape) -> None:
+    """Also those of few, wide units (TPU, Gaudi, Trainium), whatever tiles were measured on."""
+    shares = {}
+    for name, kind in catalogue().items():
+        spec = kind.spec
+        dtype = next((form for form in ("fp8", "bf16", "fp16") if form in spec.flops), "fp16")
+        roomy = spec.memory_bytes > shape.weight_bytes(dtype) + 2e10
+        if spec.kind == "gpu" and roomy:
+            # Four prompt tokens beside each token of an answer.
+            products = 10.0 * shape.active_params * rate(name, shape, dtype, 1, 1000, 250)
+            shares[name] = products / (peak(spec, dtype) or 1.0)
+    assert {"Gaudi2", "Gaudi3", "Trainium2", "MI250"} <= set(shares)
+    assert all(0.2 < share < 0.75 for share in shares.values()), shares
+
+
 needs_tables = pytest.mark.skipif(
     find_shared_data() is None, reason="the shared measurements are not beside this checkout"
 )
@@ -223,4 +307,58 @@ def test_the_packaged_constants_are_those_of_the_fit() -> None:
 
     again, packaged = fit(), load_constants()
     assert again["generations"] == pytest.approx(dict(packaged.generations), rel=0.05)
+    assert again["engine"]["expert_busy"] == pytest.approx(packaged.engine.expert_busy, rel=0.05)
     assert again["memory"]["held"] == packaged.held
+
+
+@needs_tables
+def test_mixtures_are_met_by_experts_of_other_boards() -> None:
+    """MLPerf's Mixtral, each generation's left out; then other mixtures that many users load."""
+    from benchmarks.fit_cost_model.throughput import score_mixtures
+
+    rows = score_mixtures()
+    boards = [row for row in rows if row["table"] == "mlperf experts"]
+    assert len(boards) == 3
+    for row in boards:
+        assert row["median_error"] <= 0.2 and row["coverage"] == 1.0, row
+    loaded = [row for row in rows if row["table"].startswith("silicon")]
+    assert sum(row["rows"] for row in loaded) > 60
+    for row in loaded:
+        latent = "latent" in row["table"]
+        assert row["median_error"] <= (0.3 if latent else 0.15), row
+        assert 0.8 <= row["coverage"] <= 1.0, row
+
+
+@needs_tables
+def test_benchmarks_are_met_with_the_packaged_constants() -> None:
+    from benchmarks.fit_cost_model.mlperf import MODELS, results
+
+    found = [result for result in results() if result.scenario == "Offline"]
+    for model, most in (("mixtral-8x7b", 0.2), ("llama3.1-8b", 0.2), ("llama2-70b", 0.2)):
+        name, isl, osl = MODELS[model]
+        for result in [result for result in found if result.model == model]:
+            shape, form = find_shape(name), result.dtype
+            guesses = [rate(result.device, shape, form, tp, isl, osl) / tp for tp in (1, 2, 4, 8)]
+            assert max(guesses) == pytest.approx(result.rate, rel=most), result
+
+
+@needs_tables
+def test_the_constant_of_experts_is_the_one_that_meets_a_result() -> None:
+    from benchmarks.fit_cost_model.mixtures import EXPERTS, needed, with_experts
+    from benchmarks.fit_cost_model.mlperf import Result, rate_per_device
+    from benchmarks.fit_cost_model.throughput_rows import best_fit
+
+    dense = best_fit()
+    known = replace(dense, terms=dense.terms.copy())
+    known.terms[EXPERTS] = 3.0
+    given = [
+        Result("v0", name, "mixtral-8x7b", "fp8", "Offline", 1.0, 1)
+        for name in ("H200-SXM-141", "MI300X", "RTX-PRO-6000-BW")
+    ]
+    found = [replace(result, rate=rate_per_device(known, result)) for result in given]
+    assert [needed(dense, result, 1.0) for result in found] == pytest.approx([3.0] * 3)
+    # A generation counts once, whatever number of its boards, and boards left out not at all.
+    slow = replace(found[0], device="H100-SXM-80", rate=found[0].rate / 100)
+    fit = with_experts(dense, {}, [*found, slow], ("H100-SXM-80",))
+    assert fit.terms[EXPERTS] == pytest.approx(3.0)
+    assert fit.terms[:EXPERTS] == pytest.approx(dense.terms[:EXPERTS])
