@@ -34,7 +34,8 @@ from gangline.planner.optimiser.linear_program import branch_and_bound
 from gangline.planner.optimiser.place import place
 from gangline.planner.optimiser.problem import GraphProblem
 from gangline.planner.optimiser.repair import upgraded
-from gangline.planner.optimiser.replicas import ReplicaProblem, priced_by_the_second, size_fleet
+from gangline.planner.optimiser.replica_problem import ReplicaProblem
+from gangline.planner.optimiser.replicas import priced_by_the_second, size_fleet
 from gangline.planner.optimiser.timing import timing
 
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ import numpy as np
 from gangline.planner.optimiser.place import place
 from gangline.planner.optimiser.problem import Array, GraphProblem
 from gangline.planner.optimiser.quickest import quickest
-from gangline.planner.optimiser.replicas import ReplicaProblem
+from gangline.planner.optimiser.replica_problem import ReplicaProblem
 from gangline.planner.optimiser.series_parallel import reduce_graph
 
 NUM_SITES = 3

@@ -85,3 +85,26 @@ def _hand_down(
         source[second], target[second] = source[result], target[result]
     else:
         target[first] = least[first][rank, source[result]].argmin(axis=1)
+
+
+def least_through(problem: GraphProblem) -> Array:
+    """Give the least seconds of a longest path through each node by its device type, [n, D].
+
+    All other nodes are as fast as their own path allows, each path by itself: a bound for any
+    acyclic graph. Infinite where a node cannot run.
+    """
+    fastest, _ = _fastest_by_site(problem)
+    before, after = np.zeros_like(fastest), np.zeros_like(fastest)
+    order = problem.topological or []
+    # Invariant: what ends before (begins after) a node is final when the node's turn comes.
+    for node in order:
+        for target, edge in problem.successors[node]:
+            ends = before[node] + fastest[node] + problem.transfer_s[edge].T
+            before[target] = np.maximum(before[target], ends.min(axis=1))
+    for node in reversed(order):
+        for source, edge in problem.predecessors[node]:
+            rest = after[node] + fastest[node] + problem.transfer_s[edge]
+            after[source] = np.maximum(after[source], rest.min(axis=1))
+    seconds = np.where(problem.allowed, problem.seconds, np.inf)
+    through: Array = (before + after)[:, problem.site_of] + seconds
+    return through

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.placement_instances import fleet_instance
 from gangline.ir.errors import InfeasibleError, PlanError
-from gangline.planner.optimiser.replicas import ReplicaProblem, size_fleet
+from gangline.planner.optimiser.replica_problem import ReplicaProblem
+from gangline.planner.optimiser.replicas import size_fleet
 
 from .placement_cases import cost, keeps, length, random_problem
 
