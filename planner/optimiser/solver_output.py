@@ -12,36 +12,64 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 _LOCK = threading.Lock()
 
 
-@contextmanager
-def solver_output_to_stderr() -> Iterator[None]:
-    """Point the process's file descriptor 1 at standard error while a solver runs.
+@dataclass(slots=True)
+class _Redirection:
+    """Solvers at work in this process, and a copy of the descriptor they must not write to."""
 
-    Whatever another thread prints meanwhile goes there too; nothing is lost. Without usable
-    descriptors (an embedding process that closed them) nothing is changed.
-    """
-    with _LOCK:
+    solvers: int = 0
+    kept: int | None = None
+
+    def begin(self) -> None:
+        """Point descriptor 1 at standard error, unless another solver's start has done so."""
+        self.solvers += 1
+        if self.solvers > 1:
+            return
         try:
             sys.stdout.flush()
             kept = os.dup(1)
         except (OSError, ValueError, AttributeError):
-            yield
             return
         try:
             os.dup2(2, 1)
         except OSError:
             os.close(kept)
-            yield
             return
-        try:
-            yield
-        finally:
-            _flush_native()
-            os.dup2(kept, 1)
-            os.close(kept)
+        self.kept = kept
+
+    def end(self) -> None:
+        """Put descriptor 1 back when no solver is at work any more."""
+        self.solvers -= 1
+        if self.solvers or self.kept is None:
+            return
+        _flush_native()
+        os.dup2(self.kept, 1)
+        os.close(self.kept)
+        self.kept = None
+
+
+_REDIRECTION = _Redirection()
+
+
+@contextmanager
+def solver_output_to_stderr() -> Iterator[None]:
+    """Point the process's file descriptor 1 at standard error while solvers run.
+
+    Whatever another thread prints meanwhile goes there too; nothing is lost. Solvers in several
+    threads do not wait for each other. Without usable descriptors (an embedding process that
+    closed them) nothing is changed.
+    """
+    with _LOCK:
+        _REDIRECTION.begin()
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _REDIRECTION.end()
 
 
 def _flush_native() -> None:
