@@ -82,6 +82,7 @@ KERNELS = {
     "trtllm": Kernel("trtllm", rows=256),
     "xe": Kernel("xe"),
     "any": Kernel("any"),
+    "cpu": Kernel("any", rows=16),
 }
 
 
@@ -92,6 +93,8 @@ def kernel_of(spec: DeviceSpec, kv_dtype: str) -> Kernel:
         return KERNELS["fa3" if spec.generation == "hopper" else "trtllm"]
     if spec.vendor == "NVIDIA" and spec.kind == "gpu":
         return KERNELS["flashinfer" if eight_bit else "fa2"]
+    if spec.kind == "cpu":
+        return KERNELS["cpu"]
     return KERNELS["xe" if spec.generation == "xe2" else "any"]
 
 
@@ -157,14 +160,48 @@ def prefill_s(
         return _nan(*given)
     kernel, fitted = _level(spec, "prefill", kv_dtype)
     element = FORMATS[kv_dtype].weight_bytes
-    seconds = prefill_with(spec, kernel, fitted, rate, element, *given, warm=warm, ops=ops)
-    prompts = given[1] > 1.0
+    batch, new, cached, *heads = given
+    call = (batch, ops.larger(new, 2.0), cached, *heads)
+    seconds = prefill_with(spec, kernel, fitted, rate, element, *call, warm=warm, ops=ops)
+    if np.any(cached > 0.0):
+        seconds = _split_past(seconds, spec, (rate, element), kv_dtype, call, warm=warm, ops=ops)
+    prompts = new > 1.0
     if np.all(prompts) if ops is ARRAYS else prompts:
         return seconds
-    single = decode_s(
-        spec, dtype, kv_dtype, given[0], given[2], n_heads, n_kv_heads, head_dim, warm=warm
+    # One token is a decode call, and no slower than two.
+    single = decode_s(spec, dtype, kv_dtype, batch, cached, *heads, warm=warm)
+    return cast(Array, ops.choose(prompts, seconds, ops.smaller(single, seconds)))
+
+
+def _split_past(
+    seconds: Any,
+    spec: DeviceSpec,
+    rates: tuple[float, float],
+    kv_dtype: str,
+    given: tuple[Any, ...],
+    *,
+    warm: bool,
+    ops: Arithmetic,
+) -> Any:
+    """Bound what a past adds to a prompt call by what it adds to a decode call of as many rows.
+
+    Kernels split a long past over units for a short query as they do for one token: `seconds` of
+    whole blocks are taken where those are quicker. No call with a past was measured.
+    """
+    batch, isl, past, heads, kv_heads, width = given
+    kernel, fitted = _level(spec, "decode", kv_dtype)
+    first, many = _level(spec, "prefill", kv_dtype)
+    call = (spec, kernel, fitted, *rates, batch)
+    sizes_of_heads = (heads, kv_heads, width)
+    with_past, without = (
+        decode_with(*call, cached, *sizes_of_heads, queries=isl, warm=warm, ops=ops)
+        for cached in (past, 0.0 * past)
     )
-    return cast(Array, ops.choose(prompts, seconds, single))
+    alone = prefill_with(
+        spec, first, many, *rates, batch, isl, 0.0 * past, *sizes_of_heads, warm=warm, ops=ops
+    )
+    # No fewer than the one-token call of the same kernels, so that a second token costs no less.
+    return ops.smaller(seconds, ops.larger(alone + with_past - without, with_past))
 
 
 def decode_s(
@@ -292,7 +329,8 @@ def prefill_with(
     blocks = batch * (kv_heads if kernel.packed else heads) * cuts
     diagonal = 0.5 * isl * (isl + ops.smaller(per_block, isl))
     area = batch * heads * (cuts * per_block * past + diagonal)
-    area = ops.larger(area, blocks * kernel.rows * 0.5 * TILE_TOKENS)
+    if spec.kind != "cpu":  # loops of a CPU are as short as the prompt
+        area = ops.larger(area, blocks * kernel.rows * 0.5 * TILE_TOKENS)
     flop_s = 4.0 * width / (fitted["compute_share"] * rate)
     work = flop_s * area + fitted["block_s"] * blocks / units
     chain = fitted["chain"] * flop_s * units * kernel.rows * (past + isl) + fitted["block_s"]
@@ -320,26 +358,38 @@ def decode_with(
     kv_heads: Any,
     width: Any,
     *,
+    queries: Any = 1.0,
     warm: bool = True,
     ops: Arithmetic = ARRAYS,
 ) -> Array:
-    """`decode_s` with given constants (what the fit varies); `element` is bytes of a KV element."""
+    """`decode_s` with given constants (what the fit varies); `element` is bytes of a KV element.
+
+    `queries` new tokens of each sequence share its cache; the splits of one token serve several.
+    """
     tokens = context + 1.0
-    group = heads / kv_heads
-    moved = 2.0 * batch * tokens * kv_heads * width * element + 4.0 * batch * heads * width
+    group = heads / kv_heads * queries
+    moved = 2.0 * batch * tokens * kv_heads * width * element
+    moved = moved + 4.0 * batch * heads * queries * width
     rows = group if spec.kind == "cpu" else ops.larger(group, 16.0)
     flop = 4.0 * batch * kv_heads * rows * width * tokens
+    splits = heads / kv_heads > (0.0 if kernel.splits_all else 1.0)
     seconds = _decode(
         spec, fitted, ops,
         groups=batch * kv_heads, rows=group, tiles=ops.ceil(tokens / TILE_TOKENS),
         tile_width=width / REFERENCE_HEAD,
-        moved=moved, product_s=flop / (PRODUCT_SHARE * rate),
-        splits=group > (0.0 if kernel.splits_all else 1.0), warm=warm,
+        moved=moved, product_s=flop / (PRODUCT_SHARE * rate), splits=splits, warm=warm,
     )  # fmt: skip
     if kernel.reorders:
-        seconds = seconds + fitted["reorder_s"] * ((group > 1.0) & (batch > 1.0))
-    if kernel.planned:
-        seconds = seconds + fitted["sequence_s"] * batch * (batch <= kernel.planned)
+        seconds = seconds + fitted["reorder_s"] * ((heads > kv_heads) & (batch > 1.0))
+    if kernel.planned and np.any(batch <= kernel.planned):
+        planned = seconds + fitted["sequence_s"] * batch * (batch <= kernel.planned)
+        if np.any(fitted["sequence_s"] * batch > fitted["launch_s"]):
+            # Planning ends at some number of sequences; fewer take no longer than that many do.
+            most = ops.larger(batch, kernel.planned + 1.0)
+            given = (spec, kernel, fitted, rate, element, most, context, heads, kv_heads, width)
+            rest = decode_with(*given, queries=queries, warm=warm, ops=ops)
+            planned = ops.smaller(planned, rest)
+        seconds = planned
     return cast(Array, seconds)
 
 
@@ -364,17 +414,26 @@ def _decode(
     """
     units, clock = _units(spec), spec.clock_hz or DEFAULT_CLOCK_HZ
     slots = units * fitted["blocks_per_unit"]
-    parts = ops.smaller(ops.larger(ops.floor(slots / groups), 1.0), tiles)
-    parts = ops.choose(splits, parts, 1.0)
     block = fitted["block_s"] * (1.0 + fitted["row_share"] * rows / 8.0)
-    waves = ops.larger(groups * parts / slots, 1.0)
-    busy = ops.larger(groups / units - 1.0, 0.0) * block
-    busy = busy + waves * ops.ceil(tiles / parts) * fitted["tile_s"] * tile_width
-    join = (parts > 1.0) * fitted["join_s"] * (1.0 + 0.25 * ops.log2(parts))
-    memory = _memory_s(spec, fitted, ops, moved, units * clock, 8.0, warm)
     power = fitted["sharpness"]
-    together = (busy**power + ops.larger(memory, product_s) ** power) ** (1.0 / power)
-    return fitted["launch_s"] + block + join + together
+
+    def cut(parts: Any, more: Any) -> Any:
+        """Seconds beside the launch of `more` times the groups, each cut into `parts`."""
+        count = groups * more
+        waves = ops.larger(count * parts / slots, 1.0)
+        busy = ops.larger(count / units - 1.0, 0.0) * block
+        busy = busy + waves * ops.ceil(tiles / parts) * fitted["tile_s"] * tile_width
+        join = (parts > 1.0) * fitted["join_s"] * (1.0 + 0.25 * ops.log2(parts))
+        memory = _memory_s(spec, fitted, ops, moved * more, units * clock, 8.0, warm)
+        return join + (busy**power + ops.larger(memory, product_s * more) ** power) ** (1.0 / power)
+
+    parts = ops.smaller(ops.larger(ops.floor(slots / groups), 1.0), tiles)
+    parts = ops.ceil(tiles / ops.ceil(tiles / parts))  # none is left without a tile
+    parts = ops.choose(splits, parts, 1.0)
+    # Where joining costs more than it saves, a call takes no longer than with so many more groups
+    # that it is not split: seconds do not fall where splitting ends.
+    uncut = cut(1.0, ops.larger(0.5 * slots / groups, 1.0))
+    return fitted["launch_s"] + block + ops.smaller(cut(parts, 1.0), uncut)
 
 
 def _memory_s(

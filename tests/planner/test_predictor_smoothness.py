@@ -31,7 +31,7 @@ def test_a_format_with_a_higher_peak_is_no_slower_where_products_bind(device: st
 @pytest.mark.parametrize("device", ROWS)
 @pytest.mark.parametrize("sizes", [(4096, 4096), (14336, 4096), (8192, 8192), (1024, 4096)])
 def test_one_more_row_does_not_double_a_product(device: str, sizes: tuple[int, int]) -> None:
-    rows = np.arange(1.0, 600.0)
+    rows = np.arange(1.0, 300.0)
     spec = ROWS[device]
     for dtype in FORMATS:
         if peak(spec, dtype) is None:
@@ -61,3 +61,44 @@ def test_wide_matrix_units_count_as_several() -> None:
             for dtype in ("fp8", "bf16")
         ]
         assert pair[0] / pair[1] < 0.7, spec.type
+
+
+HEADS = [(32, 8), (32, 32), (8, 1)]
+
+
+def sixteen_bits(device: str) -> str:
+    return "bf16" if peak(ROWS[device], "bf16") else "fp16"
+
+
+@pytest.mark.parametrize("device", ROWS)
+def test_more_sequences_and_longer_ones_never_decode_sooner(device: str) -> None:
+    batch = np.unique(
+        np.concatenate([np.arange(1, 50), np.geomspace(50, 6000, 20).round(), [992, 993]])
+    ).astype(float)[:, None]
+    context = np.unique(np.geomspace(1, 2e5, 20).round())[None, :]
+    for heads, kv_heads in HEADS:
+        given: dict[str, Any] = {"n_heads": heads, "n_kv_heads": kv_heads, "head_dim": 128}
+        seconds = predict(
+            device, op="attention_decode", dtype=sixteen_bits(device),
+            batch=batch, context=context, **given,
+        )  # fmt: skip
+        assert (seconds[1:] / seconds[:-1]).min() > 0.97, (heads, kv_heads)
+        assert (seconds[:, 1:] / seconds[:, :-1]).min() > 0.999, (heads, kv_heads)
+
+
+@pytest.mark.parametrize("device", ROWS)
+def test_a_second_token_over_a_long_past_costs_little_more_than_one(device: str) -> None:
+    tokens = np.array([1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 64.0, 128.0, 129.0, 1024.0])[:, None]
+    past = np.array([0.0, 1.0, 128.0, 1024.0, 16384.0, 131072.0])[None, :]
+    for heads, kv_heads in HEADS:
+        given: dict[str, Any] = {"n_heads": heads, "n_kv_heads": kv_heads, "head_dim": 128}
+        for batch in (1, 8):
+            seconds = predict(
+                device, op="attention_prefill", dtype=sixteen_bits(device), batch=batch,
+                isl=tokens, past=past, **given,
+            )  # fmt: skip
+            assert (seconds[1:] / seconds[:-1]).min() > 0.99, (heads, batch)
+            assert (seconds[:, 1:] / seconds[:, :-1]).min() > 0.99, (heads, batch)
+            # Twice the products, where they bind.
+            limit = 2.01 if ROWS[device].kind == "cpu" else 1.7
+            assert (seconds[1, 4:] / seconds[0, 4:]).max() < limit, (heads, batch)
