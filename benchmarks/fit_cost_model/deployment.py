@@ -1,284 +1,21 @@
-"""Fit what engine steps and closed loops of requests add to single operations.
-
-Two dozen constants, all of them factors near 1 or small times, are fitted at once on the times to
-first token and per token of measured deployments; single operations keep their own fits.
-"""
+"""Constants, engines and intervals of deployments, and how they fare on what was left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from functools import cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gangline.planner.costs.arithmetic import ARRAYS
-from gangline.planner.costs.closed_loop import (
-    PACKED_TOKENS,
-    LoopConstants,
-    StepTimes,
-    aggregated,
-    disaggregated,
-)
-from gangline.planner.costs.deployment import TRANSFER_BYTES_PER_S
-from gangline.planner.costs.interval import errors, ratio_interval
-from gangline.planner.costs.step import PARTS, StepConstants, step_cost, weight_format
-from gangline.planner.costs.step_parts import at_tokens, head_s, token_parts
+from gangline.planner.costs.interval import COVER, errors
+from gangline.planner.costs.step import PARTS
 
 from .data import provenance
-from .deployment_rows import TABLE, Group, Row, rows
+from .deployment_fit import LOOP, SEND, Fitted, Table, fit_constants, predicted, table
+from .deployment_rows import TABLE
 
 Array = npt.NDArray[np.float64]
-
-BY_GENERATION: tuple[str, ...] = ("collective", "expert_mixed", "moe_layer_s")
-GENERATION_SPREAD = 0.35
-EVIDENCE = 1.5
-"""Weight of a row's log errors against the priors' (which count as one row each)."""
-
-PLAIN = StepConstants()
-LOOP = tuple(part.name for part in fields(LoopConstants))
-PRIOR: dict[str, tuple[float, float]] = {
-    "gemm": (1.0, 0.35),
-    "gemm_busy": (1.0, 0.35),
-    "expert": (1.0, 0.35),
-    "expert_busy": (1.0, 0.35),
-    "prompt_attention": (1.0, 0.35),
-    "expert_fp4": (1.0, 0.35),
-    "expert_mixed": (1.0, 0.35),
-    "attention": (1.0, 0.35),
-    "collective": (1.0, 0.35),
-    "launch": (0.7, 0.35),
-    "latency": (0.7, 0.35),
-    "layer_s": (1e-5, 0.5),
-    "moe_layer_s": (1e-5, 0.5),
-    "step_s": (1e-3, 0.5),
-    "sequence_s": (5e-6, 0.5),
-    "interference": (1.0, 0.25),
-    "lockstep": (0.3, 0.5),
-    "front_s": (0.03, 1.0),
-    "prompt_layer_s": (3e-4, 1.25),
-    "prompt_moe_layer_s": (3e-4, 1.25),
-    "prompt_linear_layer_s": (3e-4, 1.25),
-    "prompt_latent_layer_s": (3e-4, 1.25),
-    "prompt_share": (0.5, 0.5),
-    "burst": (0.1, 0.5),
-    "burst_lockstep": (0.5, 0.5),
-    "handover_s": (0.2, 1.0),
-    "handover_burst": (0.1, 0.5),
-}
-"""Where each constant starts, and how far (as a log) one row's worth of evidence may move it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows as columns, and the parts of their steps before any constant is applied.
-
-    `decode`, `added`, `prompt` and `full` have shape [rows, constants of a step]; `layers` has the counts
-    of a prompt's four per-layer constants, shape [rows, 4]. `kind` is device, shape and mode.
-    """
-
-    rows: tuple[Row, ...]
-    decode: Array
-    added: Array
-    prompt: Array
-    full: Array
-    packed: Array
-    layers: Array
-    running: Array
-    waiting: Array
-    groups: Array
-    servers: Array
-    transfer: Array
-    output: Array
-    concurrency: Array
-    ttft: Array
-    tpot: Array
-    apart: npt.NDArray[np.bool_]
-    generation: npt.NDArray[np.str_]
-    kind: npt.NDArray[np.str_]
-
-    def column(self, name: str) -> npt.NDArray[Any]:
-        """One attribute of all rows."""
-        return np.array([getattr(row, name) for row in self.rows])
-
-
-def parts_of(
-    row: Row, group: Group, new: float, batch: Array, context: float, prompts: float
-) -> Array:
-    """Parts of an iteration by step constant at several batch sizes, shape [batches, parts]."""
-    form = weight_format(row.dtype)
-    cost = step_cost(
-        row.spec, row.shape, row.dtype, group.tp, group.pp, dp=_shared(row, group), chosen=PLAIN
-    )
-    shared = _shared(row, group)
-    token = token_parts(
-        row.spec, row.shape, form, group.tp, group.pp, shared, cost.attention.empty_s
-    )
-    head = head_s(row.spec, row.shape, form, group.tp)
-    at = {name: at_tokens(ARRAYS, table, new + batch) for name, table in token.items()}
-    at["gemm"] = at["gemm"] + at_tokens(ARRAYS, head, batch + prompts)
-    given = np.broadcast_arrays(new, 0.0, batch, context, prompts)
-    at["prompt_attention"], at["attention"] = cost.attention_s(ARRAYS, *given)
-    at["step_s"], at["sequence_s"] = np.ones(batch.shape), batch + prompts
-    zero = np.zeros(batch.shape)
-    return np.stack([np.broadcast_to(at.get(name, zero), batch.shape) for name in PARTS], axis=-1)
-
-
-def _shared(row: Row, group: Group) -> int:
-    return group.dp if row.shape.experts else 1
-
-
-def _capacity(row: Row, group: Group) -> float:
-    dp = _shared(row, group)
-    cost = step_cost(row.spec, row.shape, row.dtype, group.tp, group.pp, dp=dp, chosen=PLAIN)
-    return max(1.0, float(cost.max_batch(row.isl, row.osl)))
-
-
-@cache
-def table() -> Table:
-    """Price the parts of every row once, at the number of its requests that decode.
-
-    That number follows from the times; it is taken from those of the priors, which no row of the
-    table has touched.
-    """
-    chosen = rows()
-    running, waiting = np.zeros(len(chosen)), np.zeros(len(chosen))
-    for at, row in enumerate(chosen):
-        group = row.deciding
-        waiting[at] = max(1.0, row.concurrency / (group.workers * group.dp))
-        running[at] = min(waiting[at], _capacity(row, group))
-    data = _priced(chosen, running, waiting, np.maximum(0.95 * running, 1.0))
-    start = {name: value for name, (value, _) in PRIOR.items()}
-    ttft, tpot = predicted(data, start, np.arange(len(chosen)))
-    life = (ttft + data.output * tpot) * running / waiting
-    share = np.clip(data.output * tpot / life, 0.05, 1.0)
-    return _priced(chosen, running, waiting, np.maximum(share * running, 1.0))
-
-
-def _priced(chosen: tuple[Row, ...], running: Array, waiting: Array, decoding: Array) -> Table:
-    shape = (len(chosen), len(PARTS))
-    decode, added, prompt, full = (np.zeros(shape) for _ in range(4))
-    packed = np.array([max(1.0, PACKED_TOKENS / row.isl) for row in chosen])
-    layers = np.zeros((len(chosen), 4))
-    servers, transfer = np.ones(len(chosen)), np.zeros(len(chosen))
-    for at, row in enumerate(chosen):
-        group, size = row.deciding, decoding[at : at + 1] / row.deciding.pp
-        context = row.isl + 0.5 * row.osl
-        decode[at] = parts_of(row, group, 0.0, size, context, 0.0)[0]
-        if row.agg:
-            both = parts_of(row, group, row.isl, size, context, 1.0)[0]
-            added[at] = (both - decode[at]) / group.pp
-        first = row.prefill or group
-        prompt[at] = parts_of(row, first, row.isl, np.zeros(1), 0.0, 1.0)[0]
-        if row.prefill:
-            many = packed[at]
-            iteration = parts_of(row, first, many * row.isl, np.zeros(1), 0.0, many)[0]
-            full[at] = iteration / many
-        shapes = row.shape
-        latent = shapes.layers if shapes.kv_lora_rank else 0
-        layers[at] = (shapes.layers, shapes.moe_layers, shapes.linear_layers, latent)
-        servers[at] = first.workers * first.dp
-        if row.prefill:
-            cost = step_cost(row.spec, row.shape, row.dtype, first.tp, first.pp, chosen=PLAIN)
-            transfer[at] = cost.kv_bytes_per_request(row.isl) / TRANSFER_BYTES_PER_S
-    return Table(
-        rows=chosen,
-        decode=decode,
-        added=added,
-        prompt=prompt,
-        full=full,
-        packed=packed,
-        layers=layers,
-        running=running,
-        waiting=waiting,
-        groups=np.array([float(_shared(row, row.deciding)) for row in chosen]),
-        servers=servers,
-        transfer=transfer,
-        output=np.array([row.osl for row in chosen]),
-        concurrency=np.array([row.concurrency for row in chosen]),
-        ttft=np.array([row.ttft_s for row in chosen]),
-        tpot=np.array([row.tpot_s for row in chosen]),
-        apart=np.array([row.agg is None for row in chosen]),
-        generation=np.array([row.spec.generation for row in chosen]),
-        kind=np.array([f"{row.system}/{row.shape.name}/{row.mode}" for row in chosen]),
-    )
-
-
-def predicted(
-    data: Table, values: Mapping[str, float], at: npt.NDArray[Any]
-) -> tuple[Array, Array]:
-    """Predict (ttft, tpot) of the rows `at` with given constants."""
-    generation = data.generation[at]
-    ttft, tpot = np.zeros(at.size), np.zeros(at.size)
-    for name in set(generation.tolist()):
-        here = np.flatnonzero(generation == name)
-        ttft[here], tpot[here] = _predicted(data, of_generation(values, name), at[here])
-    return ttft, tpot
-
-
-def of_generation(values: Mapping[str, float], generation: str) -> dict[str, float]:
-    """Constants on devices of one generation: the common ones times what it adds, if fitted."""
-    extra = {name: values.get(f"{generation}.{name}", 1.0) for name in BY_GENERATION}
-    return {**values, **{name: values[name] * factor for name, factor in extra.items()}}
-
-
-def _predicted(
-    data: Table, values: Mapping[str, float], at: npt.NDArray[Any]
-) -> tuple[Array, Array]:
-    factors = np.array([values[name] for name in PARTS])
-    for name in ("expert_fp4", "expert_mixed"):
-        factors[PARTS.index(name)] *= values["expert"]
-    loop = LoopConstants(**{name: values[name] for name in LOOP})
-    per_layer = np.array([values[name] for name in LOOP if name.endswith("layer_s")])
-    times = StepTimes(
-        decode_s=data.decode[at] @ factors,
-        prompt_s=data.prompt[at] @ factors,
-        added_s=data.added[at] @ factors,
-        packed_s=data.full[at] @ factors,
-        packed=data.packed[at],
-        fixed_s=data.layers[at] @ per_layer,
-        running=data.running[at],
-        waiting=data.waiting[at],
-        groups=data.groups[at],
-        output=data.output[at],
-    )
-    one = aggregated(times, loop)
-    two = disaggregated(times, data.servers[at], data.transfer[at], data.concurrency[at], loop)
-    apart = data.apart[at]
-    return np.where(apart, two[0], one[0]), np.where(apart, two[1], one[1])
-
-
-def fit_constants(data: Table, chosen: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Fit all constants on the chosen rows: log errors, outliers damped, priors on a log scale.
-
-    Rows weigh by the fourth root of how many share device, model and mode, so that a pair with
-    many runs does not rule.
-    """
-    from scipy.optimize import least_squares
-
-    at = np.flatnonzero(chosen)
-    found = sorted(set(data.generation[at].tolist()))
-    own = {f"{made}.{name}": (1.0, GENERATION_SPREAD) for made in found for name in BY_GENERATION}
-    prior = {**PRIOR, **own}
-    names = list(prior)
-    start = np.log([prior[name][0] for name in names])
-    spread = np.array([prior[name][1] for name in names])
-    _, inverse, counts = np.unique(data.kind[at], return_inverse=True, return_counts=True)
-    weight = counts[inverse].astype(float) ** -0.25
-    weight = EVIDENCE * weight / weight.mean()
-    ttft, tpot = data.ttft[at], data.tpot[at]
-
-    def residuals(logs: Array) -> Array:
-        values = dict(zip(names, np.exp(logs).tolist(), strict=True))
-        first, each = predicted(data, values, at)
-        off = (weight * np.log(first / ttft), weight * np.log(each / tpot))
-        return np.concatenate([*off, (logs - start) / spread])
-
-    best = least_squares(residuals, start, loss="soft_l1", f_scale=0.15, max_nfev=60)
-    return dict(zip(names, np.exp(best.x).tolist(), strict=True))
-
 
 WIDEN = 1.3
 """Factor of an interval's log width on generations without a measured deployment: a choice, no
@@ -309,7 +46,7 @@ def left_out(data: Table, by: npt.NDArray[Any], among: npt.NDArray[Any]) -> Arra
         out = (by == group) & among
         if np.count_nonzero(among & ~out) < ENOUGH:
             continue
-        values = fit_constants(data, among & ~out)
+        values = fit_constants(data, among & ~out).values
         at = np.flatnonzero(out)
         off[at] = np.log(_measured(data, at) / np.stack(predicted(data, values, at), axis=-1))
     return off
@@ -322,53 +59,78 @@ def _measured(data: Table, at: npt.NDArray[Any]) -> Array:
 def intervals(data: Table, among: npt.NDArray[Any]) -> dict[str, dict[str, tuple[float, float]]]:
     """Ratios that 90 % of left-out rows lie between, by family and mode, and quantity.
 
-    The mean (of logs) of two pairs of ends: those of the kind's own rows with their device left
-    out, and those of all rows of the mode with device or model left out. The second holds what
-    few devices and models of one kind cannot show.
+    An end is the mean (of logs) of two: that of the kind's own rows and that of all rows, which
+    holds what few devices and models of one kind cannot show. Each is the wider of what it is
+    with the row's device left out and with its model left out.
     """
-    device = left_out(data, data.column("system"), among)
-    model = left_out(data, np.array([row.shape.name for row in data.rows]), among)
+    model = np.array([row.shape.name for row in data.rows])
+    off = [left_out(data, by, among) for by in (data.column("system"), model)]
     family, mode = data.column("family"), data.column("mode")
+    wide = _widest(off, data.kind, among)
+    assert wide is not None
     found = {}
     for apart in ("agg", "disagg"):
-        pooled = np.concatenate([device[mode == apart], model[mode == apart]])
         for kind in ("dense", "moe_mla"):
-            own = device[(mode == apart) & (family == kind)]
-            ratios = {}
-            for column, quantity in enumerate(QUANTITIES):
-                wide = _ends(pooled[:, column], pooled[:, column])
-                near = _ends(own[:, column], pooled[:, column])
-                low, high = np.sqrt(np.multiply(wide, near)).tolist()
-                ratios[quantity] = (low, high)
-            found[f"{kind}_{apart}"] = ratios
+            near = _widest(off, data.kind, (mode == apart) & (family == kind))
+            ends = np.exp(0.5 * (wide + (wide if near is None else near))).tolist()
+            found[f"{kind}_{apart}"] = {
+                quantity: (low, high)
+                for quantity, (low, high) in zip(QUANTITIES, ends, strict=True)
+            }
     return found
 
 
-def _ends(off: Array, otherwise: Array) -> tuple[float, float]:
-    """Interval of ratios of the rows that are numbers; of others where they are few."""
-    known = off[~np.isnan(off)]
-    ratio = np.exp(known if known.size >= 20 else otherwise[~np.isnan(otherwise)])
-    return ratio_interval(np.ones(ratio.size), ratio) if ratio.size else (0.5, 2.0)
+FEW = 20
+"""Rows below which no interval is read off them."""
 
 
-def engine_factors(data: Table, values: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Median ratio of measured to predicted of each engine, the models it served weighing alike."""
+def _widest(off: Sequence[Array], kind: npt.NDArray[Any], here: npt.NDArray[Any]) -> Array | None:
+    """Widest ends of log errors over several ways of leaving out, shape [quantities, 2].
+
+    Rows weigh by the root of how many share device, model and mode. None where rows are few.
+    """
+    found = []
+    for errors_of in off:
+        known = here & ~np.isnan(errors_of[:, 0])
+        if np.count_nonzero(known) < FEW:
+            continue
+        _, inverse, counts = np.unique(kind[known], return_inverse=True, return_counts=True)
+        weights = counts[inverse] ** -0.5
+        tails = ((1.0 - COVER) / 2.0, (1.0 + COVER) / 2.0)
+        columns = errors_of[known].T
+        found.append(
+            [np.quantile(c, tails, weights=weights, method="inverted_cdf") for c in columns]
+        )
+    if not found:
+        return None
+    low, high = np.min(found, axis=0)[:, 0], np.max(found, axis=0)[:, 1]
+    return np.stack([np.minimum(low, 0.0), np.maximum(high, 0.0)], axis=-1)
+
+
+def engine_settings(data: Table, fitted: Fitted) -> dict[str, dict[str, float]]:
+    """What a named engine changes: iterations before the first token, factor of the others.
+
+    Medians, the first over the engine's series, the second over models and devices, so that a
+    pair with many runs counts once.
+    """
     at = np.arange(len(data.rows))
-    off = np.log(_measured(data, at) / np.stack(predicted(data, values, at), axis=-1))
-    engine = data.column("engine")
-    found = {}
+    off = np.log(data.tpot / predicted(data, fitted.values, at)[1])
+    engine, found = data.column("engine"), {}
     for name in ENGINES:
-        kinds = [off[(engine == name) & (data.kind == kind)] for kind in np.unique(data.kind)]
-        middles = [np.median(rows_of, axis=0) for rows_of in kinds if len(rows_of) >= 5]
-        found[name] = dict(zip(QUANTITIES, np.exp(np.median(middles, axis=0)), strict=True))
-    return {k: {q: float(v) for q, v in row.items()} for k, row in found.items()}
+        own = engine == name
+        steps = [fitted.send_steps[number] for number in np.unique(data.series[own]).tolist()]
+        kinds = [off[own & (data.kind == kind)] for kind in np.unique(data.kind[own])]
+        middles = [np.median(rows_of) for rows_of in kinds if len(rows_of) >= 5]
+        found[name] = {SEND: float(np.median(steps)), "tpot": float(np.exp(np.median(middles)))}
+    return found
 
 
 def fit() -> dict[str, Any]:
     """Give the constants fitted on all rows, intervals from left-out devices, and provenance."""
     data = table()
     every = np.ones(len(data.rows), dtype=bool)
-    values = fit_constants(data, every)
+    fitted = fit_constants(data, every)
+    values = fitted.values
     own = sorted({name for name in values if "." in name})
     generations: dict[str, dict[str, float]] = {}
     for name in own:
@@ -378,7 +140,7 @@ def fit() -> dict[str, Any]:
         "step": {name: values[name] for name in PARTS},
         "loop": {name: values[name] for name in LOOP},
         "generations": generations,
-        "engines": engine_factors(data, values),
+        "engines": engine_settings(data, fitted),
         "intervals": _with_unknown(intervals(data, every)),
         "provenance": provenance(TABLE) | {"runs": len(data.rows)},
     }
@@ -406,7 +168,7 @@ def score() -> list[dict[str, Any]]:
     splits += [("model", str(model), name == model) for model in np.unique(name)]
     found: list[dict[str, Any]] = []
     for by, label, out in splits:
-        values = fit_constants(data, ~out)
+        values = fit_constants(data, ~out).values
         found += _scored(data, values, intervals(data, ~out), by, label, np.flatnonzero(out))
     return found + _each_once(data)
 

@@ -37,6 +37,8 @@ class LoopConstants:
         burst: mean queue of a prompt as a share of all other requests' prompts: users start
             together and their requests stay bunched.
         burst_lockstep: as `lockstep`, for that queue.
+        send_steps: iterations between a prompt's end and its first token's arrival: those under
+            way are waited for, and engines take requests in and send tokens out in blocks.
         handover_s: seconds more where another worker decodes (routing, cache transfer set up).
         handover_burst: as `burst`, at workers that only prefill.
     """
@@ -51,6 +53,7 @@ class LoopConstants:
     prompt_share: float = 0.5
     burst: float = 0.1
     burst_lockstep: float = 0.5
+    send_steps: float = 3.5
     handover_s: float = 0.2
     handover_burst: float = 0.1
 
@@ -96,7 +99,7 @@ def aggregated(times: StepTimes, fitted: LoopConstants) -> tuple[Array, Array]:
     tpot = times.decode_s + fitted.interference * others * added / times.output
     queue = fitted.burst * _others(times, fitted.burst_lockstep) * added
     own = times.prompt_s + times.fixed_s + times.decode_s
-    served = fitted.front_s + own + queue
+    served = fitted.front_s + own + queue + fitted.send_steps * tpot
     rounds = np.maximum(times.waiting / times.running - 1.0, 0.0)
     return np.asarray(served + rounds * (served + times.output * tpot)), np.asarray(tpot)
 
@@ -117,7 +120,8 @@ def disaggregated(
     tpot = times.decode_s
     each = (times.packed_s + times.fixed_s / times.packed) / servers
     queue = fitted.handover_burst * np.maximum(concurrency - servers, 0.0) * each
-    fixed = fitted.front_s + fitted.handover_s + transfer_s + times.decode_s
+    sent = (1.0 + fitted.send_steps) * times.decode_s
+    fixed = fitted.front_s + fitted.handover_s + transfer_s + sent
     served = fixed + times.prompt_s + times.fixed_s + queue
     rounds = np.maximum(times.waiting / times.running - 1.0, 0.0)
     blocked = concurrency * each - times.output * tpot

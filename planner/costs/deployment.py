@@ -1,14 +1,15 @@
 """Time to first token and time per token of a whole deployment at a given concurrency.
 
 A deployment is a number of workers of one kind, or some that only prefill and some that only
-decode. Which engine serves is not known when planning: the middle is the median engine of the
-fitted rows, and the interval is as wide as engines, versions and speculative decoding made it.
+decode. Which engine serves is not known when planning: the middle is an engine that sends every
+token as it comes, and the interval is as wide as engines, versions, blocks of tokens and
+speculative decoding made it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -126,7 +127,7 @@ def deployment_times(
     one = Workers(tp=tp, pp=pp, dp=dp) if decode is None else as_workers(decode, "decode")
     first = one if prefill is None else as_workers(prefill, "prefill")
     costs = [_cost(w, w.spec or spec, shape, dtype, kv_dtype) for w in (first, one)]
-    loop, values = loop_constants(), constants("deployment")
+    loop, values = engine_loop(engine), constants("deployment")
     if together:
         ttft, tpot, fits = _together(costs[1], one, load, loop)
     else:
@@ -293,21 +294,33 @@ def loop_constants() -> LoopConstants:
     return LoopConstants(**constants("deployment")["loop"])
 
 
+def engine_loop(engine: str | None) -> LoopConstants:
+    """Constants of a named engine's loop, or of one that sends every token as it comes.
+
+    Raises:
+        ConfigError: an engine without measured runs.
+    """
+    if engine is None:
+        return loop_constants()
+    steps = _engine(engine)["send_steps"]
+    return replace(loop_constants(), send_steps=steps)
+
+
 def _estimate(
     middle: Array, quantity: str, names: tuple[str, str], engine: str | None, known: bool
 ) -> Estimate:
     values = constants("deployment")
-    if engine is not None:
-        middle = middle * _engine_factor(engine, quantity)
+    if engine is not None and quantity == "tpot":
+        middle = middle * _engine(engine)["tpot"]
     ratios = values["intervals"][f"{names[0]}_{names[1]}"][quantity]
     low, high = ratios["known" if known else "unknown"]
     return Estimate(middle, middle * low, middle * high, "fitted" if known else "spec")
 
 
-def _engine_factor(engine: str, quantity: str) -> float:
-    factors = constants("deployment")["engines"]
-    if engine not in factors:
+def _engine(engine: str) -> Mapping[str, float]:
+    engines: Mapping[str, Mapping[str, float]] = constants("deployment")["engines"]
+    if engine not in engines:
         raise ConfigError(
-            f"No engine is called {engine!r}", next_step=f"Engines: {', '.join(factors)}."
+            f"No engine is called {engine!r}", next_step=f"Engines: {', '.join(engines)}."
         )
-    return float(factors[engine][quantity])
+    return engines[engine]
