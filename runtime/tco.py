@@ -229,8 +229,14 @@ class _Planning:
                 if not trials:
                     raise
                 break
+            cost = search.cost(best, market)
             if number == 1:
-                self._tell_first(search.cost(best, market))
+                self._tell_first(cost)
+            elif cost.in_words() in {trial.fleet for trial in trials}:  # simulated already
+                if kept is not None:
+                    break
+                asked = TIGHTER * min(asked, cost.reached_s)
+                continue
             choice = choose(narrowed, market, best)
             found = self._trial(search, market, choice, asked, number)
             trials.append(found.trial)
