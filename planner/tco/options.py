@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from gangline.ir.specs.device import DeviceSpec
 from gangline.planner.costs.shape import ModelShape
+from gangline.planner.engine_times import MAX_STEP_TOKENS
 from gangline.planner.queueing import mean_waits_s
 
 from .config import ServingConfig
@@ -32,7 +33,7 @@ from .step_model import StepModel, StepModels, fitted
 
 Array = npt.NDArray[np.float64]
 
-CHUNK_TOKENS = 2048
+CHUNK_TOKENS = MAX_STEP_TOKENS["gpu"]
 """Prompt tokens an engine computes in one iteration beside decoding requests."""
 
 NETWORK_BYTES_PER_S = 5e10
