@@ -2,6 +2,7 @@
 
 Shapes come from the packaged `shapes.toml` by name, from a `ModelSpec`, or from a mapping that
 uses our field names, short names (`layers`, `top_k`) or those of a Hugging Face config.json.
+A mapping needs layers, hidden size and heads; what else it leaves out follows from those.
 """
 
 from __future__ import annotations
@@ -196,26 +197,51 @@ SYNONYMS = {
     "num_hidden_layers": "layers",
     "num_layers": "layers",
     "n_layer": "layers",
+    "n_layers": "layers",
     "hidden_size": "hidden",
     "n_embd": "hidden",
+    "d_model": "hidden",
+    "dim": "hidden",
     "num_attention_heads": "heads",
     "num_heads": "heads",
     "n_head": "heads",
+    "n_heads": "heads",
     "num_key_value_heads": "kv_heads",
     "num_kv_heads": "kv_heads",
+    "n_kv_heads": "kv_heads",
+    "n_head_kv": "kv_heads",
+    "multi_query_group_num": "kv_heads",
+    "head_size": "head_dim",
+    "d_head": "head_dim",
+    "kv_channels": "head_dim",
     "intermediate_size": "ffn",
+    "ffn_hidden_size": "ffn",
     "ffn_size": "ffn",
+    "ffn_dim": "ffn",
+    "d_ff": "ffn",
     "n_inner": "ffn",
     "vocab_size": "vocab",
+    "n_vocab": "vocab",
+    "padded_vocab_size": "vocab",
     "tie_word_embeddings": "tied",
     "tied_embedding": "tied",
     "num_local_experts": "experts",
     "n_routed_experts": "experts",
     "num_experts": "experts",
+    "n_experts": "experts",
     "num_experts_per_tok": "experts_per_token",
     "num_experts_per_token": "experts_per_token",
+    "n_experts_per_token": "experts_per_token",
+    "n_experts_per_tok": "experts_per_token",
+    "experts_per_tok": "experts_per_token",
+    "moe_top_k": "experts_per_token",
     "top_k": "experts_per_token",
     "moe_intermediate_size": "expert_ffn",
+    "moe_ffn_hidden_size": "expert_ffn",
+    "moe_ffn_size": "expert_ffn",
+    "moe_ffn_dim": "expert_ffn",
+    "moe_ffn": "expert_ffn",
+    "moe_d_ff": "expert_ffn",
     "n_shared_experts": "shared_experts",
     "first_k_dense_replace": "dense_layers",
     "linear_num_key_heads": "linear_key_heads",
@@ -226,8 +252,23 @@ SYNONYMS = {
 }
 """Names of Hugging Face config.json files and of model rows, by the field they fill."""
 
-REQUIRED = ("layers", "hidden", "heads", "vocab")
+REQUIRED = ("layers", "hidden", "heads")
+DEFAULT_VOCAB = 32_000
+"""Vocabulary of a table that states none (Llama 2's); embedding and head have that many rows."""
+
 UNGATED = ("gelu", "gelu_new", "gelu_fast", "relu", "relu2")
+UNGATED_TYPES = ("gpt2", "gptj", "gpt_neox", "gpt_bigcode", "opt", "bloom", "falcon", "phi")
+"""`model_type` of architectures whose feed-forward layers have no gate whatever the activation."""
+
+HARMLESS = re.compile(
+    r"(torch_)?dtype|params|(num|n|total|active)_param(eter)?s|_.*|id|hf_id|url|notes?|license|"
+    r"(rope|rotary|rms|norm|layer_?norm|initializer|tokenizer|transformers|quantization|auto)_.*|"
+    r"(max|n)_(position.*|seq.*|ctx|model_len|context.*)|(seq|context)_length|"
+    r"\w*(_token_id|_dropout|_pdrop|_bias|_eps|_cache|_window_layers)|bias|no_bias|"
+    r"activation(_function)?|model_max_length|multiple_of|ffn_dim_multiplier|pretraining_tp"
+)
+"""Keys of config.json files and model cards that change no size counted here."""
+
 LIMIT = 10**9
 
 
@@ -257,17 +298,28 @@ def find_shape(model: str | Mapping[str, Any] | ModelShape, *, where: str = "") 
 
 
 _MEANINGLESS = re.compile(
-    r"(meta|hf|gguf|instruct|chat|it|base|thinking|preview|turbo|versatile|"
-    r"fp4|fp8|nvfp4|mxfp4|mxfp8|bf16|fp16|int4|int8|w4a16|w8a8|w8a16|awq|gptq|kv|dynamic|"
-    r"q\d(_\w+)*|v0\.\d|\d{4})"
+    r"(meta|hf|instruct|chat|it|base|thinking|preview|turbo|versatile|terminus|speciale|"
+    r"safeguard|latest|v0\.\d|\d{4}|\d{6}|\d{8}|"
+    r"99(\.9)?|offline|server|interactive|edge|singlestream)"  # as MLPerf names its runs
 )
+_FORMAT = re.compile(
+    r"\w*(fp\d|bf16|int\d|awq|gptq)\w*|w\d+a\d+\w*|i?q\d(_\w+)*|bnb|\dbit|gguf|kv|"
+    r"(dynamic|quantized)(\..*)?"
+)
+_SIZE = re.compile(r"(\d+x)?\d+(\.\d+)?[bm]")
 
 
 def plain_name(name: str) -> str:
     """Give a model name without what does not change its shape, for comparison."""
     base = name.strip().rsplit("/", 1)[-1].casefold().removesuffix(".gguf")
-    parts = re.split(r"[-\s:]+|_(?!\d)", base)
-    kept = [part for part in parts if part and not _MEANINGLESS.fullmatch(part)]
+    base = re.sub(r"\.(i?q\d(_\w+)*|fp?16)$", "", base)
+    kept: list[str] = []
+    packed = False
+    # `packed` says whether a format was named: what follows tells its version, not the model's.
+    for part in re.split(r"[-\s:]+|_(?!\d)", base):
+        packed = packed or bool(_FORMAT.fullmatch(part))
+        if not _MEANINGLESS.fullmatch(part) and (not packed or _SIZE.fullmatch(part)):
+            kept.append(part)
     return re.sub(r"[^a-z0-9]", "", "".join(kept))
 
 
@@ -297,7 +349,7 @@ def shape_from_mapping(data: Mapping[str, Any], *, where: str = "") -> ModelShap
         data = {**data, **text}
     values: dict[str, Any] = {}
     for key, value in data.items():
-        field = SYNONYMS.get(key, key)
+        field = _field_of(key, data)
         if field not in FIELDS:
             _refuse_unknown(key, data, where)
         elif value is not None:
@@ -308,16 +360,40 @@ def shape_from_mapping(data: Mapping[str, Any], *, where: str = "") -> ModelShap
         raise ConfigError(
             f"A model shape needs {missing[0]!r}",
             where=where,
-            next_step="Give layers, hidden, heads and vocab at least (or their config.json names).",
+            next_step="Give layers, hidden and heads at least (or their config.json names).",
         )
+    _read_model_type(data, values)
     _fill(values)
     _check_whole(values, where)
     return ModelShape(**values)
 
 
+def _field_of(key: str, data: Mapping[str, Any]) -> str:
+    """The field that a key fills, or the key itself."""
+    if key == "hidden_dim":  # beside another name of the hidden size, the feed-forward width
+        named = (SYNONYMS.get(other, other) for other in data)
+        return "ffn" if "hidden" in named else "hidden"
+    return SYNONYMS.get(key, key)
+
+
+def _read_model_type(data: Mapping[str, Any], values: dict[str, Any]) -> None:
+    """Apply what a few architectures mean by their own keys."""
+    kind = data.get("model_type")
+    if kind == "qwen" and "intermediate_size" in data:  # the first Qwen counts gate and up together
+        values["ffn"] //= 2
+    step = data.get("multiple_of")
+    if step and "ffn" not in values:  # Llama's params.json, as its reference code reads it
+        width = int(8 * values["hidden"] / 3)
+        values["ffn"] = step * -(-int(width * (data.get("ffn_dim_multiplier") or 1.0)) // step)
+    if kind in UNGATED_TYPES or "n_embd" in data:
+        values.setdefault("gated", False)
+    if kind == "gpt2":
+        values.setdefault("tied", True)
+
+
 def _refuse_unknown(key: str, data: Mapping[str, Any], where: str) -> None:
     """Ignore what else a config.json holds; a key of our own form must be known."""
-    if "model_type" in data or "architectures" in data:
+    if "model_type" in data or "architectures" in data or HARMLESS.fullmatch(key):
         return
     if key in ("text_config", "layer_types", "full_attention_interval", "sliding_window"):
         return
@@ -374,6 +450,7 @@ def _read_layer_types(data: Mapping[str, Any], values: dict[str, Any]) -> None:
 def _fill(values: dict[str, Any]) -> None:
     """Fill fields that follow from others where a mapping leaves them out."""
     values.setdefault("name", "custom")
+    values.setdefault("vocab", DEFAULT_VOCAB)
     values.setdefault("kv_heads", values["heads"])
     values.setdefault("head_dim", values["hidden"] // values["heads"])
     values.setdefault("ffn", 4 * values["hidden"])

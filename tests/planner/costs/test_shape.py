@@ -57,6 +57,25 @@ def test_every_row_is_whole_and_has_a_source() -> None:
         ("mistralai/Mixtral-8x7B-Instruct-v0.1", "Mixtral-8x7B"),
         ("MiniMaxAI/MiniMax-M2.5", "MiniMax-M2"),
         ("microsoft/phi_2", "phi-2"),
+        ("llama2-70b-99.9", "Llama-2-70B"),
+        ("llama2-70b-99.9-interactive", "Llama-2-70B"),
+        ("llama3.1-8b-interactive", "Llama-3.1-8B"),
+        ("llama3_1-405b", "Llama-3.1-405B"),
+        ("gptj-99", "GPT-J-6B"),
+        ("mixtral-8x7b", "Mixtral-8x7B"),
+        ("deepseek-ai/DeepSeek-V3.1-Terminus", "DeepSeek-V3"),
+        ("nvidia/DeepSeek-R1-0528-FP4-v2", "DeepSeek-V3"),
+        ("deepseek-ai/DeepSeek-V3.2-Speciale", "DeepSeek-V3.2"),
+        ("Qwen/Qwen1.5-72B-Chat", "Qwen-72B"),
+        ("internlm/internlm2-chat-20b", "internlm2-20b"),
+        ("internlm2_5-20b-chat", "internlm2-20b"),
+        ("zai-org/GLM-4.5-Air-FP8", "GLM-4.5-Air"),
+        ("zai-org/GLM-4.6-FP8", "GLM-4.5"),
+        ("openai/gpt-oss-safeguard-120b", "gpt-oss-120b"),
+        ("RedHatAI/Qwen3-32B-quantized.w4a16", "Qwen3-32B"),
+        ("amd/Llama-2-70b-chat-hf-WMXFP4FP8-AMXFP4FP8-AMP-KVFP8", "Llama-2-70B"),
+        ("unsloth/llama-3-8b-Instruct-bnb-4bit", "Llama-3.1-8B"),
+        ("mistral-7b-instruct-v0.2.Q4_K_M.gguf", "Mistral-7B"),
     ],
 )
 def test_names_are_found_whatever_their_dress(asked: str, found: str) -> None:
@@ -125,6 +144,64 @@ def test_a_nested_config_with_layer_types_counts_them() -> None:
     windowed = {"layer_types": ["sliding_attention", "full_attention"] * 2, "sliding_window": 128}
     shape = find_shape({"layers": 4, "hidden": 64, "heads": 4, "vocab": 9, **windowed})
     assert (shape.window_layers, shape.window) == (2, 128)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"n_layers": 32, "d_model": 4096, "n_heads": 32, "n_kv_heads": 8, "d_ff": 14336},
+        {"num_layers": 32, "hidden_dim": 4096, "num_heads": 32, "num_kv_heads": 8, "ffn": 14336},
+        {"n_layers": 32, "dim": 4096, "n_heads": 32, "n_kv_heads": 8, "hidden_dim": 14336},
+        {"n_layers": 32, "dim": 4096, "n_heads": 32, "n_kv_heads": 8, "multiple_of": 1024,
+         "ffn_dim_multiplier": 1.3, "norm_eps": 1e-5},
+        {"layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "ffn_dim": 14336,
+         "torch_dtype": "bfloat16", "max_position_embeddings": 131072, "rope_theta": 5e5,
+         "rope_scaling": {}, "rms_norm_eps": 1e-5, "transformers_version": "4.43", "params": 8e9,
+         "bos_token_id": 1, "attention_dropout": 0.0, "name": "mine", "use_cache": True},
+    ],
+)  # fmt: skip
+def test_names_of_sizes_are_those_that_papers_and_configs_use(table: dict[str, object]) -> None:
+    shape, packaged = find_shape({**table, "vocab_size": 128256}), find_shape("Llama-3.1-8B")
+    assert (shape.params, shape.kv_elements) == (packaged.params, packaged.kv_elements)
+
+
+def test_names_of_experts_are_those_that_papers_and_configs_use() -> None:
+    plain = {"layers": 4, "hidden": 64, "heads": 4, "vocab": 100}
+    for experts, each, width in (
+        ("n_experts", "n_experts_per_token", "moe_ffn"),
+        ("num_experts", "num_experts_per_tok", "moe_ffn_dim"),
+        ("n_routed_experts", "moe_top_k", "moe_ffn_hidden_size"),
+    ):
+        shape = find_shape({**plain, experts: 8, each: 2, width: 32})
+        assert (shape.experts, shape.experts_per_token, shape.expert_ffn) == (8, 2, 32)
+
+
+def test_a_gpt_config_has_no_gate_and_four_times_the_width() -> None:
+    config = {"n_layer": 28, "n_embd": 4096, "n_head": 16, "n_inner": None, "vocab_size": 50400}
+    extra = {"n_positions": 2048, "rotary_dim": 64, "attn_pdrop": 0.0, "resid_pdrop": 0.0}
+    shape, packaged = find_shape({**config, **extra}), find_shape("GPT-J-6B")
+    assert (shape.params, shape.gated) == (packaged.params, False)
+
+
+def test_the_first_qwen_counts_gate_and_up_as_one_width() -> None:
+    config = {
+        "model_type": "qwen", "hidden_size": 8192, "intermediate_size": 49152, "kv_channels": 128,
+        "num_attention_heads": 64, "num_hidden_layers": 80, "vocab_size": 152064,
+        "seq_length": 32768, "no_bias": True,
+    }  # fmt: skip
+    assert find_shape(config).params == find_shape("Qwen-72B").params
+    assert find_shape({**config, "model_type": "qwen2"}).ffn == 49152
+
+
+def test_a_vocabulary_is_taken_as_usual_where_none_is_stated() -> None:
+    shape = find_shape({"layers": 2, "hidden": 8, "heads": 2})
+    assert shape.vocab == 32_000
+
+
+@pytest.mark.parametrize("typo", ["n_kv_head", "hiden_size", "num_expert", "expert_fnn", "vocabb"])
+def test_a_typo_is_not_taken_for_a_harmless_key(typo: str) -> None:
+    with pytest.raises(ConfigError, match=f"no key '{typo}'.*Did you mean"):
+        find_shape({"layers": 2, "hidden": 8, "heads": 2, typo: 4})
 
 
 def test_short_names_and_defaults() -> None:
