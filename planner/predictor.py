@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ from .costs.dtypes import FORMATS, peak
 from .costs.gemm import gemm_interval, gemm_s, gemm_source
 from .costs.interval import Estimate
 from .costs.shape import ModelShape, find_shape
+
+if TYPE_CHECKING:
+    from .costs.deployment import Workers
 
 Array = npt.NDArray[np.float64]
 
@@ -122,7 +125,8 @@ def predict_with_source(device: Any = "H100-SXM-80", op: str = "gemm", **args: A
 
     `measured`: this very device type was in the fitted table; `fitted`: its generation was;
     `spec`: constants of other generations on the figures of its catalogue row. An array of
-    devices or formats gives an array of sources.
+    devices or formats gives an array of sources. `fits` is False where weights or one request do
+    not fit into memory (throughput and deployment; for sizes in an array, where any does not).
     """
     return _estimate(device, op, True, args)
 
@@ -237,7 +241,7 @@ def _plain(found: Estimate) -> Estimate:
     if isinstance(found.mid, np.ndarray) and found.mid.ndim:
         return found
     mid, low, high = (cast(Array, float(value)) for value in found[:3])
-    return Estimate(mid, low, high, found.source)
+    return Estimate(mid, low, high, found.source, found.fits)
 
 
 def _grouped(
@@ -262,6 +266,7 @@ def _grouped(
     pairs = operation.run is _deployment
     out = np.full((3, 2, len(keys)) if pairs else (3, len(keys)), np.nan)
     sources = np.full(len(keys), "spec", dtype=object)
+    fits = np.zeros(len(keys), dtype=bool)
     places: dict[tuple[str, ...], list[int]] = {}
     for place, key in enumerate(keys):
         places.setdefault(key, []).append(place)
@@ -276,10 +281,10 @@ def _grouped(
         except UnsupportedFormatError:
             continue  # stays NaN
         out[..., at] = np.asarray([np.broadcast_to(v, out[0][..., at].shape) for v in found[:3]])
-        sources[at] = found.source
+        sources[at], fits[at] = found.source, found.fits
     shaped = out.reshape(*out.shape[:-1], *shape)
     mid, low, high = (cast(Array, tuple(value) if pairs else value) for value in shaped)
-    return Estimate(mid, low, high, cast(str, sources.reshape(shape)))
+    return Estimate(mid, low, high, cast(str, sources.reshape(shape)), fits.reshape(shape))
 
 
 def _supported(spec: DeviceSpec, dtype: str, among: tuple[str, ...]) -> str:
@@ -358,7 +363,9 @@ def _throughput(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Es
 
     dtype = _supported(spec, args["dtype"], GEMM_DTYPES)
     tp = _whole("tp", args["tp"])
-    return throughput_estimate(spec, _shape(args["model"]), dtype, tp, args["isl"], args["osl"])
+    shape = _shape(args["model"])
+    found = throughput_estimate(spec, shape, dtype, tp, args["isl"], args["osl"])
+    return found._replace(fits=bool(np.all(np.asarray(found.mid) > 0.0)))
 
 
 def _deployment(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Estimate:
@@ -366,7 +373,15 @@ def _deployment(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Es
 
     dtype = _served(spec, args["dtype"])
     shape = _shape(args["model"])
+    for name in ("osl", "concurrency"):
+        _at_least_one(name, args[name])
     prefill, decode = (_workers(name, args[name]) for name in ("prefill", "decode"))
+    if (prefill is None) != (decode is None):
+        raise ConfigError(
+            "A split deployment needs both prefill and decode workers",
+            where="prefill" if prefill is None else "decode",
+            next_step="Give both, or neither for workers that do both.",
+        )
     # Tables of both kinds of deployment leave these three empty where workers are split.
     split = prefill is not None and decode is not None
     sizes = {"tp": args["tp"], "pp": args["pp"], "dp": args["dp"]}
@@ -388,7 +403,7 @@ def _deployment(spec: DeviceSpec, args: Mapping[str, Any], interval: bool) -> Es
     )
     first, later = _plain(found.ttft), _plain(found.tpot)
     mid, low, high = (cast(Array, (first[part], later[part])) for part in range(3))
-    return Estimate(mid, low, high, found.ttft.source)
+    return Estimate(mid, low, high, found.ttft.source, found.fits)
 
 
 def _served(spec: DeviceSpec, dtype: Any) -> str:
@@ -407,12 +422,26 @@ def _shape(model: Any) -> ModelShape:
     return find_shape(plain, where="model")
 
 
-def _workers(name: str, value: Any) -> Mapping[str, Any] | None:
+def _at_least_one(name: str, value: Any) -> None:
+    """Refuse fewer than one token or request."""
+    if value < 1.0 if isinstance(value, (int, float)) else np.any(value < 1.0):
+        raise ConfigError(
+            f"{name} = {value!r} is below 1", where=name, next_step=f"Give {name} as 1 or more."
+        )
+
+
+def _workers(name: str, value: Any) -> Workers | None:
     """Workers of one kind, what a row leaves empty left out; None where there are none."""
+    from .costs.deployment import as_workers
+
     if _is_missing(value):
         return None
     if isinstance(value, Mapping):
-        return _with_plain_numbers({k: v for k, v in value.items() if not _is_missing(v)})
+        given = {k: v for k, v in value.items() if not _is_missing(v)}
+        try:
+            return as_workers(_with_plain_numbers(given), name)
+        except ConfigError as error:
+            raise ConfigError(error.detail, where=name, next_step=error.next_step) from None
     raise ConfigError(
         f"{name} = {value!r} is no table of workers",
         where=name,

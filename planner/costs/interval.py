@@ -19,12 +19,15 @@ class Estimate(NamedTuple):
 
     `source` is `measured` (a table's own row), `fitted` (constants of the device's generation)
     or `spec` (constants of other generations, scaled by the figures of the device's row).
+    `fits` is False where weights or one request exceed the memory of a deployment; an array where
+    several were asked for.
     """
 
     mid: Array
     low: Array
     high: Array
     source: str
+    fits: bool | npt.NDArray[np.bool_] = True
 
 
 def ratio_interval(

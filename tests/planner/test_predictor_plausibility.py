@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from gangline.ir.errors import ConfigError
-from gangline.planner import predict
+from gangline.planner import predict, predict_with_source
 from gangline.planner.catalogue import catalogue, find_type
 from gangline.planner.costs.dtypes import FORMATS, peak
 from gangline.planner.costs.shape import find_shape
@@ -328,6 +328,38 @@ def test_rows_of_tables_may_leave_empty_what_does_not_apply() -> None:
     assert predict(H100, op="deployment", tp=4, prefill=float("nan"), **given) == together
     with pytest.raises(ConfigError, match="no table of workers"):
         predict(H100, op="deployment", prefill="2x4", decode=last, **given)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"concurrency": 0.5}, "concurrency"),
+        ({"concurrency": [2.0, 0.5]}, "concurrency"),
+        ({"osl": 0.5}, "osl"),
+        ({"prefill": {"workers": 2, "tp": 2}}, "decode"),
+        ({"decode": {"workers": 2, "tp": 2}}, "prefill"),
+        ({"prefill": {"worker": 2}, "decode": {"workers": 1}}, "prefill"),
+        ({"prefill": {"workers": 2}, "decode": {"workers": 0.5}}, "decode"),
+        ({"prefill": {"workers": 2}, "decode": {"tp": "x"}}, "decode"),
+    ],
+)
+def test_bad_loads_and_workers_are_refused_where_they_are(
+    change: dict[str, Any], where: str
+) -> None:
+    given: dict[str, Any] = {"model": "llama-3.1-70b", "dtype": "fp8", "isl": 1024, "osl": 256}
+    with pytest.raises(ConfigError) as caught:
+        predict(H100, op="deployment", **{**given, "concurrency": 64, **change})
+    assert caught.value.where == where and caught.value.next_step
+
+
+def test_what_does_not_fit_says_so() -> None:
+    given: dict[str, Any] = {"model": "llama-3.1-70b", "dtype": "bf16", "isl": 128, "osl": 128}
+    for op, load in (("deployment", {"concurrency": 8}), ("throughput", {})):
+        alone, group = (predict_with_source(H100, op, tp=tp, **given, **load) for tp in (1, 4))
+        assert not alone.fits and group.fits
+        several = predict_with_source(H100, op, tp=[1, 4], **given, **load)
+        assert np.asarray(several.fits).tolist() == [False, True]
+    assert predict_with_source(H100, "gemm", dtype="bf16", m=1, n=64, k=64).fits
 
 
 def test_what_does_not_fit_serves_nothing() -> None:
