@@ -7,6 +7,7 @@ therefore partly charged by how full it is: moves that empty a replica step by s
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from .problem import Array, Index
 from .repair import Moves, moves
@@ -60,34 +61,30 @@ def _changes(
 
     What would be late or out of stock feels infinite.
     """
-    per_replica = problem.usd_per_replica
-    graph = problem.graph
-    rank = np.arange(graph.num_nodes)
+    graph, per_replica = problem.graph, problem.usd_per_replica
     full = weighed.load_s / problem.seconds_per_replica
     count = np.bincount(assignment, minlength=graph.num_devices)
     work = graph.finite_seconds / problem.seconds_per_replica
-    own = work[rank, assignment]
-    now = _whole(full, count > 0)
-    without = _whole(full[assignment] - own, count[assignment] > 1)
-    saved = per_replica[assignment] * (now[assignment] - without)
-    with_it = _whole(full + work, np.True_)
-    by_replica = per_replica * (with_it - now) - saved[:, None]
+    own = work[np.arange(graph.num_nodes), assignment]
+    without = full[assignment] - own
+    whole, with_it = _whole(full, count > 0), _whole(full + work, True)
+    saved = whole[assignment] - _whole(without, count[assignment] > 1)
+    by_replica = per_replica * (with_it - whole) - (per_replica[assignment] * saved)[:, None]
     if fleet is None:
         by_fill = per_replica * work - (per_replica[assignment] * own)[:, None]
-        felt = weighed.usd + (1.0 - BY_FILL) * by_replica + BY_FILL * by_fill
+        felt = (1.0 - BY_FILL) * by_replica + BY_FILL * by_fill
     else:
         over = np.maximum(full - fleet, 0.0)
         more = np.maximum(full + work - fleet, 0.0) - over
-        less = over[assignment] - np.maximum(full[assignment] - own - fleet[assignment], 0.0)
-        felt = weighed.usd + BEYOND * (
-            per_replica * more - (per_replica[assignment] * less)[:, None]
-        )
+        less = over[assignment] - np.maximum(without - fleet[assignment], 0.0)
+        felt = BEYOND * (per_replica * more - (per_replica[assignment] * less)[:, None])
     late = weighed.through_s > graph.latest_s
     short = with_it > np.inf if problem.stock is None else with_it > problem.stock
-    return weighed.usd + by_replica, np.where(late | short | ~graph.allowed, np.inf, felt)
+    felt = np.where(late | short | ~graph.allowed, np.inf, weighed.usd + felt)
+    return weighed.usd + by_replica, felt
 
 
-def _whole(full: Array, used: np.bool_ | Array) -> Array:
+def _whole(full: Array, used: npt.ArrayLike) -> Array:
     # Work of no length still needs a device that is there.
     replicas: Array = np.maximum(np.ceil(full - 1e-9), used)
     return replicas

@@ -22,7 +22,6 @@ from .replica_cuts import Cut, cuts
 from .replica_problem import ReplicaProblem
 from .solver_output import solver_output_to_stderr
 
-
 CUT_ROUNDS = 12
 """Times at most that rows are added."""
 
@@ -79,6 +78,32 @@ def replica_program(problem: ReplicaProblem) -> ReplicaProgram:
     )
 
 
+def whole_nodes(
+    program: ReplicaProgram, least: Array, most: Array, gap: float, num_parts: int
+) -> Index | None:
+    """Place whole nodes within bounds of the columns by HiGHS's branch and bound.
+
+    Stops at the relative gap or after a number of parts of its tree; None where nothing was found.
+    """
+    from scipy.optimize import Bounds, milp
+
+    n, devices = program.shape
+    integral = np.zeros(len(program.cost))
+    integral[: n * devices] = 1.0
+    with solver_output_to_stderr():
+        solved = milp(
+            program.cost,
+            constraints=program.rows,
+            bounds=Bounds(least, most),
+            integrality=integral,
+            options={"mip_rel_gap": gap, "node_limit": num_parts},
+        )
+    if solved.x is None:
+        return None
+    chosen: Index = solved.x[: n * devices].reshape(n, devices).argmax(axis=1)
+    return chosen
+
+
 def solve(program: ReplicaProgram, least: Array, most: Array) -> Relaxed | None:
     """Solve within bounds of the columns; None where nothing is within them."""
     from scipy.optimize import Bounds, milp
@@ -113,11 +138,12 @@ def tightened(problem: ReplicaProblem, program: ReplicaProgram) -> ReplicaProgra
         found = cuts(work, relaxed.share, relaxed.replicas)
         if not found:
             break
-        program = replace(program, rows=_extended(program, found))
+        program = extended(program, found)
     return program
 
 
-def _extended(program: ReplicaProgram, found: list[Cut]) -> Any:
+def extended(program: ReplicaProgram, found: list[Cut]) -> ReplicaProgram:
+    """Add rows to the program."""
     from scipy.optimize import LinearConstraint
     from scipy.sparse import csr_array, vstack
 
@@ -128,11 +154,12 @@ def _extended(program: ReplicaProgram, found: list[Cut]) -> Any:
         row[cut.device : n * devices : devices] = cut.share
         row[width - devices + cut.device] = cut.replicas
     rows = program.rows
-    return LinearConstraint(
+    wider = LinearConstraint(
         vstack([rows.A, csr_array(added)]).tocsc(),
         np.r_[rows.lb, [cut.least for cut in found]],
         np.r_[rows.ub, np.full(len(found), np.inf)],
     )
+    return replace(program, rows=wider)
 
 
 def _rows(problem: ReplicaProblem, program: Program) -> Any:

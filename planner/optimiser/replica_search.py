@@ -2,8 +2,9 @@
 
 The open part of the tree with the least bound is split first: at a number of replicas while one is
 fractional, then at a node, into its faster and its slower device types. Solutions of the relaxation
-are rounded, repaired and improved (`repair`, `replica_moves`), which finds most answers early;
-leaves of the tree find the rest.
+are rounded, repaired and improved (`repair`, `replica_moves`); dives make the replicas whole, and
+HiGHS places whole nodes on the first few such fleets. Rows that cut off solutions are added on the
+way (`replica_cuts`). All is limited by counts, so that answers do not depend on a clock.
 """
 
 from __future__ import annotations
@@ -15,15 +16,30 @@ import numpy as np
 
 from .problem import Array, Index
 from .repair import improved, repaired
+from .replica_cuts import cuts
 from .replica_moves import fewer_replicas
 from .replica_problem import ReplicaProblem
-from .replica_program import Relaxed, ReplicaProgram, replica_program, solve, tightened
+from .replica_program import (
+    Relaxed,
+    ReplicaProgram,
+    extended,
+    replica_program,
+    solve,
+    tightened,
+    whole_nodes,
+)
 
-EFFORT = 8e7
-"""Linear programs times columns squared: about three seconds, for some 10 ns of each."""
+EFFORT = 6e7
+"""Linear programs times columns squared, some 30 ns each: two or three seconds."""
 
-EVERY, DIVE_EVERY = 4, 30
+EVERY, DIVE_EVERY = 6, 30
 """Linear programs solved per solution that is rounded, and per dive to whole replicas."""
+
+FLEETS, PARTS = 3, 1
+"""Fleets of dives that HiGHS places whole nodes on, and the parts of its tree for each."""
+
+ROWS = 4
+"""Rows per node that may be added in the tree."""
 
 PATIENCE = 5.0
 """Times the effort that may be spent until there is any placement at all."""
@@ -67,6 +83,7 @@ def branch(problem: ReplicaProblem, first: Index, gap: float, effort: float = EF
             tree.round(part.relaxed)
         if tree.dived * DIVE_EVERY <= tree.solved:
             tree.dive(part)
+        tree.cut(part.relaxed)
         for least, most in _halves(tree.program, problem, part):
             tree.add(least, most)
     return Branched(tree.best, tree.bound_usd)
@@ -81,7 +98,7 @@ class _Tree:
         self.open: list[_Part] = []
         self.best: Index | None = None
         self.usd, self.aside = np.inf, np.inf
-        self.solved, self.rounded, self.dived = 0, 0, 0
+        self.solved, self.rounded, self.dived, self.added, self.fleets = 0, 0, 0, 0, 0
         self.tried: set[bytes] = set()
 
     @property
@@ -107,7 +124,10 @@ class _Tree:
         heapq.heappush(self.open, _Part(relaxed.usd, self.solved, least, most, relaxed))
 
     def offer(self, assignment: Index, fleet: Array | None = None) -> None:
-        """Take a placement, improved, if it keeps the limits and is the cheapest so far."""
+        """Take a placement, improved, if it keeps the limits and is the cheapest so far.
+
+        With a fleet it is first improved towards making do with it.
+        """
         if not self.problem.keeps_limits(assignment):
             return
         if fleet is not None:
@@ -116,6 +136,17 @@ class _Tree:
         usd = self.problem.usd(assignment)
         if usd < self.usd:
             self.best, self.usd = assignment, usd
+
+    def cut(self, relaxed: Relaxed) -> None:
+        """Add rows that cut off a part's solution; they hold everywhere."""
+        graph = self.problem.graph
+        if self.added >= ROWS * graph.num_nodes:
+            return
+        work = graph.finite_seconds / self.problem.seconds_per_replica
+        found = cuts(work, relaxed.share, relaxed.replicas)
+        if found:
+            self.program = extended(self.program, found)
+            self.added += len(found)
 
     def dive(self, part: _Part) -> None:
         """Make replicas whole one device type after the other, the nearest first, and round."""
@@ -133,6 +164,18 @@ class _Tree:
                 return
             relaxed = found
         self.round(relaxed)
+        if self.fleets < FLEETS and relaxed.usd < self.cutoff:
+            self.place_on(np.round(relaxed.replicas), least, most)
+
+    def place_on(self, fleet: Array, least: Array, most: Array) -> None:
+        """Place whole nodes on the fleet of a dive, which rounding did not do well."""
+        self.fleets += 1
+        devices = self.program.shape[1]
+        least, most = least.copy(), most.copy()
+        least[-devices:], most[-devices:] = fleet, fleet
+        found = whole_nodes(self.program, least, most, self.gap / 3.0, PARTS)
+        if found is not None:
+            self.offer(found)
 
     def round(self, relaxed: Relaxed) -> None:
         """Round a solution: each node where most of it is, on the replicas it has there."""
@@ -143,13 +186,12 @@ class _Tree:
             return
         self.tried.add(start.tobytes())
         graph = self.problem.graph
-        whole = bool(np.all(replicas - relaxed.replicas < 2.0 * WHOLE))
         for count in (replicas, self.problem.most_replicas):
             capacity = self.problem.seconds_per_replica * count
             limited = replace(graph, capacity_s=capacity)
             found = repaired(limited, start)
             if found is not None:
-                self.offer(improved(limited, found), replicas if whole else None)
+                self.offer(improved(limited, found), replicas)
                 return
 
 

@@ -2,14 +2,12 @@
 
 At a low rate a fleet is mostly rounding: a device type is paid by the hour whether a job needs a
 tenth of it or all of it. Branch and bound over replicas and nodes (`replica_search`) proves the
-answer; single moves (`replica_moves`) find it.
+answer; rounding and single moves (`replica_moves`) find it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from gangline.ir.errors import InfeasibleError
 

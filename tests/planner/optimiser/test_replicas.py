@@ -11,8 +11,13 @@ import pytest
 
 from benchmarks.placement_instances import fleet_instance
 from gangline.ir.errors import InfeasibleError, PlanError
+from gangline.planner.optimiser.problem import Index
+from gangline.planner.optimiser.quickest import quickest
+from gangline.planner.optimiser.replica_cuts import cuts
+from gangline.planner.optimiser.replica_moves import fewer_replicas
 from gangline.planner.optimiser.replica_problem import ReplicaProblem
 from gangline.planner.optimiser.replicas import size_fleet
+from gangline.planner.optimiser.series_parallel import reduce_graph
 
 from .placement_cases import cost, keeps, length, random_problem
 
@@ -72,6 +77,51 @@ def test_a_low_rate_fleet_is_within_three_percent(seed: int) -> None:
     assert found.usd_per_hour == pytest.approx(float(found.replicas @ problem.usd_per_hour))
     # Nearly all of a job's dollars are the fleet's; the rest are transfers.
     assert found.usd >= found.usd_per_hour / 3600.0 / problem.jobs_per_s
+
+
+def test_a_fleet_is_the_same_every_time() -> None:
+    problem = fleet_instance(20, 7)
+    first, second = (size_fleet(problem, effort=5e6) for _ in range(2))
+    assert first.assignment.tolist() == second.assignment.tolist()
+    assert first.bound_usd == second.bound_usd
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_added_rows_hold_for_all_whole_nodes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    work, share = rng.uniform(0.05, 1.6, (8, 2)), rng.uniform(0.0, 1.0, (8, 2))
+    found = cuts(work, share, (work * share).sum(axis=0))
+    assert found
+    chosen = np.array(list(itertools.product((0.0, 1.0), repeat=8)))
+    for cut in found:
+        # Cuts off the fractional solution, and no choice of nodes on the replicas they need.
+        held = (
+            cut.replicas * (work * share).sum(axis=0)[cut.device] + cut.share @ share[:, cut.device]
+        )
+        assert held < cut.least
+        needed = np.ceil(chosen @ work[:, cut.device] - 1e-9)
+        assert np.all(cut.replicas * needed + chosen @ cut.share >= cut.least - 1e-9)
+
+
+def test_moves_save_dollars_and_keep_the_limits() -> None:
+    saved = []
+    for seed in range(10):
+        problem = fleet_instance(15, seed)
+        start = placed_fastest(problem)
+        # With enough of everything in stock, and with no more than the start needs.
+        scarce = replace(problem, stock=problem.replicas_for(start))
+        for one, fleet in ((problem, None), (problem, np.ones(10)), (scarce, None)):
+            found = fewer_replicas(one, start, fleet)
+            assert one.keeps_limits(found)
+            assert one.usd(found) <= one.usd(start)
+            saved.append(one.usd(found) / one.usd(start))
+    assert np.mean(saved) < 0.95
+
+
+def placed_fastest(problem: ReplicaProblem) -> Index:
+    """Place a graph in the least time."""
+    graph = problem.graph
+    return quickest(graph, reduce_graph(graph.num_nodes, graph.edges)).assignment
 
 
 def test_bad_rates_and_prices_are_refused() -> None:
