@@ -163,7 +163,7 @@ def prefill_s(
     batch, new, cached, *heads = given
     call = (batch, ops.larger(new, 2.0), cached, *heads)
     seconds = prefill_with(spec, kernel, fitted, rate, element, *call, warm=warm, ops=ops)
-    if np.any(cached > 0.0):
+    if _some(ops, cached > 0.0):
         seconds = _split_past(seconds, spec, (rate, element), kv_dtype, call, warm=warm, ops=ops)
     prompts = new > 1.0
     if np.all(prompts) if ops is ARRAYS else prompts:
@@ -381,9 +381,9 @@ def decode_with(
     )  # fmt: skip
     if kernel.reorders:
         seconds = seconds + fitted["reorder_s"] * ((heads > kv_heads) & (batch > 1.0))
-    if kernel.planned and np.any(batch <= kernel.planned):
+    if kernel.planned and _some(ops, batch <= kernel.planned):
         planned = seconds + fitted["sequence_s"] * batch * (batch <= kernel.planned)
-        if np.any(fitted["sequence_s"] * batch > fitted["launch_s"]):
+        if _some(ops, fitted["sequence_s"] * batch > fitted["launch_s"]):
             # Planning ends at some number of sequences; fewer take no longer than that many do.
             most = ops.larger(batch, kernel.planned + 1.0)
             given = (spec, kernel, fitted, rate, element, most, context, heads, kv_heads, width)
@@ -430,10 +430,18 @@ def _decode(
     parts = ops.smaller(ops.larger(ops.floor(slots / groups), 1.0), tiles)
     parts = ops.ceil(tiles / ops.ceil(tiles / parts))  # none is left without a tile
     parts = ops.choose(splits, parts, 1.0)
+    found = cut(parts, 1.0)
     # Where joining costs more than it saves, a call takes no longer than with so many more groups
-    # that it is not split: seconds do not fall where splitting ends.
-    uncut = cut(1.0, ops.larger(0.5 * slots / groups, 1.0))
-    return fitted["launch_s"] + block + ops.smaller(cut(parts, 1.0), uncut)
+    # that it is not split: seconds do not fall where splitting ends. Unsplit calls take no less
+    # than all their tiles in turn, so that most need not be compared.
+    if _some(ops, (parts > 1.0) & (found > tiles * fitted["tile_s"] * tile_width)):
+        found = ops.smaller(found, cut(1.0, ops.larger(0.5 * slots / groups, 1.0)))
+    return fitted["launch_s"] + block + found
+
+
+def _some(ops: Arithmetic, condition: Any) -> bool:
+    """Whether a condition holds anywhere."""
+    return bool(np.any(condition) if ops is ARRAYS else condition)
 
 
 def _memory_s(
