@@ -32,13 +32,13 @@ from .replica_program import (
 EFFORT = 6e7
 """Linear programs times columns squared, some 30 ns each: two or three seconds."""
 
-EVERY, DIVE_EVERY = 6, 30
+EVERY, DIVE_EVERY = 10, 30
 """Linear programs solved per solution that is rounded, and per dive to whole replicas."""
 
 FLEETS, PARTS = 3, 1
 """Fleets of dives that HiGHS places whole nodes on, and the parts of its tree for each."""
 
-ROWS = 4
+ROWS = 6
 """Rows per node that may be added in the tree."""
 
 PATIENCE = 5.0
@@ -128,8 +128,9 @@ class _Tree:
 
         With a fleet it is first improved towards making do with it.
         """
-        if not self.problem.keeps_limits(assignment):
+        if assignment.tobytes() in self.tried or not self.problem.keeps_limits(assignment):
             return
+        self.tried.add(assignment.tobytes())
         if fleet is not None:
             assignment = fewer_replicas(self.problem, assignment, fleet)
         assignment = fewer_replicas(self.problem, assignment)
@@ -182,9 +183,6 @@ class _Tree:
         self.rounded += 1
         start = relaxed.share.argmax(axis=1)
         replicas = np.ceil(relaxed.replicas - WHOLE)
-        if start.tobytes() in self.tried:
-            return
-        self.tried.add(start.tobytes())
         graph = self.problem.graph
         for count in (replicas, self.problem.most_replicas):
             capacity = self.problem.seconds_per_replica * count
