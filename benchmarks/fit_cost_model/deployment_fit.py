@@ -35,6 +35,9 @@ GENERATION_SPREAD = 0.35
 EVIDENCE = 1.5
 """Weight of a row's log errors against the priors' (which count as one row each)."""
 
+FIRST = 0.75
+"""Weight of the log error of a first token against that of the others, which scatter less."""
+
 PLAIN = StepConstants()
 LOOP = tuple(part.name for part in fields(LoopConstants))
 SEND = "send_steps"
@@ -291,7 +294,7 @@ class _Problem:
         first, each = self._times(logs)
         first = first + self._sent(logs)
         off = (first / self.data.ttft[self.at], each / self.data.tpot[self.at])
-        rows = [self.weight * np.log(ratio) for ratio in off]
+        rows = [FIRST * self.weight * np.log(off[0]), self.weight * np.log(off[1])]
         return np.concatenate([*rows, (logs - self.start) / self.spread])
 
     def slopes(self, logs: Array) -> Array:
@@ -304,7 +307,7 @@ class _Problem:
             found[:, column] = (self.residuals(moved) - here) / STEP
         sent = self._sent(logs)
         share = sent / (self._times(logs)[0] + sent)
-        found[np.arange(self.at.size), count + self.series] = self.weight * share
+        found[np.arange(self.at.size), count + self.series] = FIRST * self.weight * share
         own = np.arange(count, logs.size)
         found[2 * self.at.size + own, own] = 1.0 / self.spread[own]
         return found
