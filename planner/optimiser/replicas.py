@@ -54,7 +54,7 @@ def size_fleet(problem: ReplicaProblem, gap: float = 0.03, effort: float = EFFOR
 
     Args:
         gap: proven relative gap that is good enough.
-        effort: linear programs that may be solved, times the square of their columns; what was
+        effort: linear programs that may be solved, times their columns to the power 1.5; what was
             proven by then counts.
 
     Raises:
