@@ -78,7 +78,7 @@ SEND_STEPS = (3.5, 1.5)
 
 Engines take requests in and send tokens out every so many iterations: TensorRT-LLM's
 `stream_interval`, SGLang's `stream_interval` and `scheduler_recv_interval`. The table does not
-say; its series read 2 to 5 iterations where tokens go out one by one, 10, 20 or 30 elsewhere.
+say which were set; from its times, series read 2 to 5 iterations where tokens go out one by one, 10, 20 or 30 elsewhere.
 """
 
 
