@@ -45,7 +45,6 @@ START: Mapping[str, tuple[float, float, float, float]] = {
     "hop_s": (1e-6, 0.4, 1e-7, 2e-5),
     "quick_share": (0.4, 0.5, 0.05, 1.0),
     "bulk_s": (1.2e-5, 0.5, 1e-7, 1e-4),
-    "bulk_growth": (0.3, 0.5, 1e-3, 2.0),
     "exchange_quick_share": (0.1, 0.7, 0.005, 1.0),
     "exchange_bulk_s": (1.2e-5, 0.5, 1e-7, 1e-4),
     "pair_loss": (0.5, 0.5, 1e-3, 1.5),

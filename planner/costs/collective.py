@@ -2,8 +2,8 @@
 
 Launch, plus one hop per step of the ring, plus the bytes that cross a device's link by the faster
 of two protocols (smoothly joined): a low-latency one at a fraction of the link, and a
-bulk one at its full share after a start-up that grows with the ranks (NCCL's LL/LL128 and Simple
-protocols, github.com/NVIDIA/nccl, tuning.cc). Constants (`constants/collective.json`) belong to a
+bulk one at its full share after a fixed start-up (NCCL's LL/LL128 and Simple protocols,
+github.com/NVIDIA/nccl, tuning.cc). Constants (`constants/collective.json`) belong to a
 link and generation where devices are linked directly, and to the device measured where they share
 PCIe: how slots are wired is a property of that machine. Others take those of their kind of link,
 for PCIe the medians over the machines measured.
@@ -133,8 +133,7 @@ def collective_with(
     exchange = kind == "all_to_all"  # point to point: another low-latency protocol
     quick_share = fitted["exchange_quick_share" if exchange else "quick_share"]
     quick = wire / (quick_share * share) + 1e-12
-    # A bulk transfer fills a pipeline over all ranks before its links are busy.
-    fill = fitted["exchange_bulk_s" if exchange else "bulk_s"] * (0.5 * n) ** fitted["bulk_growth"]
+    fill = fitted["exchange_bulk_s" if exchange else "bulk_s"]
     bulk = fill + wire / share
     seconds: Array = start + (quick**-4.0 + bulk**-4.0) ** -0.25
     return seconds

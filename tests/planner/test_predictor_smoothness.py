@@ -102,3 +102,18 @@ def test_a_second_token_over_a_long_past_costs_little_more_than_one(device: str)
             # Twice the products, where they bind.
             limit = 2.01 if ROWS[device].kind == "cpu" else 1.7
             assert (seconds[1, 4:] / seconds[0, 4:]).max() < limit, (heads, batch)
+
+
+@pytest.mark.parametrize("device", ["A100-SXM-80", "H100-SXM-80", "L40S", "MI300X"])
+def test_a_prompt_of_one_token_over_a_past_is_a_decode_call(device: str) -> None:
+    past = np.array([1024.0, 16384.0, 131072.0])
+    given: dict[str, Any] = {"dtype": "bf16", "batch": 1, "n_heads": 32, "n_kv_heads": 8}
+    one = predict(device, op="attention_prefill", isl=1, past=past, head_dim=128, **given)
+    same = predict(device, op="attention_decode", context=past, head_dim=128, **given)
+    assert one == pytest.approx(same)
+
+
+def test_short_prompts_of_a_cpu_do_not_fill_the_blocks_of_a_gpu() -> None:
+    given: dict[str, Any] = {"n_heads": 32, "n_kv_heads": 8, "head_dim": 128}
+    seconds = predict("cpu", op="attention_prefill", dtype="bf16", batch=1, isl=256, **given)
+    assert 4.0 * 32 * 128 * 256**2 / 2.0 / seconds > 0.45 * (peak(ROWS["cpu"], "bf16") or 0.0)

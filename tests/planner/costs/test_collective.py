@@ -56,6 +56,16 @@ def test_small_messages_wait_for_hops_not_bytes() -> None:
     assert float(collective_s(device, "all_to_all", 1024, 8)) < 0.7 * eight
 
 
+def test_middling_messages_wait_for_more_than_small_ones() -> None:
+    # Point-to-point exchanges have no quick protocol worth the name.
+    device = spec("H200-SXM-141")
+    for nbytes, least, most in ((2**16, 1.2, 2.0), (2**20, 2.0, 3.0)):
+        small, middling = (
+            float(collective_s(device, "all_to_all", size, 8)) for size in (1024, nbytes)
+        )
+        assert least < middling / small < most
+
+
 def test_without_a_link_messages_cross_the_host() -> None:
     linked, hosted = spec("H100-SXM-80"), spec("H100-PCIE-80")
     ratio = collective_s(hosted, "all_reduce", 2**28, 2) / collective_s(
