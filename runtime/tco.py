@@ -176,11 +176,12 @@ class _Planning:
         self.tell("break-even prices and sensitivity")
         variations = self._variations(plain, notes)
         # The solver lets go of the interpreter, so two threads use two cores.
+        # Each thread keeps what it solved to itself: the answer depends on no thread's pace.
         with _Workers(NUM_THREADS) as workers:
             begun = workers.begin(
-                lambda: latency_front(search, market, best),
-                lambda: energy_front(search, market, best),
-                lambda: self._unchanged(search, plain),
+                lambda: latency_front(search.anew(), market, best),
+                lambda: energy_front(search.anew(), market, best),
+                lambda: self._unchanged(search.anew(), plain),
             )
             answer = answer_of(search, market, choice, variations=variations, run=workers.run)
             latency, energy, unchanged = (part.result() for part in begun)

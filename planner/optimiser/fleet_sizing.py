@@ -36,6 +36,9 @@ MAX_OPENED_ROWS = 1500
 SLACK = 1e-9
 """Relative slack of comparisons with the deadline."""
 
+CEILING_SLACK = 1e-6
+"""Relative slack of comparisons with a ceiling of the objective: the solver's own tolerance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entries:
@@ -114,6 +117,8 @@ class FleetProblem:
         max_usd_per_hour, max_watts: of the whole fleet.
         usd_weight, watt_weight: the objective is usd_weight USD/h + watt_weight W.
         fixed_usd: per column, USD/h that a share of 1 costs beside replicas (per-token prices).
+        ceiling: pools that no fleet of at most this objective uses are left out. A fleet that is
+            found dearer, or none, says nothing about fleets above the ceiling.
     """
 
     num_parts: int
@@ -130,6 +135,7 @@ class FleetProblem:
     usd_weight: float = 1.0
     watt_weight: float = 0.0
     fixed_usd: Array | None = None
+    ceiling: float = math.inf
 
     @property
     def num_columns(self) -> int:
@@ -377,12 +383,48 @@ class _Program:
         high[first : self.first_second] = [tier.limit for tier in problem.tiers]
         return np.zeros(self.size), high
 
+    def _too_dear(self) -> npt.NDArray[np.bool_]:
+        """Tell which pools no fleet within the ceiling uses (reduced-cost fixing).
+
+        A replica of a pool that the relaxation leaves out raises the objective by at least the
+        pool's reduced cost: Wolsey, Integer Programming, 7.4.
+        """
+        problem = self.problem
+        relaxed = None if math.isinf(problem.ceiling) else self._relaxation()
+        if relaxed is None or relaxed.x is None:
+            return np.zeros(problem.num_pools, dtype=bool)
+        first = problem.num_columns
+        reduced = relaxed.lower.marginals[first : first + problem.num_pools]
+        return np.asarray(relaxed.fun + reduced > problem.ceiling * (1.0 + CEILING_SLACK))
+
+    def _relaxation(self) -> Any:
+        from scipy.optimize import linprog
+
+        matrix, low, high = self._matrix(), np.array(self.lower), np.array(self.upper)
+        equal = low == high
+        with solver_output_to_stderr():
+            return linprog(
+                self.objective(),
+                A_ub=matrix[~equal],
+                b_ub=high[~equal],
+                A_eq=matrix[equal],
+                b_eq=high[equal],
+                bounds=np.stack(self.bounds(), axis=1),
+                method="highs",
+            )
+
     def solve(self, max_gap: float, time_limit_s: float, relaxed: bool = False) -> Any:
         """Run HiGHS on the program."""
         whole = np.zeros(self.size)
         first = self.problem.num_columns
         whole[first : first + self.problem.num_pools] = 1
-        return self._run(self.objective(), whole * (not relaxed), max_gap, time_limit_s)
+        dear = np.zeros(self.size, dtype=bool)
+        dear[first : first + self.problem.num_pools] = self._too_dear()
+        loads = self.problem.loads
+        dear[loads.column] = dear[first + loads.row]
+        return self._run(
+            self.objective(), whole * (not relaxed), max_gap, time_limit_s, without=dear
+        )
 
     def fastest(self) -> Any:
         """Run HiGHS for the least end of a job."""
@@ -393,15 +435,24 @@ class _Program:
         return self._run(cost, np.zeros(self.size), 0.0, 10.0, shut=False)
 
     def _run(
-        self, cost: Array, whole: Array, max_gap: float, time_limit_s: float, shut: bool = True
+        self,
+        cost: Array,
+        whole: Array,
+        max_gap: float,
+        time_limit_s: float,
+        shut: bool = True,
+        without: npt.NDArray[np.bool_] | None = None,
     ) -> Any:
         from scipy.optimize import Bounds, LinearConstraint, milp
 
+        low, high = self.bounds(shut)
+        if without is not None:
+            high = np.where(without, 0.0, high)
         with solver_output_to_stderr():
             return milp(
                 cost,
                 integrality=whole,
-                bounds=Bounds(*self.bounds(shut)),
+                bounds=Bounds(low, high),
                 constraints=LinearConstraint(self._matrix(), self.lower, self.upper),
                 options={"mip_rel_gap": max_gap, "time_limit": time_limit_s},
             )
@@ -420,11 +471,18 @@ class _Program:
         watts = float((replicas * problem.pool_size) @ problem.watts[problem.pool_device])
         objective = problem.usd_weight * usd + problem.watt_weight * watts
         bound = result.mip_dual_bound
-        end = 0.0
-        if problem.paths is not None and self._timed:
-            end = float(result.x[self.first_second + problem.paths.end])
+        end = self._end_s(shares)
         lowest = objective if bound is None else min(float(bound), objective)
         return Sizing(replicas, shares, bought, usd, watts, objective, lowest, end)
+
+    def _end_s(self, shares: Array) -> float:
+        """Seconds of a job, from the shares: the program's own column is anything up to its limit."""
+        problem, covers = self.problem, self.problem.covers
+        if problem.paths is None:
+            return 0.0
+        seconds = np.zeros((problem.num_parts, 1))
+        np.add.at(seconds[:, 0], covers.row, covers.value * shares[covers.column])
+        return float(problem.paths.end_s(seconds)[0])
 
 
 def buy(problem: FleetProblem, replicas: Ints) -> Array | None:

@@ -24,7 +24,7 @@ DEAR_FACTOR = 50.0
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Cost of a fleet: base + slope x price of the type."""
+    """Objective of a fleet: base + slope x price of the type. Without a price of energy it is USD."""
 
     base: float
     slope: float
@@ -51,11 +51,14 @@ def break_even_up(search: Search, market: Market, answer: Candidate, name: str) 
     start = _line(search, market, answer, name, now)
     price = max(now, 0.01) * DEAR_FACTOR
     limit, beyond = None, start
+    left = search.without(market, name)
+    # The fleet without the type is one line to cut; runners-up ask for it as well.
+    found = search.unhurried(left, answer.budget_s) or search.solve(left, answer.budget_s)
     for _ in range(MAX_SOLVES):
-        found = search.solve(market.with_price(name, price), answer.budget_s)
+        found = found or _solve(search, market, answer, name, price, start)
         if found is None:
             break
-        line = _line(search, market, found, name, price)
+        line, found = _line(search, market, found, name, price), None
         if line.slope >= start.slope - 1e-9 or line.at(price) >= start.at(price) * (1 - 1e-6):
             break  # the answer is still the cheapest there
         limit, beyond = (line.base - start.base) / (start.slope - line.slope), line
@@ -72,7 +75,7 @@ def break_even_down(search: Search, market: Market, answer: Candidate, name: str
     start = _line(search, market, answer, name, now)
     price, limit, beyond = 0.0, None, start
     for _ in range(MAX_SOLVES):
-        found = search.solve(market.with_price(name, price), answer.budget_s)
+        found = _solve(search, market, answer, name, price, start)
         if found is None:
             break
         line = _line(search, market, found, name, price)
@@ -87,10 +90,17 @@ def break_even_down(search: Search, market: Market, answer: Candidate, name: str
 
 
 def _line(search: Search, market: Market, candidate: Candidate, name: str, price: float) -> _Line:
-    slope = devices_of(candidate, name)
-    usd = candidate.sizing.usd_per_hour
+    slope = search.options.usd_weight * devices_of(candidate, name)
     fleet = search.cost(candidate, market).in_words()
-    return _Line(usd - slope * price, slope, fleet)
+    return _Line(candidate.sizing.objective - slope * price, slope, fleet)
+
+
+def _solve(
+    search: Search, market: Market, answer: Candidate, name: str, price: float, start: _Line
+) -> Candidate | None:
+    """Find the best fleet at a price; the answer's own, at that price, is known."""
+    other = market.with_price(name, price)
+    return search.solve(other, answer.budget_s, start.at(price))
 
 
 def outside_by_promise(search: Search, market: Market, answer: Candidate) -> list[str]:

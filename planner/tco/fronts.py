@@ -9,6 +9,7 @@ from dataclasses import replace
 from .answer import FleetCost
 from .market import Market
 from .search import Candidate, Search
+from .sensitivity import least_known
 
 SPEEDS = (1.4, 2.0, 4.0)
 """Budgets of the sizing over the least any fleet reaches."""
@@ -42,8 +43,9 @@ def energy_front(search: Search, market: Market, best: Candidate) -> tuple[Fleet
     found = [search.cost(best, market, "answer")]
     for usd, kwh in ENERGY_PRICES:
         options = replace(search.options, usd_weight=usd, usd_per_kwh=kwh)
-        weighed = replace(search, options=options, _models={})
-        candidate = weighed.solve(market, best.budget_s)
+        weighed = search.anew(options=options)
+        known = least_known(search, best, market, options)
+        candidate = weighed.solve(market, best.budget_s, known)
         if candidate is not None and weighed.in_time(candidate):
             label = f"{kwh / usd:g} USD/kWh more"
             found.append(weighed.cost(candidate, market, label))

@@ -18,7 +18,7 @@ from .sizing import SizingModel, unserved
 
 def why_infeasible(search: Search, market: Market) -> InfeasibleError:
     """Explain a search that found nothing."""
-    free = replace(search, slo=replace(search.slo, seconds=math.inf), _models={})
+    free = search.anew(slo=replace(search.slo, seconds=math.inf))
     model = free.model(market, math.inf)
     missing = unserved(search.demand, model)
     if missing:
@@ -33,7 +33,7 @@ def _cannot_run(search: Search, market: Market, part: str) -> InfeasibleError:
     slo = search.slo
     limited = math.isfinite(slo.ttft_s) or math.isfinite(slo.tpot_s)
     if limited:
-        loose = replace(search, slo=replace(slo, ttft_s=math.inf, tpot_s=math.inf), _models={})
+        loose = search.anew(slo=replace(slo, ttft_s=math.inf, tpot_s=math.inf))
         if not unserved(search.demand, loose.model(market, math.inf)):
             return InfeasibleError(
                 f"No device type serves {part} within {_limits_in_words(search)}",
@@ -78,7 +78,7 @@ def _cannot_carry(search: Search, market: Market) -> InfeasibleError:
     """The stock, the budget or the power does not suffice for the rate, even without deadline."""
     options = search.options
     unlimited = replace(options, max_usd_per_hour=math.inf, max_watts=math.inf)
-    found = replace(search, options=unlimited, _models={}).solve(market, math.inf)
+    found = search.anew(options=unlimited).solve(market, math.inf)
     rate = f"{search.demand.jobs_per_s:g} jobs a second"
     if found is None:
         return InfeasibleError(

@@ -17,7 +17,7 @@ from .break_even import break_evens
 from .demand import Demand
 from .infeasible import quickest, usd_per_hour_per_ms, why_infeasible
 from .market import Market
-from .search import FIRST_SHARE, NO_BUDGET_S, Candidate, PlanOptions, Search, make_search
+from .search import FIRST_SHARE, Candidate, PlanOptions, Search, make_search
 from .sensitivity import sensitivity_rows
 
 MIXING_GAIN = 0.01
@@ -70,27 +70,13 @@ class Choice:
 
 def propose_fleet(search: Search, market: Market) -> Candidate:
     """Find the cheapest fleet: the first answer; InfeasibleError as of `plan_fleet`."""
-    best = _unhurried(search, market) or search.best(market)
+    best = search.unhurried(market, FIRST_SHARE * search.slo.seconds) or search.best(market)
     if best is None:
         # The search for a budget stops short of the very fastest fleets.
         best = quickest(search, market)
     if best is None or not search.in_time(best):
         raise why_infeasible(search, market)
     return best
-
-
-def _unhurried(search: Search, market: Market) -> Candidate | None:
-    """Give the cheapest fleet of all if it is in time; one solve, without a deadline to mind.
-
-    What is cheapest without a deadline and keeps the first budget is the cheapest within that.
-    """
-    budget_s = FIRST_SHARE * search.slo.seconds
-    if math.isinf(budget_s):
-        return None
-    free = search.solve(market, NO_BUDGET_S)
-    if free is None or not 0.0 < free.sizing.end_s <= budget_s or not search.in_time(free):
-        return None
-    return replace(free, model=search.model(market, budget_s), budget_s=budget_s)
 
 
 def choose(search: Search, market: Market, best: Candidate) -> Choice:
@@ -177,7 +163,8 @@ def _runners_up(
     """Give the best fleets without one of the answer's types, cheapest first, each once."""
     found: dict[str, FleetCost] = {}
     for name in search.cost(best, market).device_types:
-        other = search.best(market.without([name]), best.budget_s, rounds=2)
+        left = search.without(market, name)
+        other = search.unhurried(left, best.budget_s) or search.best(left, best.budget_s, rounds=2)
         if other is not None:
             cost = search.cost(other, market, f"without {name}")
             found.setdefault(cost.in_words(), cost)

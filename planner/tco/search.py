@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.planner.costs.shape import ModelShape, find_shape
@@ -38,6 +39,9 @@ NO_BUDGET_S = 1e9
 
 SLACK_RATIO = 1.15
 """A fleet this much faster than the deadline is taken not to be bound by it."""
+
+KNOWN_MARGIN = 1.001
+"""Pools are left out that no fleet uses that is at most this much dearer than a known one."""
 
 BUDGET_STEP = 1.05
 """The budget is known well enough when the next one that fails is within this factor."""
@@ -92,6 +96,19 @@ class Search:
     pools: Sequence[Pools]
     rows: LatencyRows
     _models: dict[int, tuple[Market, SizingModel]] = field(default_factory=dict)
+    _solved: dict[tuple[int, float], Candidate | None] = field(default_factory=dict)
+    _without: dict[tuple[int, str], tuple[Market, Market]] = field(default_factory=dict)
+
+    def anew(self, **changes: Any) -> Search:
+        """Give this search with other options or token limits: nothing solved stays valid."""
+        return replace(self, **changes, _models={}, _solved={}, _without={})
+
+    def without(self, market: Market, name: str) -> Market:
+        """Give a market without a type, the same one every time: it is solved for once."""
+        key = (id(market), name)
+        if key not in self._without:
+            self._without[key] = (market, market.without([name]))
+        return self._without[key][1]
 
     def limits(self, budget_s: float) -> Limits:
         """Give the limits of a sizing problem with that budget."""
@@ -115,18 +132,54 @@ class Search:
             known = self._models[id(market)] = (market, model)
         return with_budget(known[1], budget_s)
 
-    def solve(self, market: Market, budget_s: float) -> Candidate | None:
-        """Size a fleet for a budget and estimate it; None where there is none."""
+    def solve(self, market: Market, budget_s: float, known: float = math.inf) -> Candidate | None:
+        """Size a fleet for a budget and estimate it; None where there is none.
+
+        A budget asked for before, of the same market, is not solved again (`_models` keeps every
+        market alive, so that its id stays its own).
+
+        Args:
+            known: objective of some fleet within that budget: the search for one that is no
+                dearer is quicker.
+        """
+        budget_s = math.inf if budget_s >= NO_BUDGET_S else budget_s
+        key = (id(market), budget_s)
+        if key not in self._solved:
+            self._solved[key] = self._solve(market, budget_s, known)
+        return self._solved[key]
+
+    def _solve(self, market: Market, budget_s: float, known: float) -> Candidate | None:
         model = self.model(market, budget_s)
         if not model.serves_all:
             return None
         options = self.options
-        sizing = solve_fleet(
-            model.problem, max_gap=options.max_gap, time_limit_s=options.time_limit_s
-        )
+        gap, time_s = options.max_gap, options.time_limit_s
+        ceiling = known * KNOWN_MARGIN
+        narrowed = replace(model.problem, ceiling=ceiling)
+        sizing = solve_fleet(narrowed, max_gap=gap, time_limit_s=time_s)
+        if math.isfinite(ceiling) and (sizing is None or sizing.objective > ceiling):
+            # The pools on this market have lost the fleet that was known: look at all of them.
+            sizing = solve_fleet(model.problem, max_gap=gap, time_limit_s=time_s)
         if sizing is None:
             return None
         return self.candidate(model, sizing, budget_s)
+
+    def solved_within(self, budget_s: float) -> list[Candidate]:
+        """Give the fleets found so far, on any market, that keep a budget."""
+        found = list(self._solved.values())
+        return [fleet for fleet in found if fleet is not None and fleet.sizing.end_s <= budget_s]
+
+    def unhurried(self, market: Market, budget_s: float) -> Candidate | None:
+        """Give the cheapest fleet of all if it is in time; one solve, without a deadline to mind.
+
+        What is cheapest without a deadline and keeps a budget is the cheapest within that.
+        """
+        if math.isinf(budget_s):
+            return None
+        free = self.solve(market, math.inf)
+        if free is None or free.sizing.end_s > budget_s or not self.in_time(free):
+            return None
+        return replace(free, model=self.model(market, budget_s), budget_s=budget_s)
 
     def candidate(self, model: SizingModel, sizing: Sizing, budget_s: float) -> Candidate:
         """Put an estimate to a sizing."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from .answer import BreakEven, SensitivityRow
 from .break_even import devices_of
 from .market import Market
-from .search import Candidate, Search, make_search
+from .search import Candidate, PlanOptions, Search, make_search
 
 PRICE_CHANGE = 0.2
 RATE_CHANGE = 0.25
@@ -50,8 +50,8 @@ def sensitivity_rows(
 def _row(
     search: Search, market: Market, best: Candidate, change: str, other: Market
 ) -> SensitivityRow:
-    found = search.solve(other, best.budget_s)
     kept = kept_usd(search, market, best, other)
+    found = search.solve(other, best.budget_s, least_known(search, best, other, search.options))
     mine = search.cost(best, market).in_words()
     if found is None:
         return SensitivityRow(change, kept, None, False, "")
@@ -62,6 +62,31 @@ def _row(
     if kept is not None and same:
         return SensitivityRow(change, kept, kept, False, mine)
     return SensitivityRow(change, kept, cheapest, True, fleet)
+
+
+def least_known(search: Search, best: Candidate, market: Market, options: PlanOptions) -> float:
+    """Least objective, on a market, of the fleets found so far: what to search below."""
+    least = math.inf
+    for fleet in (best, *search.solved_within(best.budget_s)):
+        usd, watts = usd_on(fleet, market), fleet.sizing.watts
+        least = min(least, options.usd_weight * usd + options.usd_per_kwh * watts / 1000.0)
+    return least
+
+
+def usd_on(fleet: Candidate, market: Market) -> float:
+    """Price a fleet on a market, USD an hour, cheapest offers first; inf if it cannot be had."""
+    needed: dict[str, float] = {}
+    for group, replicas in zip(fleet.model.groups, fleet.sizing.replicas, strict=True):
+        needed[group.device] = needed.get(group.device, 0.0) + float(replicas) * group.size
+    total = 0.0
+    for name, left in needed.items():
+        # Invariant: `left` is what the offers before this one, all cheaper, could not give.
+        for offer in sorted(market.offers.get(name, ()), key=lambda row: row.usd_per_hour):
+            taken = min(left, offer.limit)
+            total, left = total + taken * offer.usd_per_hour, left - taken
+        if left > 1e-6:
+            return math.inf
+    return total
 
 
 def kept_usd(search: Search, market: Market, best: Candidate, other: Market) -> float | None:
@@ -87,5 +112,7 @@ def _rate_row(search: Search, market: Market, best: Candidate, factor: float) ->
     if found is None:
         return SensitivityRow(change, kept, None, False, "")
     cost = other.cost(found, market)
-    mine = search.cost(best, market).in_words()
-    return SensitivityRow(change, kept, cost.usd_per_hour, cost.in_words() != mine, cost.in_words())
+    if cost.in_words() == search.cost(best, market).in_words():
+        # More jobs may fit on the same fleet, which is then kept, at what it costs now.
+        return SensitivityRow(change, cost.usd_per_hour, cost.usd_per_hour, False, cost.in_words())
+    return SensitivityRow(change, kept, cost.usd_per_hour, True, cost.in_words())

@@ -115,10 +115,18 @@ class _Builder:
         # What is in stock may be free, but a replica of eight still takes eight of them.
         devices = np.array([float(config.size) for config in pools.configs])
         stocked = np.array([config.device in limited for config in pools.configs], dtype=bool)
-        paid = np.where(stocked, devices, usd)
-        prices = np.stack([paid, self._watts(pools)] if self._weighs_power() else [paid], axis=1)
-        kept = kept_rows(pools, prices, allowed, limited)
-        worth = worth_it(pools, usd, allowed & kept[:, None], limited)
+        watts, limits = self._watts(pools), self.limits
+        there = np.isfinite(usd)
+        cost = limits.usd_weight * np.where(there, usd, 0.0) + limits.usd_per_kwh * watts / 1000.0
+        cost = np.where(there, cost, np.inf)
+        columns = [np.where(stocked, devices, cost)]
+        # Where a limit binds, a replica that costs more may be had for less of what is limited.
+        if math.isfinite(limits.max_watts):
+            columns.append(watts)
+        if math.isfinite(limits.max_usd_per_hour) and limits.usd_per_kwh > 0.0:
+            columns.append(np.where(stocked, devices, usd))
+        kept = kept_rows(pools, np.stack(columns, axis=1), allowed, limited)
+        worth = worth_it(pools, cost, allowed & kept[:, None], limited)
         for column, group in enumerate(pools.classes):
             for row in np.flatnonzero(worth[:, column]):
                 self._add(number, pools, int(row), column, group)
@@ -127,9 +135,6 @@ class _Builder:
         """Give the least price a device type is offered at; inf where it is not."""
         offers = self.market.offers.get(name, ())
         return min((offer.usd_per_hour for offer in offers if offer.limit > 0), default=math.inf)
-
-    def _weighs_power(self) -> bool:
-        return math.isfinite(self.limits.max_watts) or self.limits.usd_per_kwh > 0.0
 
     def _limited(self) -> frozenset[str]:
         """Device types with a stock: a way on another type may not replace one on them."""
@@ -229,8 +234,8 @@ def kept_rows(
     device type of which there is a stock.
 
     Args:
-        prices: of a replica, [pools, 1] USD per hour (of types with a stock, which compete among
-            themselves: devices) or [pools, 2] with watts.
+        prices: of a replica, [pools, criteria]: its part of the objective (of types with a stock,
+            which compete among themselves: devices), then what is limited besides.
     """
     keys = [
         (config.role, config.dtype, config.device if config.device in limited else "")
@@ -254,7 +259,7 @@ def kept_rows(
 
 
 def worth_it(
-    pools: Pools, usd: Array, allowed: npt.NDArray[np.bool_], limited: frozenset[str]
+    pools: Pools, cost: Array, allowed: npt.NDArray[np.bool_], limited: frozenset[str]
 ) -> npt.NDArray[np.bool_]:
     """Tell which of the allowed [pools, classes] a class would ever use.
 
@@ -276,10 +281,10 @@ def worth_it(
             order = np.argsort(seconds[allowed[rows, column], column], kind="stable")
             mine = mine[order]
             load = pools.load[mine, column]
-            whole = np.where(free[mine], usd[mine] * np.maximum(load, 1.0), np.inf)
+            whole = np.where(free[mine], cost[mine] * np.maximum(load, 1.0), np.inf)
             # Invariant: `cheapest` is the least whole cost of this pool and all that are faster.
             cheapest = np.minimum.accumulate(whole) if whole.size else whole
-            worth[mine, column] = free[mine] & (usd[mine] * load <= WORTH_FACTOR * cheapest)
+            worth[mine, column] = free[mine] & (cost[mine] * load <= WORTH_FACTOR * cheapest)
             worth[mine, column] |= ~free[mine]
     return worth
 

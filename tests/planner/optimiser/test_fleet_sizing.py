@@ -16,6 +16,7 @@ from gangline.planner.optimiser.fleet_sizing import (
     FleetProblem,
     PathRows,
     Tier,
+    _Program,
     buy,
     fastest_end_s,
     relaxed_objective,
@@ -203,3 +204,31 @@ def test_no_output_of_the_solver_reaches_standard_output(capfd: pytest.CaptureFi
     loads = rng.uniform(1e-4, 1e3, (2, 4))
     solve_fleet(problem_of(loads, np.ones((2, 4)), [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 4.0, 8.0]))
     assert capfd.readouterr().out == ""
+
+
+def test_the_seconds_of_a_fleet_are_those_of_its_shares_even_far_from_the_deadline() -> None:
+    """The program's own end time may be anything up to the deadline."""
+    loads, seconds = np.full((2, 1), 0.5), np.array([[2.0], [3.0]])
+    problem = problem_of(loads, seconds, [1.0], [1.0])
+    assert problem.paths is not None
+    for deadline_s in (6.0, 1e9, math.inf):
+        paths = replace(problem.paths, deadline_s=deadline_s)
+        found = solve_fleet(replace(problem, paths=paths))
+        assert found is not None
+        assert found.end_s == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("seed", (0, 1, 3, 5))
+def test_a_ceiling_leaves_out_pools_but_never_the_answer(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    loads, seconds = rng.uniform(0.2, 6.0, (2, 9)), rng.uniform(0.5, 4.0, (2, 9))
+    problem = problem_of(loads, seconds, rng.uniform(1.0, 6.0, 9).tolist(), [1.0] * 9)
+    best = solve_fleet(problem, max_gap=0.0)
+    assert best is not None
+    tight = replace(problem, ceiling=best.objective * 1.001)
+    found = solve_fleet(tight, max_gap=0.0)
+    assert found is not None
+    assert found.objective == pytest.approx(best.objective)
+    dear = _Program(tight)._too_dear()
+    assert dear.any()
+    assert not dear[best.replicas > 0].any()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gangline.ir.errors import ConfigError
 from gangline.ir.specs.device import DeviceSpec
 from gangline.planner.catalogue import CatalogueRow
+from gangline.planner.optimiser.fleet_sizing import solve_fleet
 from gangline.planner.tco.answer import Slo
 from gangline.planner.tco.break_even import break_even_down, break_even_up
 from gangline.planner.tco.demand import Demand, demand_of_trace
@@ -18,6 +21,7 @@ from gangline.planner.tco.market import Market, market_of
 from gangline.planner.tco.options import SearchSpace
 from gangline.planner.tco.plan import plan_fleet
 from gangline.planner.tco.search import Candidate, PlanOptions, Search, make_search
+from gangline.planner.tco.sensitivity import usd_on
 from gangline.planner.tco.step_model import stated
 from gangline.planner.tco.what_if import Added, changed_market, parse_added
 
@@ -178,3 +182,50 @@ def test_the_front_trades_money_for_energy(demand: Demand) -> None:
         demand, Slo(60.0), market(), replace(OPTIONS, usd_weight=0.0, usd_per_kwh=1.0), detail=False
     )
     assert watts[-1] == pytest.approx(frugal.best.watts)
+
+
+def test_a_budget_is_solved_once_and_options_anew(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solved: list[float] = []
+
+    def counted(problem: Any, **options: Any) -> Any:
+        solved.append(problem.paths.deadline_s)
+        return solve_fleet(problem, **options)
+
+    monkeypatch.setattr("gangline.planner.tco.search.solve_fleet", counted)
+    at = market()
+    assert search.solve(at, 30.0) is search.solve(at, 30.0)
+    assert len(solved) == 1
+    search.solve(market(), 30.0)
+    assert len(solved) == 2
+    search.anew(options=replace(OPTIONS, usd_per_kwh=1.0)).solve(at, 30.0)
+    assert len(solved) == 3
+
+
+def test_a_fleet_that_was_known_but_is_no_longer_to_be_had_misleads_no_search(
+    search: Search,
+) -> None:
+    at = market()
+    honest = search.solve(at, 30.0)
+    assert honest is not None
+    misled = search.anew().solve(at, 30.0, known=0.1 * honest.sizing.objective)
+    assert misled is not None
+    assert misled.sizing.usd_per_hour == pytest.approx(honest.sizing.usd_per_hour)
+
+
+def test_a_fleet_is_priced_from_stock_first(search: Search, answer: Candidate) -> None:
+    at = market()
+    assert usd_on(answer, at) == pytest.approx(answer.sizing.usd_per_hour)
+    name = search.cost(answer, at).fleet[0].device
+    held = at.with_stock(name, 1.0, 0.0)
+    assert usd_on(answer, held) == pytest.approx(answer.sizing.usd_per_hour - at.usd(name))
+    assert math.isinf(usd_on(answer, at.without([name])))
+
+
+def test_a_fleet_that_carries_more_jobs_is_kept_at_its_price(demand: Demand) -> None:
+    few = replace(demand, jobs_per_s=0.01)
+    answer = plan_fleet(few, Slo(60.0), market(), OPTIONS)
+    row = next(row for row in answer.sensitivity if row.change == "rate +25 %")
+    assert not row.changes_fleet
+    assert row.usd_per_hour_kept == row.usd_per_hour_best == answer.best.usd_per_hour

@@ -179,7 +179,7 @@ def test_cutting_to_the_front_loses_no_fleet() -> None:
         demand = demand_of_trace(rows, rate, "llama-3.1-8b")
         search = make_search(demand, Slo(seconds), market, options)
         cut = search.solve(market, seconds)
-        everything = replace(search, _models={})
+        everything = search.anew()
         kept = sizing.kept_rows
         try:
             sizing.kept_rows = lambda pools, *rest: np.isfinite(pools.load).any(axis=1)
