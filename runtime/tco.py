@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -183,7 +183,7 @@ class _Planning:
                 lambda: energy_front(search.anew(), market, best),
                 lambda: self._unchanged(search.anew(), plain),
             )
-            answer = answer_of(search, market, choice, variations=variations, run=workers.run)
+            answer = answer_of(search, market, choice, variations=variations)
             latency, energy, unchanged = (part.result() for part in begun)
         return answer, {"latency": latency, "energy": energy}, unchanged
 
@@ -408,10 +408,6 @@ class _Workers:
     def begin(self, *parts: Callable[[], Any]) -> list[Future[Any]]:
         """Begin some functions."""
         return [self._pool.submit(part) for part in parts]
-
-    def run(self, parts: Sequence[Callable[[], Any]]) -> list[Any]:
-        """Run some functions and wait for all of them."""
-        return [future.result() for future in self.begin(*parts)]
 
 
 def _usd(found: Judgement) -> float:

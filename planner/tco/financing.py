@@ -161,6 +161,11 @@ class Own:
         _check("capex", capex_usd)
         _check("tdp_w", tdp_w)
         _check_share("utilisation", self.utilisation)
+        if self.rate > 1.0:
+            raise ConfigError(
+                f"The interest is {100 * self.rate:g} % a year",
+                next_step="Give a share of the price: 0.08 for 8 %.",
+            )
         if self.pue < 1.0:
             raise ConfigError(f"The PUE is {self.pue:g}", next_step="It is 1 or more.")
         if self.residual_share > 1.0:

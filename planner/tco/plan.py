@@ -7,9 +7,8 @@ second; break-even prices, runners-up and the sensitivity table are asked for wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from .answer import Answer, BreakEven, FleetCost, SensitivityRow, Slo
 from .baselines import best_single_type, greedy
@@ -22,14 +21,6 @@ from .sensitivity import sensitivity_rows
 
 MIXING_GAIN = 0.01
 """A mix that saves less than 1 % over one type is said to save nothing."""
-
-Run = Callable[[Sequence[Callable[[], Any]]], Sequence[Any]]
-"""Runs some functions, in whatever order or at once, and gives their results in the order given."""
-
-
-def run_in_turn(parts: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run one after the other."""
-    return [part() for part in parts]
 
 
 def plan_fleet(
@@ -111,13 +102,8 @@ def answer_of(
     *,
     detail: bool = True,
     variations: Mapping[str, Market] | None = None,
-    run: Run = run_in_turn,
 ) -> Answer:
-    """Write the answer about a choice; arguments as of `plan_fleet`.
-
-    Args:
-        run: runs the parts of the detail, which do not depend on each other.
-    """
+    """Write the answer about a choice; arguments as of `plan_fleet`."""
     best = choice.best
     cost = search.cost(best, market)
     compared = {

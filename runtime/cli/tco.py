@@ -423,11 +423,12 @@ def _check_out(out: Path | None) -> None:
             where="--out",
             next_step="Rename it.",
         )
-    if not out.absolute().parent.is_dir() or out.is_dir():
+    folder = out.absolute().parent
+    if not folder.is_dir() or out.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(
             f"The report cannot be written to {str(out)!r}",
             where="--out",
-            next_step="Name a file in a folder that exists.",
+            next_step="Name a file in a folder that exists and may be written to.",
         )
 
 

@@ -132,3 +132,10 @@ def test_units_of_energy_prices() -> None:
     for text, said in (("0.1 EUR/kWh", "eur|EUR"), ("cheap", "cheap"), ("-1", "0 or more")):
         with pytest.raises(ConfigError, match=said):
             parse_power_price(text, where="power")
+
+
+def test_an_interest_in_percent_is_not_taken_for_a_share() -> None:
+    with pytest.raises(ConfigError, match="800 % a year") as caught:
+        Own(rate=8.0).hourly(8000.0, 400.0)
+    assert "0.08" in str(caught.value.next_step)
+    assert Own(rate=1.0).hourly(8000.0, 400.0).interest > 0.0
