@@ -7,8 +7,9 @@ planned as one stage after the other, in an order that keeps to that.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from gangline.ir.errors import ConfigError
@@ -23,40 +24,42 @@ def ordered(profile: Profile, text: str, file: str = "") -> Profile:
         ConfigError: a parent that is no stage, or stages that wait for each other; with the line.
     """
     parents = _parents(text, profile)
-    done: dict[str, None] = {}
-    path: list[str] = []
-
-    def visit(stage: str) -> None:
-        if stage in done:
-            return
-        if stage in path:
-            ring = [*path[path.index(stage) :], stage]
-            raise ConfigError(
-                f"The profile's stages wait for each other: {' -> '.join(ring)}",
-                where=_where(text, file, ring[0]),
-                next_step="Take one of these parents out: a job's steps form no ring.",
-            )
-        path.append(stage)
-        for parent in parents.get(stage, ()):
-            _check(parent, stage, profile, _where(text, file, stage))
-            visit(parent)
-        path.pop()
-        done[stage] = None
-
     for stage in profile.stages:
-        visit(stage)
-    return replace(profile, stages={stage: profile.stages[stage] for stage in done})
+        for parent in parents.get(stage, ()):
+            if parent not in profile.stages:
+                raise _unknown(parent, stage, profile, _where(text, file, stage))
+    sorter = TopologicalSorter({stage: parents.get(stage, ()) for stage in profile.stages})
+    try:
+        order = tuple(sorter.static_order())
+    except CycleError as error:
+        raise _ring(error.args[1], profile, text, file) from None
+    return replace(profile, stages={stage: profile.stages[stage] for stage in order})
 
 
-def _check(parent: str, stage: str, profile: Profile, where: str) -> None:
-    if parent not in profile.stages:
-        near = near_matches(parent, profile.stages)
-        hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise ConfigError(
-            f"Stage {stage!r} waits for {parent!r}, which is no stage of the profile",
-            where=where,
-            next_step=f"{hint}Its stages are {', '.join(profile.stages)}.",
-        )
+def _ring(found: Sequence[str], profile: Profile, text: str, file: str) -> ConfigError:
+    """Name stages that wait for each other, from the first in the file on.
+
+    Args:
+        found: each comes before the next, the last is the first.
+    """
+    ring = list(reversed(found[1:]))
+    first = ring.index(min(ring, key=list(profile.stages).index))
+    ring = ring[first:] + ring[: first + 1]
+    return ConfigError(
+        f"The profile's stages wait for each other: {' -> '.join(ring)}",
+        where=_where(text, file, ring[0]),
+        next_step="Take one of these parents out: a job's steps form no ring.",
+    )
+
+
+def _unknown(parent: str, stage: str, profile: Profile, where: str) -> ConfigError:
+    near = near_matches(parent, profile.stages)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return ConfigError(
+        f"Stage {stage!r} waits for {parent!r}, which is no stage of the profile",
+        where=where,
+        next_step=f"{hint}Its stages are {', '.join(profile.stages)}.",
+    )
 
 
 def _parents(text: str, profile: Profile) -> Mapping[str, tuple[str, ...]]:
