@@ -31,6 +31,17 @@ QUANTITIES = ("ttft", "tpot")
 ENGINES = ("vllm", "sglang", "trtllm")
 
 
+_FITS: dict[tuple[int, bytes], Fitted] = {}
+
+
+def fitted_once(data: Table, chosen: npt.NDArray[np.bool_]) -> Fitted:
+    """Fit the chosen rows; remember it, as leaving A out and then B is leaving B out and then A."""
+    key = (id(data), chosen.tobytes())
+    if key not in _FITS:
+        _FITS[key] = fit_constants(data, chosen)
+    return _FITS[key]
+
+
 def left_out(data: Table, by: npt.NDArray[Any], among: npt.NDArray[Any]) -> Array:
     """Log of measured over predicted (ttft, tpot) of rows of a group that the fit never saw.
 
@@ -46,7 +57,7 @@ def left_out(data: Table, by: npt.NDArray[Any], among: npt.NDArray[Any]) -> Arra
         out = (by == group) & among
         if np.count_nonzero(among & ~out) < ENOUGH:
             continue
-        values = fit_constants(data, among & ~out).values
+        values = fitted_once(data, among & ~out).values
         at = np.flatnonzero(out)
         off[at] = np.log(_measured(data, at) / np.stack(predicted(data, values, at), axis=-1))
     return off
@@ -168,7 +179,7 @@ def score() -> list[dict[str, Any]]:
     splits += [("model", str(model), name == model) for model in np.unique(name)]
     found: list[dict[str, Any]] = []
     for by, label, out in splits:
-        values = fit_constants(data, ~out).values
+        values = fitted_once(data, ~out).values
         found += _scored(data, values, intervals(data, ~out), by, label, np.flatnonzero(out))
     return found + _each_once(data)
 
