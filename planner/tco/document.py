@@ -328,8 +328,8 @@ def _warnings(answer: Answer, document: Mapping[str, Any], back: Background) -> 
     for row in document["sources"]["estimates"]:
         if row["source"] == "spec":
             found.append(
-                f"The times of {row['device']} rest on its data sheet: nothing of its generation "
-                "was measured."
+                f"The times of {row['device']} rest on its data sheet: no deployment on a device of "
+                "its generation was measured."
             )
     simulated = document["simulated"]
     if simulated is not None:

@@ -7,7 +7,9 @@ from typing import Any
 
 Document = Mapping[str, Any]
 
-NUMBERS = frozenset({"count", "tp", "busy", "W", "USD/h", "p95 s", "now", "until", "kept", "best"})
+NUMBERS = frozenset(
+    {"count", "tp", "busy", "load", "W", "USD/h", "p95 s", "now", "until", "kept", "best"}
+)
 
 
 def report_text(document: Document) -> str:
@@ -95,12 +97,17 @@ def _fleet(document: Document) -> list[str]:
             str(row["tp"]),
             row["dtype"] or "-",
             percent(pool_busy(row)),
+            percent(row["utilisation"]),
             f"{row['watts']:.0f}",
             usd(row["usd_per_hour"]),
         )
         for row in document["fleet"]
     ]
-    return table(("device", "count", "role", "tp", "format", "busy", "W", "USD/h"), rows)
+    columns = ("device", "count", "role", "tp", "format", "busy", "load", "W", "USD/h")
+    return [
+        *table(columns, rows),
+        "(busy: share of time with work at hand; load: share of what it could do in full batches)",
+    ]
 
 
 def _figures(document: Document) -> Iterator[str]:
@@ -110,6 +117,7 @@ def _figures(document: Document) -> Iterator[str]:
         f"{usd(document['usd_per_hour'])} USD/h, {usd(document['usd_per_1k_jobs'])} USD per 1,000 "
         f"jobs, {usd(document['usd_per_mtok'])} USD per million tokens (gap {gap})"
     )
+    yield _tokens(document["demand"])
     yield (
         f"{energy['expected_w']:.0f} W expected ({energy['tdp_w']:.0f} W at most), "
         f"{energy['kwh_per_hour']:.3g} kWh an hour, {energy['joules_per_job']:.3g} J a job"
@@ -135,6 +143,14 @@ def _figures(document: Document) -> Iterator[str]:
             for row in document["rounds"]
         )
         yield f"rounds: {'; '.join(tried)}"
+
+
+def _tokens(demand: Document) -> str:
+    """Say what a job's tokens are: those found in a cache cost next to nothing."""
+    cached = sum(row["calls_per_job"] * row["cached_tokens"] for row in demand["classes"])
+    total = demand["tokens_per_job"]
+    part = percent(cached / total) if total else "none"
+    return f"{total:,.0f} tokens a job, of which {part} are taken from a prefix cache"
 
 
 def fleet_in_words(cost: Document) -> str:
@@ -186,7 +202,12 @@ def _sensitivity(document: Document) -> list[str]:
         )
         for row in document["sensitivity"]
     ]
-    return table(("if", "kept", "best", "fleet"), rows) if rows else []
+    if not rows:
+        return []
+    return [
+        *table(("if", "kept", "best", "fleet"), rows),
+        "(kept: USD/h of the fleet above; best: of the cheapest then, to 0.2 %, by estimate)",
+    ]
 
 
 def _what_if(document: Document) -> Iterator[str]:

@@ -20,7 +20,9 @@ DOCS = ROOT / "docs"
 LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
 
 
-@pytest.mark.parametrize("name", ("architecture.md", "cli.md", "errors.md", "tco.md", "tutorial.md"))
+@pytest.mark.parametrize(
+    "name", ("architecture.md", "cli.md", "errors.md", "tco.md", "tutorial.md")
+)
 def test_every_block_runs(
     name: str, workshop: Any, fences: Callable[[Path], Iterator[Any]]
 ) -> None:
