@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_copies_of_a_dense_model_divide_the_users() -> None:
 
 
 def test_attention_groups_of_a_mixture_share_its_experts() -> None:
-    load = {"isl": 4096, "osl": 8192, "concurrency": 128}
+    load: dict[str, Any] = {"isl": 4096, "osl": 8192, "concurrency": 128}
     tight = ask(model="DeepSeek-V3", tp=8, dp=1, **load)
     wide = ask(model="DeepSeek-V3", tp=1, dp=8, **load)
     assert tight.fits and wide.fits
