@@ -22,6 +22,25 @@ FORMER_NAMES: Mapping[str, str] = {
     "Gaudi3-128": "Gaudi3",
 }
 
+SPEC_KEYS: Mapping[str, type] = {
+    "type": str,
+    "kind": str,
+    "flops": dict,
+    "memory_bytes": int,
+    "memory_bytes_per_s": float,
+    "cores": int,
+    "tdp_w": float,
+    "generation": str,
+    "vendor": str,
+    "units": int,
+    "clock_hz": float,
+    "cache_bytes": int,
+    "link_bytes_per_s": float,
+    "host_bytes_per_s": float,
+    "efficiency": dict,
+}
+"""What files may state of a device type, and the type of each value."""
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:

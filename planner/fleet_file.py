@@ -29,6 +29,7 @@ from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet, FleetDevice, Link
 
 from .catalogue import (
+    SPEC_KEYS,
     CatalogueRow,
     catalogue,
     find_type,
@@ -63,24 +64,6 @@ LINK_KEYS: Mapping[str, type] = {
     "to": str,
     "bytes_per_s": float,
     "latency_s": float,
-}
-SPEC_KEYS: Mapping[str, type] = {
-    "type": str,
-    "kind": str,
-    "flops": dict,
-    "memory_bytes": int,
-    "memory_bytes_per_s": float,
-    "cores": int,
-    "tdp_w": float,
-    "generation": str,
-    "vendor": str,
-    "units": int,
-    "clock_hz": float,
-    "cache_bytes": int,
-    "link_bytes_per_s": float,
-    "host_bytes_per_s": float,
-    "efficiency": dict,
-    "source": str,
 }
 TOP_KEYS: Mapping[str, type] = {"name": str, "device": list, "link": list}
 
@@ -211,7 +194,7 @@ def _spec(table: Mapping[str, Any], place: Place, rows: Mapping[str, CatalogueRo
     own = table.get("spec")
     if own is None:
         return find_type(table["type"], rows, where=place.where("type")).spec
-    check_keys(own, SPEC_KEYS, place)
+    check_keys(own, {**SPEC_KEYS, "source": str}, place)
     for key in ("flops", "efficiency"):
         for name, value in own.get(key, {}).items():
             check_value(name, value, float, place)

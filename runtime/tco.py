@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from gangline.ir.errors import ConfigError, InfeasibleError
 from gangline.ir.program import Program
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.ir.specs.model import ModelSpec
 from gangline.planner.catalogue import CatalogueRow
 from gangline.planner.costs.shape import ModelShape, find_shape
@@ -324,7 +325,7 @@ class _Planning:
                 "device": device,
                 "nearest_slo_s": nearest,
                 "percent": percent,
-                "usd_per_ms": saved / (3600.0 * search.demand.jobs_per_s),
+                "usd_per_ms": saved / (SECONDS_PER_HOUR * search.demand.jobs_per_s),
                 "usd_per_hour_per_ms": saved,
                 "usd_per_hour": best.usd_per_hour,
             },

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
+
 from .financing import HOURS_PER_YEAR, MONTHS_PER_YEAR, Financing, HourlyCost, Own, Rent, Reserve
 
 NEGLIGIBLE = 1e-7
@@ -124,9 +126,9 @@ def fleet_lines(
         for row in fleet
     ]
     total = " + ".join(number(row["usd_per_hour"]) for row in fleet)
-    hourly = f"({number(jobs_per_s)} x 3600)"
+    hourly = f"({number(jobs_per_s)} x {SECONDS_PER_HOUR:g})"
     lines.append(Line("fleet", total, usd_per_hour))
-    per_1k = 1000.0 * usd_per_hour / (jobs_per_s * 3600.0)
+    per_1k = 1000.0 * usd_per_hour / (jobs_per_s * SECONDS_PER_HOUR)
     usd = number(usd_per_hour)
     lines.append(Line("1,000 jobs", f"1000 x {usd} / {hourly}", per_1k, "USD"))
     if tokens_per_job > 0.0:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from gangline.planner.catalogue import (
+    SPEC_KEYS,
     CatalogueRow,
     catalogue,
     find_type,
@@ -44,23 +45,6 @@ from gangline.planner.toml_file import (
 )
 
 MAX_FILE_BYTES = 5_000_000
-SPEC_KEYS: Mapping[str, type] = {
-    "type": str,
-    "kind": str,
-    "flops": dict,
-    "memory_bytes": int,
-    "memory_bytes_per_s": float,
-    "cores": int,
-    "tdp_w": float,
-    "generation": str,
-    "vendor": str,
-    "units": int,
-    "clock_hz": float,
-    "cache_bytes": int,
-    "link_bytes_per_s": float,
-    "host_bytes_per_s": float,
-    "efficiency": dict,
-}
 PRICE_KEYS: Mapping[str, type] = {
     "usd_per_hour": float,
     "price_low": float,

@@ -9,9 +9,11 @@ from typing import Any
 
 from gangline.ir.errors import GanglineError
 from gangline.ir.specs.device import DeviceSpec
+from gangline.ir.specs.fleet import SECONDS_PER_HOUR
 from gangline.planner.catalogue import CatalogueRow
 from gangline.planner.costs.shape import find_shape
 from gangline.planner.engine_times import POWER_SPREAD, fitted_times
+from gangline.planner.profile import NORMAL_95
 
 from .answer import Answer, FleetCost, FleetRow
 from .arithmetic import Line, fleet_lines, hourly_lines, number
@@ -22,9 +24,6 @@ from .market import Market
 from .plan import Choice
 from .quotes import PriceNote
 from .search import Search
-
-INTERVAL_Z = 1.6449
-"""Bounds of a two-sided 90 % interval of the normal distribution."""
 
 NUM_POINTS = 60
 """Quantiles a simulated distribution is told by."""
@@ -68,7 +67,7 @@ class Simulated:
         behind each other are not independent, so the interval is a narrow one.
         """
         count = len(self.latencies_s)
-        spread = INTERVAL_Z * math.sqrt(count * share * (1.0 - share))
+        spread = NORMAL_95 * math.sqrt(count * share * (1.0 - share))
         low = min(max(math.floor(count * share - spread), 1), count)
         high = min(max(math.ceil(count * share + spread), 1), count)
         return self.latencies_s[low - 1], self.latencies_s[high - 1]
@@ -196,7 +195,7 @@ def _energy(answer: Answer, search: Search, market: Market, judgement: Judgement
         "expected_interval_w": [expected * POWER_SPREAD[0], expected * POWER_SPREAD[1]],
         "kwh_per_hour": expected / 1000.0,
         "joules_per_job": expected / rate,
-        "kwh_per_1k_jobs": expected / rate / 3600.0,
+        "kwh_per_1k_jobs": expected / rate / SECONDS_PER_HOUR,
         "rows": rows,
     }
 

@@ -448,13 +448,11 @@ def _rendered(document: dict[str, Any], suffix: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write a report, whole or not at all: what was there before stays until it is complete."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    from gangline.runtime.folders import write_whole
+
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         raise UsageError(
             f"The report cannot be written: {error.strerror}",
             where=str(path),

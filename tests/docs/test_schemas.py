@@ -12,7 +12,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-import referencing
 
 from gangline.backends.fake import FakeBackend
 from gangline.ir.specs.event import JOB_EVENTS, STEP_EVENTS, Event
@@ -28,21 +27,6 @@ DATABASE_ROWS = 4
 
 Validate = Callable[[str, Any], None]
 Document = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def validate() -> Validate:
-    """Validate a document against a schema by name; raises jsonschema.ValidationError."""
-    schemas = {path.stem: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
-    registry: Any = referencing.Registry().with_resources(
-        (f"{name}.json", referencing.Resource.from_contents(schema))
-        for name, schema in schemas.items()
-    )
-
-    def check(name: str, document: Any) -> None:
-        jsonschema.Draft202012Validator(schemas[name], registry=registry).validate(document)
-
-    return check
 
 
 @pytest.fixture

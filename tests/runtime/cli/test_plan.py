@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
-import referencing
 
 from gangline.planner.calibration import Key
 from gangline.runtime.cli.app import run
@@ -35,6 +33,7 @@ tdp_w = 400
 """
 
 Call = Callable[..., Any]
+Validate = Callable[[str, Any], None]
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def fleet(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Call:
+def call(capsys: pytest.CaptureFixture[str], validate: Validate) -> Call:
     """Run a command; give its document (checked against its schema), or its text."""
 
     def go(*arguments: str, code: int = 0, schema: str = "") -> Any:
@@ -58,15 +57,6 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         return document
 
     return go
-
-
-def validate(name: str, document: Any) -> None:
-    schemas = {path.stem: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
-    registry: Any = referencing.Registry().with_resources(
-        (f"{key}.json", referencing.Resource.from_contents(schema))
-        for key, schema in schemas.items()
-    )
-    jsonschema.Draft202012Validator(schemas[name], registry=registry).validate(document)
 
 
 def test_a_percentile_is_predicted_and_simulated(call: Call, fleet: str) -> None:

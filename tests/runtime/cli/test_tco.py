@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
-import referencing
 
 from gangline.runtime.cli.app import run
 
@@ -26,6 +24,7 @@ USUAL = ("text_to_sql", "--rate", "20", "--slo", "p95=8s", "--model", MODEL)
 CONTRACT = ("fleet", "usd_per_hour", "usd_per_1k_jobs", "p95_s", "gap", "break_even", "baselines")
 
 Call = Callable[..., Any]
+Validate = Callable[[str, Any], None]
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def types(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Call:
+def call(capfd: pytest.CaptureFixture[str], validate: Validate) -> Call:
     """Run `gangline tco`; give its document, checked against its schema, and its stderr."""
 
     def go(*arguments: str, code: int = 0) -> tuple[Any, str]:
@@ -47,15 +46,6 @@ def call(capfd: pytest.CaptureFixture[str]) -> Call:
         return document, err
 
     return go
-
-
-def validate(name: str, document: Any) -> None:
-    schemas = {path.stem: json.loads(path.read_text()) for path in SCHEMAS.glob("*.json")}
-    registry: Any = referencing.Registry().with_resources(
-        (f"{key}.json", referencing.Resource.from_contents(schema))
-        for key, schema in schemas.items()
-    )
-    jsonschema.Draft202012Validator(schemas[name], registry=registry).validate(document)
 
 
 def test_the_contract_and_the_simulators_verdict(call: Call, types: str) -> None:
