@@ -27,6 +27,7 @@ from gangline.planner.tco.age import aged
 from gangline.planner.tco.answer import Answer, FleetCost, Slo
 from gangline.planner.tco.demand import demand_of
 from gangline.planner.tco.document import (
+    DOUBTFUL,
     Background,
     Judgement,
     Simulated,
@@ -345,7 +346,7 @@ class _Planning:
         doubtful = [name for name, note in notes.items() if note.confidence == "low"]
         gpus = [name for name in doubtful if plain.devices[name].kind == "gpu"]
         if gpus:
-            found["without types of doubtful price"] = plain.without(gpus)
+            found[DOUBTFUL] = plain.without(gpus)
         if not request.age_discount:
             found[f"older generations {100 * AGE_DISCOUNT:g} % a year cheaper"] = aged(
                 plain, AGE_DISCOUNT

@@ -25,6 +25,9 @@ from .plan import Choice
 from .quotes import PriceNote
 from .search import Search
 
+DOUBTFUL = "without types of doubtful price"
+"""Row of the sensitivity table: what is best among accelerators whose price can be quoted."""
+
 NUM_POINTS = 60
 """Quantiles a simulated distribution is told by."""
 
@@ -151,6 +154,7 @@ def document_of(
     }
     document["what_if"] = list(back.what_if)
     document["warnings"] = _warnings(answer, document, back)
+    document["sentence"] += _doubt(answer, document, back)
     found: dict[str, Any] = _plain(document)
     return found
 
@@ -334,6 +338,22 @@ def _warnings(answer: Answer, document: Mapping[str, Any], back: Background) -> 
     if simulated is not None:
         found += _simulation_warnings(answer, simulated)
     return list(dict.fromkeys(found))
+
+
+def _doubt(answer: Answer, document: Mapping[str, Any], back: Background) -> str:
+    """Say beside the answer, not only among the warnings, that it rests on prices nobody quoted."""
+    names = dict.fromkeys(row.device for row in answer.best.fleet)
+    notes = {name: back.notes.get(name) for name in names}
+    weak = [name for name, note in notes.items() if note is not None and note.confidence == "low"]
+    if not weak:
+        return ""
+    said = f" Check first: the price of {' and of '.join(weak)} has low confidence."
+    for row in document["sensitivity"]:
+        if row["change"] == DOUBTFUL and row["changes_fleet"] and row["fleet"]:
+            best = row["usd_per_hour_best"]
+            said += f" Without accelerators of such prices the best is {row['fleet']}"
+            return f"{said} at {best:.2f} USD an hour."
+    return said
 
 
 def _simulation_warnings(answer: Answer, simulated: Mapping[str, Any]) -> list[str]:

@@ -95,6 +95,34 @@ def test_the_terminal_shows_the_answer_and_what_would_change_it() -> None:
     assert "not simulated" in report_text(document(simulated=False))
 
 
+def test_the_answer_itself_says_that_it_rests_on_a_doubtful_price() -> None:
+    weak = [
+        name for name, row in document()["sources"]["prices"].items() if row["confidence"] == "low"
+    ]
+    used = {row["device"] for row in document()["fleet"]}
+    named = used & set(weak)
+    assert named
+    _, _, said = document()["sentence"].partition("Check first: ")
+    assert all(name in said for name in named)
+    assert not any(name in said.split(" has low")[0] for name in used - named)
+
+
+def test_cached_tokens_are_told_beside_the_price_of_a_token() -> None:
+    shown = document()
+    (group,) = [row for row in shown["demand"]["classes"] if row["kind"] == "llm"][:1]
+    group.update(calls_per_job=1.0, cached_tokens=750.0)
+    shown["demand"]["classes"] = [group]
+    shown["demand"]["tokens_per_job"] = 1000.0
+    assert "1,000 tokens a job, of which 75 % are taken from a prefix cache" in report_text(shown)
+
+
+def test_load_stands_beside_busy() -> None:
+    shown = document()
+    shown["fleet"][0].update(busy=0.91, utilisation=0.37)
+    line = next(line for line in report_text(shown).splitlines() if "91 %" in line)
+    assert line.index("91 %") < line.index("37 %")
+
+
 def test_columns_stand_under_their_names() -> None:
     lines = table(("device", "USD/h"), [("a", "1.00"), ("longer", "10.00")])
     assert lines == ["device  USD/h", "a        1.00", "longer  10.00"]
