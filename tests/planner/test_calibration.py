@@ -95,6 +95,12 @@ def test_nine_of_ten_runs_lie_within_the_interval() -> None:
     assert 0.85 < np.mean(inside) <= 1.0
 
 
+def test_equal_runs_are_not_taken_for_certainty() -> None:
+    found = Calibration().observed([(SHORT, 2.0, 1.0)] * 40).correction(SHORT)
+    assert found is not None
+    assert found.low <= 1 / 1.1 + 1e-9 and found.high >= 1.1 - 1e-9
+
+
 def test_runs_without_seconds_teach_nothing() -> None:
     bad = [(SHORT, 0.0, 1.0), (SHORT, 1.0, 0.0), (SHORT, math.inf, 1.0), (SHORT, math.nan, 1.0)]
     assert not Calibration().observed(bad).runs
