@@ -1,9 +1,9 @@
-"""A fleet as plans use it, in virtual time: its replicas, their step times, cores and prices."""
+"""A fleet as a plan uses it, in virtual time: its replicas, their step times, cores and prices."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gangline.ir.program import Program
@@ -24,7 +24,7 @@ from .virtual_replica import IMPORT_TOKENS, MixedTime, VirtualModel, VirtualRepl
 
 
 class PlannedFleet:
-    """What plans make of a fleet; several share it when each takes a part of the jobs.
+    """What a plan makes of a fleet.
 
     Engines of different models on one device do not slow each other down here; a plan that puts
     two busy models on one device is judged too kindly.
@@ -34,7 +34,7 @@ class PlannedFleet:
         self,
         program: Program,
         profile: Profile | None,
-        plans: Sequence[Plan],
+        plan: Plan,
         fleet: Fleet,
         models: Mapping[str, ModelSpec],
         calibration: Calibration | None = None,
@@ -42,7 +42,7 @@ class PlannedFleet:
         self._fleet = fleet
         self._costs = StageCosts(models, calibration or Calibration())
         self._profile = complete(program, profile)
-        self._rows = [row for plan in plans for row in plan.stages]
+        self._rows = list(plan.stages)
         self._model_of = {
             stage.name: str(stage.attributes["model"])
             for stage in program.walk()
@@ -176,7 +176,7 @@ class PlannedFleet:
         return replace(self._fleet, devices=devices)
 
     def usd_per_hour(self) -> float:
-        """Price of the device groups the plans use, all their devices."""
+        """Price of the device groups the plan uses, all their devices."""
         used = {row.device for row in self._rows}
         return sum(d.count * d.usd_per_hour for d in self._fleet.devices if d.name in used)
 

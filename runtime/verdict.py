@@ -98,7 +98,6 @@ def simulate_plan(
     seed: int = 0,
     deadline_s: float | None = None,
     calibration: Calibration | None = None,
-    others: Sequence[tuple[float, Plan]] = (),
 ) -> Verdict:
     """Simulate jobs of a workflow under a plan and judge it.
 
@@ -108,7 +107,6 @@ def simulate_plan(
         rate: jobs per second.
         num_jobs: jobs to simulate; by default enough for the queues to settle.
         deadline_s: what the goodput counts against, and engines judge urgency by.
-        others: plans on the same fleet that each take a share of the jobs; `plan` takes the rest.
 
     Raises:
         PlanError: the rate is not positive, or the plan has no row for a stage.
@@ -116,9 +114,8 @@ def simulate_plan(
     if not 0.0 < rate < math.inf:
         raise PlanError(f"The rate of jobs is {rate:g}", next_step="Give jobs per second, above 0.")
     wanted = num_jobs or default_num_jobs(rate, plan.seconds)
-    shares = [(1.0 - sum(share for share, _ in others), plan), *others]
-    world = PlannedFleet(program, profile, [row for _, row in shares], fleet, models, calibration)
-    arrivals = _arrivals(program, profile, shares, world, rate, wanted, seed, deadline_s)
+    world = PlannedFleet(program, profile, plan, fleet, models, calibration)
+    arrivals = _arrivals(program, profile, plan, world, rate, wanted, seed, deadline_s)
     result = world.simulator().run(arrivals)
     return verdict_of(plan, world, result, rate, seed, deadline_s)
 
@@ -131,7 +128,7 @@ def default_num_jobs(rate: float, latency_s: float) -> int:
 def _arrivals(
     program: Program,
     profile: Profile | None,
-    shares: Sequence[tuple[float, Plan]],
+    plan: Plan,
     world: PlannedFleet,
     rate: float,
     num_jobs: int,
@@ -142,10 +139,8 @@ def _arrivals(
 
     rng = np.random.default_rng([seed, 1])
     gaps = rng.exponential(1.0 / rate, num_jobs)
-    chosen = rng.choice(len(shares), num_jobs, p=[share for share, _ in shares])
     found = []
     for index, steps in enumerate(draw_jobs(program, profile, num_jobs, seed)):
-        plan = shares[chosen[index]][1]
         drawn, rows = drawn_program(steps, plan, index, world.ship_s)
         found.append(Job(plan.workflow, drawn, {}, rows, deadline_s=deadline_s))
     return list(zip(np.cumsum(gaps).tolist(), found, strict=True))

@@ -161,27 +161,6 @@ def test_a_rate_must_be_a_positive_number(builder: Any, rate: float) -> None:
         judge(program, propose(program, None, FLEET, MODELS), rate=rate)
 
 
-def test_plans_share_the_jobs_and_the_fleet(builder: Any) -> None:
-    """Two unlike cards side by side keep up with what one of them drowns in."""
-    program = call(builder)
-    fleet = Fleet("mix", (HOST, CARD, replace(CARD, name="twin", usd_per_hour=1.0)))
-
-    def on(device: str) -> Plan:
-        return placed(
-            program,
-            None,
-            fleet,
-            MODELS,
-            lambda group: ("host" if not group.models else device, 1),
-        )
-
-    alone = judge(program, on("card"), fleet, rate=60.0)
-    mixed = judge(program, on("card"), fleet, rate=60.0, others=[(0.5, on("twin"))])
-    assert set(mixed.utilisation) == {"host", "card", "twin"}
-    assert mixed.p95_s < 0.8 * alone.p95_s
-    assert mixed.fleet_usd_per_job > alone.fleet_usd_per_job
-
-
 def test_a_placement_that_cannot_be_is_refused(builder: Any) -> None:
     program = call(builder)
     with pytest.raises(PlanError, match=r"'prefill:m'.*2 of device 'card'"):
