@@ -22,8 +22,19 @@
     │   ├── BudgetError             budget            the job would overspend
     │   ├── DeadlineError           expired           a hard deadline passed
     │   └── JobCancelled            cancelled         somebody cancelled the job
-    └── StoreError                  store             the job store refused or cannot be written
-        └── LeaseLost               lease             another owner runs this job
+    ├── StoreError                  store             the job store refused or cannot be written
+    │   └── LeaseLost               lease             another owner runs this job
+    └── ServiceError                service           the service refuses or could not answer
+        ├── RequestError            request           a request's body or parameter is wrong
+        ├── TooLargeError           too_large         a payload or a result is over a limit
+        ├── AuthenticationError     unauthenticated   no key, or one that is not known
+        ├── ForbiddenError          forbidden         the key does not allow this
+        ├── NotFoundError           not_found         there is no such job, workflow or route
+        ├── ConflictError           conflict          the job's state does not allow this now
+        ├── IdempotencyError        idempotency       the key was used with another body
+        ├── QuotaError              quota             the tenant's quota is used up
+        ├── AdmissionError          rejected          the job cannot meet its deadline or budget
+        └── OverloadedError         overloaded        the server has no room or is stopping
 
 Every message says what happened; `where` says file:line, op, stage or device; `next_step`
 says what to do. The same three are printed by the CLI and sent as problem+json by REST.
@@ -205,6 +216,67 @@ class StoreError(GanglineError):
 class LeaseLost(StoreError):
     code = "lease"
     title = "Another owner runs this job"
+
+
+class ServiceError(GanglineError):
+    code = "service"
+    title = "The service could not answer"
+
+
+class RequestError(ServiceError):
+    code = "request"
+    title = "The request is wrong"
+
+
+class TooLargeError(ServiceError):
+    code = "too_large"
+    title = "The payload is too large"
+
+
+class AuthenticationError(ServiceError):
+    code = "unauthenticated"
+    title = "The caller is not known"
+
+
+class ForbiddenError(ServiceError):
+    code = "forbidden"
+    title = "The key does not allow this"
+
+
+class NotFoundError(ServiceError):
+    code = "not_found"
+    title = "There is no such thing"
+
+
+class ConflictError(ServiceError):
+    code = "conflict"
+    title = "The job's state does not allow this"
+
+
+class IdempotencyError(ServiceError):
+    code = "idempotency"
+    title = "The idempotency key was used before"
+
+
+class QuotaError(ServiceError):
+    """`retry_after_s` says when it is worth trying again; None where it is not known."""
+
+    code = "quota"
+    title = "The quota is used up"
+    retry_after_s: float | None = None
+
+
+class AdmissionError(ServiceError):
+    code = "rejected"
+    title = "The job was not admitted"
+
+
+class OverloadedError(ServiceError):
+    """`retry_after_s` says when it is worth trying again; None where it is not known."""
+
+    code = "overloaded"
+    title = "The server has no room"
+    retry_after_s: float | None = None
 
 
 def _walk(kind: type[GanglineError]) -> list[type[GanglineError]]:

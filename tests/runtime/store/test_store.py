@@ -16,7 +16,7 @@ import pytest
 from gangline.ir.errors import LeaseLost, StoreError
 from gangline.ir.specs.event import Event
 from gangline.runtime.store import Store
-from gangline.runtime.store_schema import MIGRATIONS
+from gangline.runtime.store.schema import MIGRATIONS
 
 
 def queued(job_id: str = "a", **data: Any) -> Event:

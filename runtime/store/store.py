@@ -18,13 +18,13 @@ from typing import Any, Self
 
 from gangline.ir.errors import GanglineError, LeaseLost, StoreError
 from gangline.ir.specs.event import JOB_STATUSES, Event, StepRecord
+from gangline.runtime.folders import data_dir
+from gangline.runtime.owner import is_gone
+from gangline.runtime.redact import redact
+from gangline.runtime.step_fold import fold_steps
 
-from .folders import data_dir
 from .job_row import JobRow, RowChange
-from .owner import is_gone
-from .redact import redact
-from .step_fold import fold_steps
-from .store_schema import connect
+from .schema import connect
 
 MAX_BATCH = 512
 """Most appends in one transaction; bounds how long a commit can take."""

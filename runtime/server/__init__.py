@@ -1,0 +1,1 @@
+"""The HTTP server: routes over the service, and what keeps strangers out."""

@@ -1,0 +1,1 @@
+"""The job service: tenants, admission, fair sharing, recovery. No HTTP in here."""
