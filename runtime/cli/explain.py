@@ -13,6 +13,7 @@ from .output import console, print_document
 from .run_command import Fleet, Json, Model, Workflow
 
 if TYPE_CHECKING:
+    from gangline.ir.program import Program
     from gangline.ir.specs.plan import Plan
 
 STAGES = ("agent", "stage", "plan", "timeline")
@@ -28,7 +29,10 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show WORKFLOW as MLIR (agent or stage level), as a plan, or as a predicted timeline."""
+    """Show WORKFLOW as MLIR (agent or stage level), as a plan, or as a predicted timeline.
+
+    With --out FILE.svg or FILE.html the two levels are drawn as a graph.
+    """
     if stage not in STAGES:
         raise UsageError(
             f"There is no stage {stage!r}", next_step=f"Use one of: {', '.join(STAGES)}."
@@ -50,9 +54,19 @@ def _explain_module(workflow: str, stage: str, out: Path | None, as_json: bool) 
         document = {"workflow": loaded.name, "stage": stage, "program": loaded.program().hash}
         print_document({**document, "mlir": text})
     elif out:
-        _write(out, text)
+        _write(out, _drawn(loaded.program(), stage, out.suffix) or text)
     else:
         console().print(text, markup=False, soft_wrap=True)
+
+
+def _drawn(program: Program, level: str, suffix: str) -> str:
+    """Draw the program for a file of this kind; empty where the file takes text."""
+    from gangline.planner.graph_svg import graph_svg
+
+    if suffix not in (".svg", ".html"):
+        return ""
+    drawn = graph_svg(program, level)
+    return _html(f"{program.name}, {level} level", drawn) if suffix == ".html" else drawn
 
 
 def _explain_plan(
@@ -86,11 +100,17 @@ def _page(proposed: Plan, drawn: str) -> str:
     text = text_table(proposed) + "".join(
         f"{line}\n" for line in error_lines(known_errors(proposed))
     )
-    title = escape(f"{proposed.workflow} on {proposed.fleet}")
+    title = f"{proposed.workflow} on {proposed.fleet}"
+    return _html(title, f"{drawn}<pre>{escape(text)}</pre>")
+
+
+def _html(title: str, body: str) -> str:
+    from html import escape
+
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
-        f'<body style="font-family: sans-serif"><h1>{title}</h1>\n{drawn}'
-        f"<pre>{escape(text)}</pre></body></html>\n"
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}'
+        '</title></head>\n<body style="font-family: sans-serif; color-scheme: light dark">'
+        f"<h1>{escape(title)}</h1>\n{body}</body></html>\n"
     )
 
 

@@ -189,3 +189,15 @@ def test_calibrate_without_any_model_says_how_to_get_one(
     monkeypatch.setattr(models, "is_present", lambda spec: False)
     document = call("calibrate", code=1, schema="failure")
     assert "models pull" in document["error"]["next_step"]
+
+
+def test_explain_draws_the_graph(call: Call, tmp_path: Path) -> None:
+    for level, one in (("agent", ">draft<"), ("stage", ">draft.prefill<")):
+        for suffix in ("svg", "html"):
+            out = tmp_path / f"{level}.{suffix}"
+            call("explain", "text_to_sql", "--stage", level, "--out", str(out))
+            text = out.read_text()
+            assert "<svg" in text and one in text
+    out = tmp_path / "stage.mlir"
+    call("explain", "text_to_sql", "--stage", "stage", "--out", str(out))
+    assert "stage.prefill" in out.read_text() and "<svg" not in out.read_text()
