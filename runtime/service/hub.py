@@ -1,0 +1,138 @@
+"""The hub: live events of jobs, to whoever listens. Lives on the server's loop.
+
+Events come here once they are durable, except `step.delta`, which is never stored (seq 0).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from gangline.ir.specs.event import Event
+
+STOPPED = frozenset(
+    {"job.completed", "job.failed", "job.cancelled", "job.expired", "job.input_required"}
+)
+"""Events after which a job does nothing until somebody asks for it."""
+
+ENDED = STOPPED - {"job.input_required"}
+"""Events after which a job is over, unless somebody retries it."""
+
+
+class Lagged(Exception):
+    """A listener was too slow: events were dropped. Go on from the log after the last seq seen."""
+
+
+class Subscription:
+    """One listener's queue. Use as a context manager; `get` waits for the next event."""
+
+    def __init__(self, hub: Hub, job_id: str | None, limit: int) -> None:
+        self.job_id = job_id
+        self._hub = hub
+        self._limit = limit
+        self._events: deque[Event] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._lagged = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening; a second call does nothing."""
+        self._hub.remove(self)
+        self._wake()
+
+    def put(self, event: Event) -> None:
+        """Queue an event; a listener that is too far behind loses all and is told so."""
+        if self._lagged:
+            return
+        if len(self._events) >= self._limit:
+            self._events.clear()
+            self._lagged = True
+        else:
+            self._events.append(event)
+        self._wake()
+
+    async def get(self) -> Event:
+        """Wait for the next event; Lagged (once) if some were dropped."""
+        # Invariant: `_waiter` is set only while nothing is queued and nothing was dropped.
+        while not self._events and not self._lagged:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if self._lagged:
+            self._lagged = False
+            raise Lagged
+        return self._events.popleft()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Hub:
+    """Pass events on. `taps` are called with every batch, before any listener; keep them fast."""
+
+    def __init__(self, limit: int = 2048) -> None:
+        self.taps: list[Callable[[Sequence[Event]], None]] = []
+        self._limit = limit
+        self._all: set[Subscription] = set()
+        self._by_job: dict[str, set[Subscription]] = {}
+        self._stops: dict[str, asyncio.Future[Event]] = {}
+
+    @property
+    def watched(self) -> set[str]:
+        """Ids of the jobs somebody listens to or waits for."""
+        return {*self._by_job, *self._stops}
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Pass on events, in order; called on the loop."""
+        for tap in self.taps:
+            tap(events)
+        if not (self._all or self._by_job or self._stops):
+            return
+        for event in events:
+            for listener in self._by_job.get(event.job_id, ()):
+                listener.put(event)
+            for listener in self._all:
+                listener.put(event)
+            if event.type in STOPPED:
+                waiter = self._stops.pop(event.job_id, None)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(event)
+
+    def subscribe(self, job_id: str | None = None) -> Subscription:
+        """Listen to one job, or to all; close it in the end."""
+        made = Subscription(self, job_id, self._limit)
+        if job_id is None:
+            self._all.add(made)
+        else:
+            self._by_job.setdefault(job_id, set()).add(made)
+        return made
+
+    def remove(self, subscription: Subscription) -> None:
+        """Forget a listener."""
+        self._all.discard(subscription)
+        if subscription.job_id is not None:
+            mine = self._by_job.get(subscription.job_id, set())
+            mine.discard(subscription)
+            if not mine:
+                self._by_job.pop(subscription.job_id, None)
+
+    def stopped(self, job_id: str) -> asyncio.Future[Event]:
+        """Give a future of the event with which a job stops next; shared, so shield it."""
+        waiter = self._stops.get(job_id)
+        if waiter is None:
+            waiter = self._stops[job_id] = asyncio.get_running_loop().create_future()
+        return waiter
+
+    def forget(self, job_id: str) -> None:
+        """Drop the future of `stopped`: nobody waits any more."""
+        self._stops.pop(job_id, None)

@@ -1,0 +1,115 @@
+"""Which workflows a server offers: by name only, compiled once, inputs checked by cached adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gangline.ir.errors import NotFoundError
+from gangline.ir.program import Program
+from gangline.runtime.job import check_inputs
+from gangline.runtime.session import with_model
+
+if TYPE_CHECKING:
+    from gangline.workflows.workflow import Workflow
+
+MAX_PROGRAMS = 16
+"""Programs kept per workflow, one for each model a caller asked for."""
+
+
+class Offer:
+    """One workflow callers may run.
+
+    Attributes:
+        source: how it was named to the server (`text_to_sql`, `file.py:name`), so that another
+            process can load its tools.
+    """
+
+    def __init__(self, workflow: Workflow[..., Any], source: str = "") -> None:
+        self.workflow = workflow
+        self.name = workflow.name
+        self.source = source
+        self._programs: dict[str | None, Program] = {}
+
+    def program(self, model: str | None = None) -> Program:
+        """Give the compiled program, every llm on `model` where one is named; ModelError if the
+        model is not known."""
+        found = self._programs.get(model)
+        if found is None:
+            if model is not None:
+                from gangline.runtime.models import find
+
+                find(model)
+            if len(self._programs) >= MAX_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)))
+            found = self._programs[model] = with_model(self.workflow.program(), model)
+        return found
+
+    def checked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Give inputs as plain JSON; InputError for one that is missing, unknown or of a wrong
+        type."""
+        check_inputs(self.program(), inputs)
+        return self.workflow.checked(inputs)
+
+    def document(self) -> dict[str, Any]:
+        """Describe the workflow to callers: what it takes, and its own limits."""
+        program = self.program()
+        return {
+            "name": self.name,
+            "description": (self.workflow.__doc__ or "").strip(),
+            "inputs": [
+                {
+                    "name": row.name,
+                    "type": row.type,
+                    "schema": dict(row.schema) or {"type": _JSON_TYPES.get(row.type, "string")},
+                    "required": row.required,
+                    "default": row.default,
+                }
+                for row in program.inputs
+            ],
+            "deadline_s": _first(self.workflow.deadline_s, program.deadline_s),
+            "budget_usd": _first(self.workflow.budget_usd, program.budget_usd),
+            "program_hash": program.hash,
+            "num_stages": len(program.stages),
+        }
+
+
+_JSON_TYPES = {"text": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+
+class Offers:
+    """Workflows by name."""
+
+    def __init__(self, workflows: Iterable[Workflow[..., Any] | str] = ()) -> None:
+        self._found: dict[str, Offer] = {}
+        for workflow in workflows:
+            self.add(workflow)
+
+    def add(self, workflow: Workflow[..., Any] | str) -> Offer:
+        """Offer a workflow: itself, or named as on the command line (its file is imported)."""
+        source = ""
+        if isinstance(workflow, str):
+            from gangline.workflows.registry import load
+
+            source, workflow = workflow, load(workflow)
+        made = self._found[workflow.name] = Offer(workflow, source)
+        return made
+
+    def find(self, name: str) -> Offer:
+        """Find by name; NotFoundError where the server offers no such workflow."""
+        found = self._found.get(name)
+        if found is None:
+            raise NotFoundError(
+                f"No workflow is called {name!r} here",
+                where="workflow",
+                next_step=f"This server offers: {', '.join(self.names()) or 'none'}.",
+            )
+        return found
+
+    def names(self) -> list[str]:
+        """Give all names, sorted."""
+        return sorted(self._found)
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
