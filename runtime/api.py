@@ -13,10 +13,10 @@ from gangline.backends.base import Backend
 from gangline.ir.errors import InputError, from_json
 from gangline.ir.specs.fleet import Fleet
 
-from .driver import OnEvent
 from .job import JobResult
 from .session import Options, Session
 from .store import Store
+from .surroundings import OnEvent
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow

@@ -148,6 +148,7 @@ class Dispatcher:
                 return self._step_retrying(event, now)
             case "job.planned" | "job.replanned":
                 self._planned(event)
+                self._limits(event.data, event.at_s)
             case kind if kind in _ENDED:
                 return self._ended(event)
         return []

@@ -1,8 +1,10 @@
 """The thin shell around the dispatcher: threads, engines, timers and the store.
 
-One event loop on one thread of its own carries all jobs. Tools run on worker threads (async
-tools on the loop), engines answer from theirs. Callers use `run` (waits) or `submit` (gives a
-future), from any thread and any number at once.
+One event loop carries all jobs: its own, on a thread of its own, or a server's. Tools run on
+worker threads (async tools on the loop), engines answer from theirs.
+
+From other threads, use `run` (waits), `submit` (gives a future), `resume` and `cancel`, any number
+at once. On the loop, a service uses `start_job`, `drop`, `update_deadline` and `cancel`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any, Self
@@ -23,20 +25,20 @@ from gangline.ir.specs.request import EngineEvent, Finished, RequestFailed
 
 from .clock import Clock, WallClock
 from .commands import Step
-from .driver import Driver, OnEvent, Surroundings
+from .driver import Driver, OnDone
 from .job import Job, JobResult, missing_secret, result_of
 from .job_id import job_id as make_job_id
 from .job_run import JobRun
+from .leases import Leases
+from .mailbox import Mailbox
 from .owner import owner_name
 from .pricing import Pricing
 from .redact import redacted
 from .routing import LeastLoaded
 from .store import Store
+from .surroundings import OnEvent, Publish, Surroundings
 from .tool_table import FindTool, mismatch
 from .workers import Workers
-
-LEASE_S = 30.0
-"""How long a job stays ours without a word; renewed every third of it."""
 
 
 class Executor:
@@ -47,6 +49,13 @@ class Executor:
         find_tool: gives a registered tool by name, or None.
         store: where events go; None keeps them in memory only.
         clock: gives seconds since the epoch; engines should be built on the same clock.
+        loop: the loop to live on; None makes one, on a thread of its own. With one, call
+            `start` on it before the first job, and `aclose` at the end.
+        publish: called on the loop with events of jobs, per job in order, once they are on
+            disk (without a store: at once), and with `step.delta` events (seq 0) at once.
+
+    Attributes:
+        owner: the name under which this executor holds jobs in the store.
     """
 
     def __init__(
@@ -57,35 +66,45 @@ class Executor:
         fleet: Fleet | None = None,
         store: Store | None = None,
         clock: Clock | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        publish: Publish | None = None,
     ) -> None:
+        self.owner = owner_name()
         self._clock = clock or WallClock()
         self._pricing = Pricing(fleet)
         self._store = store
-        self._owner = owner_name()
         self._drivers: dict[str, Driver] = {}
         self._closed = False
-        self._loop = asyncio.new_event_loop()
+        self._loop = loop or asyncio.new_event_loop()
+        self._mailbox = Mailbox(self._loop)
         ids = fleet_ids(fleet, backends)
         self._around = Surroundings(
             loop=self._loop,
+            mailbox=self._mailbox,
             clock=self._clock,
             backends=backends,
             routing=LeastLoaded(ids),
             workers=Workers(),
             find_tool=find_tool,
-            requests={},
             store=store,
+            publish=publish,
         )
-        self._thread = threading.Thread(target=self._serve, name="gangline-loop", daemon=True)
-        self._thread.start()
+        self._leases = Leases(store, self.owner, self._around, self._drivers) if store else None
         for backend in dict.fromkeys(backends.values()):
             backend.start(self._emit)
+        self._thread: threading.Thread | None = None
+        if loop is None:
+            self._thread = threading.Thread(target=self._serve, name="gangline-loop", daemon=True)
+            self._thread.start()
+            self._mailbox.post(self._begin)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    # From other threads -------------------------------------------------------------------
 
     def run(self, job: Job, on_event: OnEvent | None = None) -> JobResult:
         """Run a job and wait for it. Ctrl-C leaves it in the store, to be continued.
@@ -98,7 +117,15 @@ class Executor:
         """Queue a job; the future gives its result, whatever its status."""
         job_id = make_job_id(self._clock.now(), os.urandom(10))
         data = job.to_event_data()
-        return self._launch(job_id, lambda: self._create(job_id, job.workflow, data, on_event))
+
+        def begin(on_done: OnDone) -> None:
+            now = self._clock.now()
+            driver = self._driver(job_id, 1, on_done, on_event)
+            queued = driver.run.queue(data, now)
+            driver.begin(queued, job.workflow, self.owner)
+            driver.advance(driver.run.start(now))
+
+        return self._launch(begin)
 
     def resume(
         self,
@@ -121,49 +148,108 @@ class Executor:
         if result_of(events).status == "succeeded":
             return result_of(events)
         events[0] = _with_inputs(events[0], inputs or {})
-        epoch = store.acquire(job_id, self._owner, LEASE_S, self._clock.now())
-        later = store.events(job_id, after=events[-1].seq)
-        events.extend(later)
+        assert self._leases is not None
+        epoch = self._leases.acquire(job_id)
+        events.extend(store.events(job_id, after=events[-1].seq))
 
-        def begin() -> Driver:
-            return self._continue(job_id, events, epoch, rerun, on_event)
+        def begin(on_done: OnDone) -> None:
+            self._continue(job_id, epoch, events, on_done, on_event, {"rerun": sorted(rerun)})
 
-        return self._wait(self._launch(job_id, begin))
+        return self._wait(self._launch(begin))
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job that this executor runs; nothing happens if it has ended."""
-        self._on_loop(self._cancel, job_id)
-
-    def close(self) -> None:
-        """Leave running jobs as they are stored, close the backends and end the loop."""
-        if self._closed:
-            return
-        self._closed = True
-        self.interrupt()
-        with ExitStack() as closing:  # every part is closed, even after another one's fault
-            closing.callback(self._end_loop)
-            closing.callback(self._around.workers.close)
-            for backend in dict.fromkeys(self._around.backends.values()):
-                closing.callback(backend.close)
-
-    def _end_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._mailbox.post(self._cancel, job_id)
 
     def interrupt(self) -> None:
         """Stop all jobs without ending them, so that they can be continued from the store."""
         done = threading.Event()
 
         def stop() -> None:
-            for driver in list(self._drivers.values()):
-                driver.abort(_interrupted(driver.run.job_id))
+            self._drop_all()
             done.set()
 
-        self._on_loop(stop)
-        done.wait(timeout=10.0)
+        if not self._loop.is_closed():
+            self._mailbox.post(stop)
+            done.wait(timeout=10.0)
         if self._store is not None:
             self._store.flush()
+
+    def close(self) -> None:
+        """Leave running jobs as they are stored, close the backends and end the loop."""
+        if self._closed:
+            return
+        self._closed = True
+        with ExitStack() as closing:  # every part is closed, even after another one's fault
+            closing.callback(self._end_loop)
+            self._close_parts(closing)
+            closing.callback(self.interrupt)
+
+    # On the loop --------------------------------------------------------------------------
+
+    @property
+    def running(self) -> Mapping[str, Driver]:
+        """The jobs carried now, by id; to be read on the loop."""
+        return self._drivers
+
+    async def start(self) -> None:
+        """Begin to live on the running loop, which must be the one given."""
+        self._begin()
+
+    async def aclose(self) -> None:
+        """Leave running jobs as they are stored, and close the backends; the loop goes on."""
+        if self._closed:
+            return
+        self._closed = True
+        self._drop_all()
+        await asyncio.to_thread(self._close_all)
+
+    def start_job(
+        self,
+        job_id: str,
+        epoch: int,
+        events: Sequence[Event],
+        on_done: OnDone,
+        *,
+        on_event: OnEvent | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Run a job that the store holds already and that is leased to `owner`. On the loop only.
+
+        Args:
+            epoch: of the lease.
+            events: all its events so far, from job.queued on; recorded steps are not run again.
+            on_done: called once, on the loop, when the job stopped (succeeded, failed, waits for
+                a person, ...) and that is on disk, or with the error for which it is left as it
+                is stored. `driver.run.dispatcher.status` tells how it stopped. May be called
+                before this returns.
+            data: of the job.started event: `rerun` (ids of writing steps that may run again),
+                `deadline_s`, `budget_usd`.
+        """
+        if len(events) == 1:
+            driver = self._driver(job_id, epoch, on_done, on_event, keeps_log=False)
+            driver.run.replay(events)
+            driver.safely(self._start, driver, data or {})
+        else:
+            self._continue(job_id, epoch, events, on_done, on_event, data or {}, keeps_log=False)
+
+    def drop(self, job_id: str, error: BaseException | None = None) -> None:
+        """Leave a job as it is stored, and give its lease back. On the loop only."""
+        driver = self._drivers.get(job_id)
+        if driver is not None:
+            driver.abort(error or _interrupted(job_id))
+
+    def update_deadline(self, job_id: str, deadline_at_s: float) -> None:
+        """Give a running job another deadline, in seconds since the epoch. On the loop only."""
+        driver = self._drivers.get(job_id)
+        if driver is not None:
+            driver.safely(driver.hurry, deadline_at_s)
+
+    # --------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self._leases is not None:
+            self._leases.begin()
 
     def _wait(self, future: Future[JobResult]) -> JobResult:
         try:
@@ -172,49 +258,63 @@ class Executor:
             self.interrupt()
             raise KeyboardInterrupt from future.exception() if future.done() else None
 
-    def _launch(self, job_id: str, begin: Callable[[], Driver]) -> Future[JobResult]:
+    def _launch(self, begin: Callable[[OnDone], None]) -> Future[JobResult]:
+        """Begin a job on the loop; its result comes as a future."""
         result: Future[JobResult] = Future()
+
+        def ended(driver: Driver, error: BaseException | None) -> None:
+            if error is None:
+                result.set_result(result_of(driver.log))
+            else:
+                result.set_exception(error)
 
         def launch() -> None:
             try:
-                driver = begin()
+                begin(ended)
             except Exception as error:  # noqa: BLE001 (goes to the caller)
-                result.set_exception(error)
-                return
-            driver.done.add_done_callback(lambda done: self._ended(job_id, driver, done, result))
+                if not result.done():
+                    result.set_exception(error)
 
-        self._on_loop(launch)
+        self._mailbox.post(launch)
         return result
-
-    def _create(
-        self, job_id: str, workflow: str, data: Mapping[str, Any], on_event: OnEvent | None
-    ) -> Driver:
-        now = self._clock.now()
-        driver = self._driver(job_id, 1, on_event)
-        queued = driver.run.queue(data, now)
-        driver.begin(queued, workflow, self._owner, LEASE_S)
-        driver.advance(driver.run.start(now))
-        return driver
 
     def _continue(
         self,
         job_id: str,
-        events: list[Event],
         epoch: int,
-        rerun: frozenset[str],
+        events: Sequence[Event],
+        on_done: OnDone,
         on_event: OnEvent | None,
-    ) -> Driver:
-        driver = self._driver(job_id, epoch, on_event)
+        data: Mapping[str, Any],
+        keeps_log: bool = True,
+    ) -> None:
+        driver = self._driver(job_id, epoch, on_done, on_event, keeps_log)
         driver.run.replay(events)
-        driver.log.extend(events)
-        data = {"resumed": True, "rerun": sorted(rerun)}
-        driver.advance(driver.run.start(self._clock.now(), data))
-        return driver
+        if keeps_log:
+            driver.log.extend(events)
+        driver.safely(self._start, driver, {"resumed": True, "rerun": [], **data})
 
-    def _driver(self, job_id: str, epoch: int, on_event: OnEvent | None) -> Driver:
+    def _start(self, driver: Driver, data: Mapping[str, Any]) -> None:
+        driver.advance(driver.run.start(self._clock.now(), data))
+
+    def _driver(
+        self,
+        job_id: str,
+        epoch: int,
+        on_done: OnDone,
+        on_event: OnEvent | None,
+        keeps_log: bool = True,
+    ) -> Driver:
         run = JobRun(job_id, self._pricing, self._check, self._route)
-        driver = self._drivers[job_id] = Driver(run, self._around, epoch, on_event)
-        self._renew_later(driver)
+
+        def done(driver: Driver, error: BaseException | None) -> None:
+            self._drivers.pop(job_id, None)
+            if self._leases is not None:
+                self._leases.release(job_id, epoch)
+            on_done(driver, error)
+
+        driver = Driver(run, self._around, epoch, done, on_event, keeps_log)
+        self._drivers[job_id] = driver
         return driver
 
     def _check(self, command: Any) -> JobError | None:
@@ -223,38 +323,37 @@ class Executor:
     def _route(self, step: Step) -> str:
         return self._around.routing.pick(step.device)
 
-    def _renew_later(self, driver: Driver) -> None:
-        if self._store is not None:
-            self._loop.call_later(LEASE_S / 3, self._renew, driver)
-
-    def _renew(self, driver: Driver) -> None:
-        if self._store is None or self._drivers.get(driver.run.job_id) is not driver:
-            return
-        until_s = self._clock.now() + LEASE_S
-        renewed = self._store.renew(driver.run.job_id, driver.epoch, until_s)
-        renewed.add_done_callback(driver.check_stored)
-        self._renew_later(driver)
-
-    def _ended(
-        self, job_id: str, driver: Driver, done: Future[None], result: Future[JobResult]
-    ) -> None:
-        self._drivers.pop(job_id, None)
-        if self._store is not None:
-            self._store.release(job_id, driver.epoch)
-        error = done.exception()
-        if error is None:
-            result.set_result(result_of(driver.log))
-        else:
-            result.set_exception(error)
-
     def _cancel(self, job_id: str) -> None:
         driver = self._drivers.get(job_id)
         if driver is not None:
-            driver.safely(lambda: driver.advance(driver.run.cancel(self._clock.now())))
+            driver.safely(driver.cancel)
+
+    def _drop_all(self) -> None:
+        for driver in list(self._drivers.values()):
+            driver.abort(_interrupted(driver.job_id))
+
+    def _close_all(self) -> None:
+        with ExitStack() as closing:
+            self._close_parts(closing)
+            if self._store is not None:
+                closing.callback(self._store.flush)
+
+    def _close_parts(self, closing: ExitStack) -> None:
+        closing.callback(self._around.workers.close)
+        for backend in dict.fromkeys(self._around.backends.values()):
+            closing.callback(backend.close)
+        if self._leases is not None:
+            closing.callback(self._leases.close)
+
+    def _end_loop(self) -> None:
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def _emit(self, event: EngineEvent) -> None:
         # Called on an engine's thread. The time is taken here, not when the loop gets to it.
-        self._on_loop(self._engine_event, event, self._clock.now())
+        self._mailbox.post(self._engine_event, event, self._clock.now())
 
     def _engine_event(self, event: EngineEvent, at_s: float) -> None:
         flight = self._around.requests.get(event.request_id)
@@ -264,14 +363,6 @@ class Executor:
             del self._around.requests[event.request_id]
             self._around.routing.end(flight.device)
         flight.driver.safely(flight.driver.on_engine, flight, event, at_s)
-
-    def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        if self._loop.is_closed():
-            return
-        try:
-            self._loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:
-            return  # closed in between: nobody is left to tell
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

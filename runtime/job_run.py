@@ -68,6 +68,7 @@ class JobRun:
     ) -> None:
         self.dispatcher = Dispatcher(job_id)
         self.job_id = job_id
+        self.tenant = ""
         self.last_seq = 0
         self.started_s = 0.0
         self.queued_s = 0.0
@@ -171,6 +172,11 @@ class JobRun:
             return self._advance([("job.cancelled", "", {})], now)
         return self._follow(self.dispatcher.cancel(now), Advance(), now)
 
+    def replan(self, deadline_at_s: float, now: float) -> Advance:
+        """Record another deadline, in seconds since the epoch."""
+        deadline_s = max(deadline_at_s - now, 0.0)
+        return self._advance([("job.replanned", "", {"deadline_s": deadline_s})], now)
+
     def device(self, step: Step) -> str:
         """Give the device id the step was routed to."""
         return self._devices.get(step.id, step.device)
@@ -272,6 +278,7 @@ class JobRun:
         match event.type:
             case "job.queued":
                 self.queued_s = self.started_s = event.at_s
+                self.tenant = event.data.get("tenant", "")
             case "job.started" if not event.data.get("resumed"):
                 self.started_s = event.at_s
             case "step.completed" | "step.failed":

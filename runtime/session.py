@@ -19,13 +19,13 @@ from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.plan import Plan
 
 from .clock import Clock, WallClock
-from .driver import OnEvent
 from .executor import Executor
 from .history import History
 from .job import Job, JobResult
 from .models import catalogue
 from .models import find as find_model
 from .store import Store
+from .surroundings import OnEvent
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow

@@ -29,7 +29,7 @@ from gangline.ir.specs.request import (
 
 from .clock import VirtualClock
 from .commands import CancelRequest, Encode, RetryAfter, RunTool, SubmitRequest
-from .driver import submit_message
+from .engine_calls import submit_message
 from .job import Job
 from .job_run import Action, Advance, JobRun
 from .outcome import RequestOutcome

@@ -1,0 +1,66 @@
+"""What all jobs of an executor share: its loop, clock, devices, tools and store."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gangline.backends.base import Backend
+from gangline.ir.specs.event import Event
+
+from .clock import Clock
+from .commands import SubmitRequest
+from .mailbox import Mailbox
+from .routing import LeastLoaded
+from .store import Store
+from .tool_table import FindTool
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+LEASE_S = 30.0
+"""How long a job stays ours without a word; we give one every third of it."""
+
+OnEvent = Callable[[Event], None]
+Publish = Callable[[Sequence[Event]], None]
+
+
+@dataclass(slots=True, eq=False)
+class InFlight:
+    """A request an engine works on, with the times seen so far."""
+
+    driver: Driver
+    command: SubmitRequest
+    device: str
+    submitted_s: float
+    first_token_s: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What drivers need of the world.
+
+    Attributes:
+        mailbox: how other threads reach the loop.
+        requests: what engines work on, by request id.
+        publish: told of events once they are on disk, and of deltas at once; None: nobody.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    mailbox: Mailbox
+    clock: Clock
+    backends: Mapping[str, Backend]
+    routing: LeastLoaded
+    workers: Workers
+    find_tool: FindTool
+    store: Store | None
+    publish: Publish | None = None
+    requests: dict[str, InFlight] = field(default_factory=dict)
+
+    def backend(self, device: str) -> Backend | None:
+        """Find what drives a device id, by the id or by its device's name."""
+        return self.backends.get(device) or self.backends.get(device.split("/", 1)[0])
