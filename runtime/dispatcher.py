@@ -16,6 +16,7 @@ Each event costs O(1) amortised, whatever the size of the job.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from typing import Any
 
 from gangline.ir.errors import (
     BudgetError,
+    DeadlineError,
     GanglineError,
     JobCancelled,
     JobError,
@@ -83,6 +85,7 @@ class Dispatcher:
         self.spent_usd = 0.0
         self.budget_usd: float | None = None
         self.deadline_s = math.inf
+        self.on_deadline = "late"
         self.default_device = ""
         self.output: Any = None
         self.error: Mapping[str, str] | None = None
@@ -112,6 +115,11 @@ class Dispatcher:
     def stopping(self) -> bool:
         """Say whether no further step may begin."""
         return not self._running or self._failure is not None
+
+    @property
+    def expires_s(self) -> float:
+        """Give the time at which the job ends whatever it does; infinite if it may be late."""
+        return self.deadline_s if self.on_deadline == "expire" else math.inf
 
     @property
     def operations(self) -> int:
@@ -159,6 +167,7 @@ class Dispatcher:
         self._program = program if isinstance(program, Program) else Program.from_json(program)
         self._interpreter = Interpreter(self._program)
         self._limits(data, event.at_s)
+        self.on_deadline = data.get("on_deadline", "late")
         self.default_device = data.get("device", "")
         self._expectation = Expectation(self._program, None)
         self._planned(event)
@@ -303,7 +312,7 @@ class Dispatcher:
         if left > 0 and event.data.get("retryable", True) and not flight.uncertain:
             step = self._step(event.step_id, stage, flight.activation.parents, flight.attempt)
             if self._failure is None:
-                commands.append(RetryAfter(step, backoff_s(flight.attempt)))
+                commands.append(RetryAfter(step, self._backoff_s(event.step_id, flight)))
         else:
             self._fail(error, commands, event.step_id)
         return commands + self._go_on(now)
@@ -325,6 +334,13 @@ class Dispatcher:
     def cancel(self, now: float) -> list[Command]:
         """Stop the job because somebody asked for it."""
         return self.stop("job.cancelled", JobCancelled("The job was cancelled"), "", now)
+
+    def expire(self, now: float) -> list[Command]:
+        """Stop the job because its deadline passed."""
+        return self.stop("job.expired", deadline_error(self.job_id), "", now)
+
+    def _backoff_s(self, step_id: str, flight: Flight) -> float:
+        return backoff_s(flight.attempt, f"{self.job_id}/{step_id}")
 
     def withdraw(self, step_id: str, now: float) -> list[Command]:
         """Take back a command that was not carried out; it is issued again on resumption."""
@@ -392,9 +408,25 @@ class Dispatcher:
         return []
 
 
-def backoff_s(attempt: int) -> float:
-    """Give the seconds to wait after the attempt of this number failed (0.5, 1, 2, ... 30)."""
-    return min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(attempt - 1, 16))
+def backoff_s(attempt: int, key: str) -> float:
+    """Give the seconds to wait after the attempt of this number failed.
+
+    Half of 0.5, 1, 2, ... 30 s and up to as much again, so that steps which failed together do
+    not come back together. The share is a hash of `key` (job and step) and the attempt: a
+    replayed job waits as long as it did.
+    """
+    whole = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(attempt - 1, 16))
+    digest = hashlib.blake2b(f"{key}/{attempt}".encode(), digest_size=8).digest()
+    return whole * (0.5 + int.from_bytes(digest) / 2**65)
+
+
+def deadline_error(job_id: str) -> DeadlineError:
+    """Say that a job has ended because its deadline passed."""
+    return DeadlineError(
+        "The job's deadline passed, and it was asked to end then",
+        where=f"job {job_id}",
+        next_step='Give it more time, or let it finish late with on_deadline="late".',
+    )
 
 
 def _writes(stage: Stage) -> bool:

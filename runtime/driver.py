@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ from .surroundings import LEASE_S, InFlight, OnEvent, Surroundings
 logger = logging.getLogger(__name__)
 
 OnDone = Callable[["Driver", BaseException | None], None]
+
+MAX_TIMER_S = 3600.0
+"""Longest a timer for a deadline runs before the clock is looked at again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +72,7 @@ class Driver:
         self._tools = StepCalls(around, self._returned, self._overrun)
         self._engines = EngineCalls(around, self._flight, self._unanswered, self._cache_salt)
         self._retries: dict[str, Any] = {}
+        self._deadline: Any = None
         self._stopped = False
 
     @property
@@ -249,6 +254,8 @@ class Driver:
     def _land(self, event: Event) -> None:
         if event.type in ("step.completed", "step.failed"):
             self._tools.ended(event.step_id)
+        elif event.type in ("job.started", "job.replanned"):
+            self._watch_deadline()
 
     # What is done -------------------------------------------------------------------------
 
@@ -291,6 +298,21 @@ class Driver:
     def _cache_salt(self) -> str:
         return self.run.tenant
 
+    def _watch_deadline(self) -> None:
+        """Have the job ended when its hard deadline passes, if it has one."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        left_s = self.run.expires_s - self._around.clock.now()
+        if left_s < math.inf:
+            wait_s = min(max(left_s, 0.0), MAX_TIMER_S)
+            later = self._around.loop.call_later
+            self._deadline = later(wait_s, self.safely, self._deadline_passed)
+
+    def _deadline_passed(self) -> None:
+        self.advance(self.run.expire(self._around.clock.now()))
+        if not self._stopped and not self.run.stopping:
+            self._watch_deadline()
+
     # How it ends --------------------------------------------------------------------------
 
     def _finish(self) -> None:
@@ -307,6 +329,8 @@ class Driver:
         self._stopped = True
         for timer in self._retries.values():
             timer.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._tools.stop()
         self._engines.stop()
 

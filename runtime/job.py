@@ -14,6 +14,10 @@ from gangline.ir.specs.plan import Plan
 from .step_fold import fold_steps
 
 _HIDDEN = ("kernels", "error")
+LOCAL = "local"
+"""The tenant of jobs that are run from Python or the command line."""
+DEFAULT_PRIORITY = 5
+ON_DEADLINE = ("late", "expire")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,10 @@ class Job:
         device: where stages run that the plan does not cover (or all, without a plan).
         source: how the workflow was named (`text_to_sql`, `file.py:name`), so that a later
             process can load its tools again.
+        on_deadline: `late` lets a late job finish and marks it; `expire` ends it.
+        priority: 0 to 9, higher is sooner.
+        metadata: text of the caller's own, given back as it is.
+        forked_from: id of the job whose recorded steps this one began with.
     """
 
     workflow: str
@@ -34,13 +42,24 @@ class Job:
     budget_usd: float | None = None
     device: str = ""
     source: str = ""
+    tenant: str = LOCAL
+    priority: int = DEFAULT_PRIORITY
+    on_deadline: str = "late"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    forked_from: str = ""
 
     def to_event_data(self, as_json: bool = True) -> dict[str, Any]:
-        """Give the data of the job.queued event; InputError if an input is missing.
+        """Give the data of the job.queued event; InputError if an input or a limit is wrong.
 
         With `as_json` False the program stays an object, for jobs that are never stored.
         """
         check_inputs(self.program, self.inputs)
+        if self.on_deadline not in ON_DEADLINE:
+            raise InputError(
+                f"on_deadline is {self.on_deadline!r}",
+                where="on_deadline",
+                next_step=f"Give one of {', '.join(ON_DEADLINE)}.",
+            )
         program = self.program
         deadline_s = program.deadline_s if self.deadline_s is None else self.deadline_s
         budget_usd = program.budget_usd if self.budget_usd is None else self.budget_usd
@@ -54,6 +73,11 @@ class Job:
             "budget_usd": budget_usd,
             "device": self.device,
             "source": self.source,
+            "tenant": self.tenant,
+            "priority": self.priority,
+            "on_deadline": self.on_deadline,
+            "metadata": dict(self.metadata),
+            "forked_from": self.forked_from,
         }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.errors import GanglineError, JobError, StepError
+from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import FirstToken, RequestFailed
 
@@ -29,7 +29,7 @@ from .commands import (
     Step,
     SubmitRequest,
 )
-from .dispatcher import Dispatcher
+from .dispatcher import Dispatcher, deadline_error
 from .outcome import RequestOutcome
 from .pricing import Pricing
 
@@ -85,6 +85,11 @@ class JobRun:
         """Say whether the job has stopped: for good, or to ask a person."""
         return self.ended_s is not None
 
+    @property
+    def stopping(self) -> bool:
+        """Say whether no further step may begin."""
+        return self.dispatcher.stopping
+
     def replay(self, events: Sequence[Event]) -> None:
         """Rebuild the state from stored events; nothing is issued."""
         for event in events:
@@ -95,8 +100,16 @@ class JobRun:
         """Record that the job exists."""
         return self._advance([("job.queued", "", data)], now)
 
+    @property
+    def expires_s(self) -> float:
+        """When to call `expire`; infinite for a job that may finish late."""
+        return self.dispatcher.expires_s
+
     def start(self, now: float, data: Mapping[str, Any] | None = None) -> Advance:
-        """Record that work begins, or goes on."""
+        """Record that work begins, or goes on; a job whose hard deadline has passed expires."""
+        given_s = (data or {}).get("deadline_s")
+        if given_s is None and now >= self.expires_s and not self.dispatcher.finished:
+            return self._expired_at_rest(now)
         self.ended_s = None
         self._issued_s.clear()
         self._prefills.clear()
@@ -169,13 +182,27 @@ class JobRun:
     def cancel(self, now: float) -> Advance:
         """Stop the job on request."""
         if self.dispatcher.status != "running":
-            return self._advance([("job.cancelled", "", {})], now)
+            error = JobCancelled("The job was cancelled before it ran").to_json()
+            return self._advance([("job.cancelled", "", {"error": error})], now)
         return self._follow(self.dispatcher.cancel(now), Advance(), now)
 
     def replan(self, deadline_at_s: float, now: float) -> Advance:
         """Record another deadline, in seconds since the epoch."""
         deadline_s = max(deadline_at_s - now, 0.0)
         return self._advance([("job.replanned", "", {"deadline_s": deadline_s})], now)
+
+    def expire(self, now: float) -> Advance:
+        """End a job whose hard deadline has passed; writes in flight end and are recorded first."""
+        if self.dispatcher.finished or now < self.expires_s:
+            return Advance()
+        if self.dispatcher.status != "running":
+            return self._expired_at_rest(now)
+        return self._follow(self.dispatcher.expire(now), Advance(), now)
+
+    def _expired_at_rest(self, now: float) -> Advance:
+        """End a job of which nothing runs: no write of this process can still end."""
+        error = deadline_error(self.job_id).to_json()
+        return self._advance([("job.expired", "", {"error": error})], now)
 
     def device(self, step: Step) -> str:
         """Give the device id the step was routed to."""

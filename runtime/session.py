@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from gangline.backends.base import Backend
@@ -21,7 +21,7 @@ from gangline.ir.specs.plan import Plan
 from .clock import Clock, WallClock
 from .executor import Executor
 from .history import History
-from .job import Job, JobResult
+from .job import DEFAULT_PRIORITY, LOCAL, Job, JobResult
 from .models import catalogue
 from .models import find as find_model
 from .store import Store
@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one call may set for its job; `source` is how the workflow was named."""
+    """What one call may set for its job (see `Job`); `source` is how the workflow was named."""
 
     deadline_s: float | None = None
     budget_usd: float | None = None
     model: str | None = None
     source: str = ""
+    tenant: str = LOCAL
+    priority: int = DEFAULT_PRIORITY
+    on_deadline: str = "late"
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Session:
@@ -141,6 +145,10 @@ class Session:
             budget_usd=_limit("budget_usd", budget_usd),
             device=self._device,
             source=options.source,
+            tenant=options.tenant,
+            priority=options.priority,
+            on_deadline=options.on_deadline,
+            metadata=options.metadata,
         )
 
     def plan(

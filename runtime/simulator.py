@@ -179,6 +179,9 @@ class Simulator:
         def arrive() -> None:
             self._follow(simulated, run.queue(data, at_s))
             self._follow(simulated, run.start(at_s))
+            if run.expires_s < math.inf:
+                expires_s = run.expires_s
+                self._at(expires_s, lambda: self._follow(simulated, run.expire(expires_s)))
 
         self._at(at_s, arrive)
         return simulated

@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from gangline.ir.errors import DatabaseError
+from gangline.workflows.databases import DATABASES
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
+_TELL = "Tell who runs this server: a registered database cannot be opened."
 Dialect = Literal["sqlite", "postgres"]
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """An opened-able database; `target` is an absolute path or a URL with its password."""
+    """An opened-able database; `target` is an absolute path or a URL with its password.
+
+    `name` is the registered name it was found by, or empty.
+    """
 
     dialect: Dialect
     target: str
+    name: str = ""
 
     @property
     def shown(self) -> str:
-        """Give the target without a password, fit for messages and logs."""
+        """Give the name, or the target without a password, fit for messages and logs."""
+        if self.name:
+            return self.name
         return redacted(self.target) if self.dialect == "postgres" else self.target
 
 
 def locate(db: str) -> Location:
     """Tell what `db` names; DatabaseError when no database can be there.
 
-    Looks at the file's first bytes, never creates it.
+    A registered name comes before a file of that name, and errors show the name only. Looks at
+    the file's first bytes, never creates it.
     """
+    registered = DATABASES.get(db)
+    if registered is None:
+        return _locate(db)
+    try:
+        return replace(_locate(registered), name=db)
+    except DatabaseError as error:
+        # Whoever may use the name need not learn where the database lies.
+        raise DatabaseError(error.detail, where=db, next_step=_TELL) from None
+
+
+def _locate(db: str) -> Location:
     if db.startswith(("postgresql://", "postgres://")):
         _must_be_url(db)
         return Location("postgres", db)
@@ -105,12 +125,16 @@ def _must_be_sqlite(path: Path) -> None:
         raise _error(path, "A folder is not a database", "Give the file inside it.") from None
     except (OSError, ValueError) as error:
         step = "Check the path and that you may read it."
-        raise _error(path, f"The database cannot be read: {error}", step) from error
+        raise _error(path, f"The database cannot be read: {_reason(error)}", step) from error
     if not head:
         raise _error(path, "The database file is empty", "Create tables in it first.")
     if head != SQLITE_MAGIC:
         step = "Give a SQLite 3 file or a postgresql:// URL."
         raise _error(path, "The file is not a SQLite database", step)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
 
 
 def _error(path: Path, detail: str, next_step: str) -> DatabaseError:
