@@ -17,6 +17,7 @@ from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet, FleetDevice
 from gangline.ir.specs.request import EngineEvent, EngineMessage
 from gangline.runtime.commands import RunTool
+from gangline.runtime.dispatcher import backoff_s
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job
 from gangline.runtime.simulator import SimulationResult, Simulator, VirtualDevice
@@ -181,4 +182,4 @@ def test_timeout_and_retry_take_virtual_time(builder: Any) -> None:
     p = builder()
     program = p.done(p.tool("check", timeout_s=2.0, retries=1))
     (job,) = Simulator({}, lambda command: 3.0).run([(0.0, Job("w", program, {}))]).jobs
-    assert (job.status, job.end_s) == ("failed", 2.0 + 0.5 + 2.0)
+    assert (job.status, job.end_s) == ("failed", 2.0 + backoff_s(1, "job-0/check") + 2.0)
