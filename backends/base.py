@@ -10,13 +10,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from gangline.ir.specs.request import EngineEvent, EngineMessage, Submit
+from gangline.ir.specs.request import EngineEvent, EngineMessage, Submit, TokenLogprob
 
 Emit = Callable[[EngineEvent], None]
 Messages = Sequence[Mapping[str, str]]
 Encode = Callable[[Messages], tuple[int, ...]]
+
+
+@runtime_checkable
+class PromptEncoder(Protocol):
+    """Turns what a caller may ask of a model into prompt tokens; pure, fast, from any thread."""
+
+    def encode(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...]:
+        """Give the tokens of a conversation that the model shall continue.
+
+        Tools are offered in the words of the model's chat template; InputError if it has none
+        for them, or for a message it refuses.
+        """
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Give the tokens of plain text, without a chat template."""
+
+    def decode_text(self, token_ids: Sequence[int]) -> str:
+        """Give the text of tokens, control tokens left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +82,14 @@ class Sampled:
 
     Usually one token; a grammar that allows only one continuation yields several in one go.
     `finish_reason` is `stop` (end-of-sequence, which is not in `token_ids`) or `grammar` (the
-    grammar is complete); only with a reason may `token_ids` be empty.
+    grammar is complete); only with a reason may `token_ids` be empty. `logprobs` has an entry
+    per token if the request asks for them; `embedding` is what a request to embed gets.
     """
 
     token_ids: tuple[int, ...]
     finish_reason: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    embedding: tuple[float, ...] = ()
 
 
 class Backend(Protocol):
@@ -90,6 +113,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """End every engine; what is in flight gets `RequestFailed`. Returns when all ended."""
+
+
+@runtime_checkable
+class OpenBackend(Backend, Protocol):
+    """A backend that also takes requests which belong to no workflow."""
+
+    def prompts(self, model: str) -> PromptEncoder:
+        """Give what turns any prompt into tokens; BackendError if there is nothing for it."""
 
 
 class ModelRunner(Protocol):

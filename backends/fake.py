@@ -7,20 +7,25 @@ ships with the package so that workflows can be tested without weights, torch or
 from __future__ import annotations
 
 import hashlib
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gangline.backends.base import Messages, Sampled, ScheduledRequest, SchedulerOutput
 from gangline.backends.engine.backend import EngineBackend
 from gangline.backends.engine.config import SchedulerConfig
-from gangline.ir.specs.request import Submit
+from gangline.backends.engine.tool_prompt import in_plain_words
+from gangline.ir.specs.request import Likely, Submit, TokenLogprob
 
 Replies = Mapping[str, str] | Callable[[str], str]
 
 EOS = 256
 START, SEPARATOR, END = 257, 258, 259  # of a message, of its role and content, of a message
 LETTERS = b"etaoinshrdlu    "
+EMBEDDING_SIZE = 32
 
 
 def encode(messages: Messages) -> tuple[int, ...]:
@@ -30,6 +35,24 @@ def encode(messages: Messages) -> tuple[int, ...]:
         role, content = message["role"].encode(), message["content"].encode()
         tokens += [START, *role, SEPARATOR, *content, END]
     return tuple(tokens)
+
+
+class FakeEncoder:
+    """A `PromptEncoder` without a vocabulary: UTF-8 bytes between markers."""
+
+    def encode(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...]:
+        """Turn chat messages into tokens; tools are told in plain words."""
+        return encode(in_plain_words(messages, tools))
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Turn text into its bytes."""
+        return tuple(text.encode())
+
+    def decode_text(self, token_ids: Sequence[int]) -> str:
+        """Turn tokens into text."""
+        return decode_text(token_ids)
 
 
 def decode_text(token_ids: Sequence[int]) -> str:
@@ -64,6 +87,8 @@ class _Script:
     num_prompt: int
     num_tokens: float
     tokens: tuple[int, ...] | None
+    num_top: int | None = None
+    embedding: tuple[float, ...] = ()
 
     def token(self, index: int) -> int:
         if self.tokens is not None and index < len(self.tokens):
@@ -107,6 +132,12 @@ class FakeRunner:
 
     def add(self, request: Submit) -> None:
         """Decide what the request will say."""
+        if request.embed:
+            vector = _embedding(request.prompt_tokens)
+            self._scripts[request.request_id] = _Script(
+                b"", len(request.prompt_tokens), 0, (), None, vector
+            )
+            return
         seed = self._seed(request)
         num_prompt = len(request.prompt_tokens)
         reply = self._reply(request)
@@ -116,7 +147,9 @@ class FakeRunner:
             num_tokens = self._num_output_tokens(request)
         if request.sampling.ignore_eos:
             num_tokens = float("inf")
-        self._scripts[request.request_id] = _Script(seed, num_prompt, num_tokens, tokens)
+        self._scripts[request.request_id] = _Script(
+            seed, num_prompt, num_tokens, tokens, request.sampling.logprobs
+        )
 
     def remove(self, request_id: str) -> None:
         """Forget a request; one that is not known is fine."""
@@ -173,7 +206,27 @@ class FakeRunner:
         # The end takes a draw of its own, as it does for a real model.
         num = int(min(num_tokens, left))
         tokens = tuple(script.token(index) for index in range(first, first + num))
-        return Sampled(tokens, "stop" if num < num_tokens else None)
+        reason = "stop" if num < num_tokens else None
+        if script.num_top is None and not script.embedding:
+            return Sampled(tokens, reason)
+        logprobs = tuple(_logprob(token, script.num_top or 0) for token in tokens)
+        return Sampled(tokens, reason, logprobs, script.embedding)
+
+
+def _embedding(tokens: Sequence[int]) -> tuple[float, ...]:
+    """Count tokens by their value modulo `EMBEDDING_SIZE`; length 1 in the L2 norm."""
+    counts = Counter(token % EMBEDDING_SIZE for token in tokens)
+    length = math.sqrt(sum(count * count for count in counts.values()))
+    return tuple(counts[place] / length for place in range(EMBEDDING_SIZE))
+
+
+def _logprob(token: int, num_top: int) -> TokenLogprob:
+    """Make up log probabilities: the token itself is the likeliest, its neighbours follow."""
+    top = tuple(
+        Likely(token ^ place, bytes([(token ^ place) % 256]), -1.0 - place)
+        for place in range(num_top)
+    )
+    return TokenLogprob(token, bytes([token % 256]), -1.0, top)
 
 
 class FakeBackend(EngineBackend):
@@ -191,4 +244,4 @@ class FakeBackend(EngineBackend):
         def load(model: str) -> FakeRunner:
             return FakeRunner(replies, seed=seed, num_output_tokens=num_output_tokens)
 
-        super().__init__(load, lambda model: encode, config, clock)
+        super().__init__(load, lambda model: FakeEncoder(), config, clock)

@@ -12,7 +12,7 @@ from gangline.ir.specs.fleet import Fleet, FleetDevice
 from .clock import Clock
 
 if TYPE_CHECKING:
-    from gangline.backends.base import Encode, ModelRunner
+    from gangline.backends.base import ModelRunner, PromptEncoder
 
 
 def default_fleet() -> Fleet:
@@ -60,13 +60,13 @@ def _engine(device: FleetDevice, device_id: str, clock: Clock) -> Backend:
     return EngineBackend(load, _encoder, clock=clock.now)
 
 
-def _encoder(model: str) -> Encode:
+def _encoder(model: str) -> PromptEncoder:
     from gangline.backends.engine.encoder import load_encoder
 
     from . import models
 
     spec = models.find(model)
-    return load_encoder(models.verified_path(spec), expected_sha256=spec.sha256).encode
+    return load_encoder(models.verified_path(spec), expected_sha256=spec.sha256)
 
 
 _MAKERS: Mapping[str, Callable[[FleetDevice, str, Clock], Backend]] = {"engine": _engine}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from gangline.backends.base import Emit, Encode, ModelRunner
+from gangline.backends.base import Emit, Encode, ModelRunner, PromptEncoder
 from gangline.ir.errors import BackendError, GanglineError
 from gangline.ir.specs.request import EngineMessage, RequestFailed, Shutdown, Submit
 
@@ -36,15 +36,16 @@ class EngineBackend:
 
     Args:
         load: makes the runner of a model; called on that model's own thread.
-        encoder: makes the function that turns chat messages into tokens, from the tokenizer
-            alone, so that prompts can be encoded while weights load.
+        encoder: makes what turns prompts into tokens, from the tokenizer alone, so that prompts
+            can be encoded while weights load. A function of chat messages will do for
+            workflows; other callers need a `PromptEncoder`.
         clock: seconds on the clock that deadlines are on.
     """
 
     def __init__(
         self,
         load: Callable[[str], ModelRunner],
-        encoder: Callable[[str], Encode],
+        encoder: Callable[[str], Encode | PromptEncoder],
         config: SchedulerConfig | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,7 +58,7 @@ class EngineBackend:
         self._workers: dict[str, _Worker] = {}
         self._is_closed = False
         self._encoder_lock = threading.Lock()  # a tokenizer is loaded once
-        self._encoders: dict[str, Encode] = {}
+        self._encoders: dict[str, Encode | PromptEncoder] = {}
 
     def start(self, emit: Emit) -> None:
         """Take the callback for events; it is called from the engines' threads."""
@@ -84,6 +85,17 @@ class EngineBackend:
 
     def encoder(self, model: str) -> Encode:
         """Give what turns chat messages into prompt tokens; the first call loads it."""
+        loaded = self._loaded_encoder(model)
+        return loaded.encode if isinstance(loaded, PromptEncoder) else loaded
+
+    def prompts(self, model: str) -> PromptEncoder:
+        """Give what turns any prompt into tokens; BackendError if only messages can be."""
+        loaded = self._loaded_encoder(model)
+        if isinstance(loaded, PromptEncoder):
+            return loaded
+        raise BackendError(f"This backend takes prompts of {model!r} from workflows only")
+
+    def _loaded_encoder(self, model: str) -> Encode | PromptEncoder:
         with self._encoder_lock:
             if model not in self._encoders:
                 self._encoders[model] = self._encoder(model)

@@ -17,6 +17,7 @@ from typing import Any
 from gangline.ir.errors import InputError, ModelError
 
 from .tokenizer import Tokenizer
+from .tool_prompt import in_plain_words
 
 ROLES = frozenset({"system", "user", "assistant", "tool"})
 MARKS = tuple(chr(code) for code in range(0xE000, 0xE100))
@@ -36,6 +37,7 @@ class ChatTemplate:
     def __init__(self, source: str, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._template = _compile(source or PLAIN_TEMPLATE)
+        self._knows_tools = "tools" in source
         names = [name for name in tokenizer.special_tokens if len(name) > 1]
         names.sort(key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, names)) or r"(?!)")
@@ -46,15 +48,26 @@ class ChatTemplate:
         self._end = re.compile("([" + re.escape("".join(sorted(ends))) + "])") if ends else None
 
     def encode(
-        self, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        add_generation_prompt: bool = True,
     ) -> tuple[int, ...]:
-        """Give the prompt tokens of a conversation; InputError for a malformed message."""
+        """Give the prompt tokens of a conversation; InputError for a malformed message.
+
+        A template that knows nothing of tools is given them in plain words.
+        """
         _check(messages)
-        mark = _unused_mark(messages)
-        marked = [
-            _outside_role(message, lambda text: self._protect(text, mark)) for message in messages
-        ]
-        text = self._render(marked, add_generation_prompt)
+        if not self._knows_tools:
+            messages, tools = in_plain_words(messages, tools), ()
+        mark = _unused_mark([*messages, *tools])
+
+        def protect(text: str) -> str:
+            return self._protect(text, mark)
+
+        marked = [_outside_role(message, protect) for message in messages]
+        text = self._render(marked, _map_text(tools, protect), add_generation_prompt)
         return tuple(self._tokens(text, mark))
 
     def _protect(self, text: str, mark: str) -> str:
@@ -63,7 +76,12 @@ class ChatTemplate:
             text = self._end.sub(mark + r"\1", text)
         return text
 
-    def _render(self, messages: list[dict[str, Any]], add_generation_prompt: bool) -> str:
+    def _render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        add_generation_prompt: bool,
+    ) -> str:
         from jinja2 import TemplateError
 
         names = self._tokenizer.token_texts
@@ -73,7 +91,7 @@ class ChatTemplate:
                 add_generation_prompt=add_generation_prompt,
                 bos_token="",
                 eos_token=names[self._tokenizer.eos_token_id],
-                tools=None,
+                tools=tools or None,
             )
         except (TemplateError, TypeError, ValueError, KeyError, OverflowError) as error:
             raise InputError(

@@ -21,6 +21,7 @@ from gangline.ir.specs.request import (
     RequestFailed,
     Submit,
     TokenDelta,
+    TokenLogprob,
     UpdateDeadline,
 )
 
@@ -39,6 +40,7 @@ class _Output:
     submit: Submit
     text: OutputText
     tokens: list[int] = field(default_factory=list)
+    logprobs: tuple[TokenLogprob, ...] = ()  # one per token if asked for
     num_undelivered: int = 0  # tokens since the last delta
     has_first: bool = False
     prefill_busy_s: float = 0.0
@@ -108,13 +110,15 @@ class EngineCore:
             return [
                 event
                 for row in progress
-                for event in self._deliver(row, row.token_ids, row.finish_reason, ends_s[-1])
+                for event in self._deliver(
+                    row, sampled[row.request_id], row.token_ids, row.finish_reason, ends_s[-1]
+                )
             ]
         return [
             event
             for index, at_s in enumerate(ends_s)
             for row in progress
-            for event in self._deliver_one(row, index, len(ends_s), at_s)
+            for event in self._deliver_one(row, sampled, index, len(ends_s), at_s)
         ]
 
     def fail(
@@ -176,14 +180,27 @@ class EngineCore:
                 start_s = end_s
 
     def _deliver_one(
-        self, row: Progress, index: int, num_steps: int, at_s: float
+        self,
+        row: Progress,
+        sampled: Mapping[str, Sampled],
+        index: int,
+        num_steps: int,
+        at_s: float,
     ) -> list[EngineEvent]:
         """Give the events of the `index`-th of several steps that drew one token each."""
+        drawn = sampled[row.request_id]
+        if drawn.logprobs:
+            drawn = replace(drawn, logprobs=drawn.logprobs[index : index + 1])
         reason = row.finish_reason if index == num_steps - 1 else None
-        return self._deliver(row, row.token_ids[index : index + 1], reason, at_s)
+        return self._deliver(row, drawn, row.token_ids[index : index + 1], reason, at_s)
 
     def _deliver(
-        self, row: Progress, tokens: Sequence[int], reason: str | None, at_s: float
+        self,
+        row: Progress,
+        drawn: Sampled,
+        tokens: Sequence[int],
+        reason: str | None,
+        at_s: float,
     ) -> list[EngineEvent]:
         """Give the events that new tokens of a request cause; `reason` if they are its last."""
         out = self._outputs[row.request_id]
@@ -192,16 +209,19 @@ class EngineCore:
             out.has_first = True
             num_prompt = len(out.submit.prompt_tokens)
             events.append(FirstToken(row.request_id, at_s, num_prompt, row.num_cached))
+        num_before = len(out.tokens)
         text = self._feed(out, tokens)
+        if drawn.logprobs:
+            out.logprobs += drawn.logprobs[: len(out.tokens) - num_before]
         if out.text.stopped:
             reason = "stop"
         if reason is not None:
             text += out.text.finish()
         if text and self._deltas:
-            events.append(TokenDelta(row.request_id, at_s, text, out.num_undelivered))
+            events.append(_delta(out, text, at_s))
             out.num_undelivered = 0
         if reason is not None:
-            events.append(self._finished(out, row.num_cached, reason, at_s))
+            events.append(self._finished(out, drawn, row.num_cached, reason, at_s))
             self._forget(row.request_id)
         return events
 
@@ -221,7 +241,9 @@ class EngineCore:
     def _needs_text(self, out: _Output) -> bool:
         return self._deltas or bool(out.submit.sampling.stop)
 
-    def _finished(self, out: _Output, num_cached: int, reason: str, at_s: float) -> Finished:
+    def _finished(
+        self, out: _Output, drawn: Sampled, num_cached: int, reason: str, at_s: float
+    ) -> Finished:
         text = out.text.text if self._needs_text(out) else self.runner.decode_text(out.tokens)
         return Finished(
             request_id=out.submit.request_id,
@@ -234,7 +256,15 @@ class EngineCore:
             prefill_busy_s=out.prefill_busy_s,
             decode_busy_s=out.decode_busy_s,
             kernels=dict(self.runner.kernels),
+            logprobs=out.logprobs,
+            embedding=drawn.embedding,
         )
+
+
+def _delta(out: _Output, text: str, at_s: float) -> TokenDelta:
+    num_tokens = out.num_undelivered
+    logprobs = out.logprobs[-num_tokens:] if out.logprobs and num_tokens else ()
+    return TokenDelta(out.submit.request_id, at_s, text, num_tokens, logprobs)
 
 
 def check_sampled(output: SchedulerOutput, sampled: Mapping[str, Sampled]) -> None:

@@ -29,9 +29,11 @@ class Encoder:
         """Tokens that end an answer."""
         return self.tokenizer.eos_token_ids
 
-    def encode(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    def encode(
+        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...]:
         """Give the prompt tokens of a conversation that the model shall continue."""
-        return self._chat.encode(messages)
+        return self._chat.encode(messages, tools=tools)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Give the tokens of plain text, without any template."""

@@ -53,6 +53,19 @@ class Model:
 
     def forward(self, batch: Batch, cache: KVCache) -> Tensor:
         """Compute a batch, fill its KV slots, and give float32 logits of its sampled rows."""
+        return self.logits(self.hidden(batch, cache), batch.sampled_rows)
+
+    def logits(self, hidden: Tensor, rows: Tensor) -> Tensor:
+        """Give float32 logits [rows, vocab] of some rows of `hidden`."""
+        picked = hidden.index_select(0, rows)
+        return self._head(self._normed(picked, self._norm)).float()
+
+    def last_states(self, hidden: Tensor, rows: slice) -> Tensor:
+        """Give the last hidden states [rows, hidden_size] of some rows, normed as the head sees."""
+        return self._normed(hidden[rows], self._norm)
+
+    def hidden(self, batch: Batch, cache: KVCache) -> Tensor:
+        """Compute a batch, fill its KV slots, and give the residual stream [tokens, hidden_size]."""
         hidden = F.embedding(batch.tokens, self._embed).float()
         rotation = self._rope[0][batch.positions], self._rope[1][batch.positions]
         for number, layer in enumerate(self._layers):
@@ -62,8 +75,7 @@ class Model:
             for part in torch.split(hidden, MLP_ROWS):
                 gate, up = layer.gate_up(self._normed(part, layer.mlp_norm)).chunk(2, dim=-1)
                 part += layer.down(F.silu(gate).mul_(up))
-        rows = hidden.index_select(0, batch.sampled_rows)
-        return self._head(self._normed(rows, self._norm)).float()
+        return hidden
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, (x.shape[-1],), weight, self.shape.norm_eps)

@@ -35,6 +35,9 @@ class Urgency:
     late requests from pushing in front of all others for ever. Together they bound waiting:
     whatever arrives more than `patience_s` after a request cannot go before it.
 
+    A request of priority p stands where one that is p times `patience_s` later would: behind
+    all of a lower number that come within that time, so that priorities starve nobody either.
+
     Attributes:
         prefill_s_per_token, decode_s_per_token: expected seconds on this device.
     """
@@ -50,4 +53,5 @@ class Urgency:
             + request.num_left * self.decode_s_per_token
         )
         latest_start = request.deadline_s - request.remaining_s - own_s
-        return min(max(arrival, latest_start), arrival + self.patience_s)
+        place = min(max(arrival, latest_start), arrival + self.patience_s)
+        return place + request.submit.priority * self.patience_s

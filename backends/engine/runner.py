@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gangline.backends.base import Messages, Sampled, SchedulerOutput
+from gangline.backends.base import Messages, Sampled, ScheduledRequest, SchedulerOutput
 from gangline.ir.errors import BackendError, BackendUnavailable, UsageError
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.request import Submit
@@ -18,10 +19,13 @@ from gangline.ir.specs.request import Submit
 from . import batch as batches
 from . import linear, weights
 from .architecture import Architecture
+from .batch import Batch
 from .constraint import Constraint, Constraints
 from .encoder import Encoder, load_encoder
 from .kv_cache import KVCache
+from .logprobs import LoggedDraws
 from .model import Model
+from .pooling import Pooling
 from .sampler import Sampler
 
 BLOCK_SIZE = 16
@@ -35,6 +39,7 @@ class _Request:
     submit: Submit
     sampler: Sampler
     constraint: Constraint | None
+    logged: LoggedDraws | None = None
 
 
 class TorchRunner:
@@ -82,6 +87,7 @@ class TorchRunner:
         self._cache = KVCache(loaded.architecture, blocks, block_size, kv_dtype, self._device)
         self._constraints = Constraints(self._encoder.tokenizer)
         self._requests: dict[str, _Request] = {}
+        self._pooling = Pooling()
         self.num_blocks = blocks
         self.block_size = block_size
         self.block_root = f"{loaded.sha256}:{str(kv_dtype).removeprefix('torch.')}"
@@ -96,35 +102,64 @@ class TorchRunner:
 
     def add(self, request: Submit) -> None:
         """Prepare a request; InputError if its grammar is not valid."""
-        grammar = request.sampling.grammar
-        constraint = None if grammar is None else self._constraints.start(grammar)
+        if request.embed:
+            self._pooling.add(request.request_id)
+            return
+        sampling = request.sampling
+        constraint = None if sampling.grammar is None else self._constraints.start(sampling.grammar)
+        logged = None
+        if sampling.logprobs is not None:
+            logged = LoggedDraws(sampling.logprobs, self._encoder.tokenizer.token_bytes)
         self._requests[request.request_id] = _Request(
-            request, Sampler(request.sampling), constraint
+            request, Sampler(sampling), constraint, logged
         )
 
     def remove(self, request_id: str) -> None:
         """Forget a request that ended; an unknown one is ignored."""
         self._requests.pop(request_id, None)
+        self._pooling.remove(request_id)
 
     @torch.inference_mode()
     def execute(self, output: SchedulerOutput) -> Mapping[str, Sampled]:
         """Compute one step; answer for every scheduled request with `sample` set."""
         if not output.scheduled:
             return {}
-        logits = self.logits(output)
-        sampled = [request for request in output.scheduled if request.sample]
+        if self._pooling:
+            return self._execute_with_embeds(output)
+        return self._draw_all(output.scheduled, self.logits(output))
+
+    def _draw_all(
+        self, scheduled: Iterable[ScheduledRequest], logits: Tensor
+    ) -> dict[str, Sampled]:
+        sampled = [request for request in scheduled if request.sample]
         return {
             request.request_id: self._draw(self._requests[request.request_id], row)
             for request, row in zip(sampled, logits, strict=True)
         }
 
+    def _execute_with_embeds(self, output: SchedulerOutput) -> dict[str, Sampled]:
+        scheduled = self._pooling.without_logits(output.scheduled)
+        step = self._laid_out(replace(output, scheduled=scheduled))
+        with self._failures(output):
+            hidden = self._model.hidden(step, self._cache)
+            logits = self._model.logits(hidden, step.sampled_rows)
+        embedded = self._pooling.take(output.scheduled, hidden, self._model)
+        return embedded | self._draw_all(scheduled, logits)
+
     @torch.inference_mode()
     def logits(self, output: SchedulerOutput) -> Tensor:
         """Compute one step and give float32 logits [requests with `sample`, vocab]."""
+        with self._failures(output):
+            return self._model.forward(self._laid_out(output), self._cache)
+
+    def _laid_out(self, output: SchedulerOutput) -> Batch:
         cache = self._cache
-        step = batches.build(output.scheduled, cache.block_size, cache.dtype, self._device)
+        return batches.build(output.scheduled, cache.block_size, cache.dtype, self._device)
+
+    @contextmanager
+    def _failures(self, output: SchedulerOutput) -> Iterator[None]:
         try:
-            return self._model.forward(step, cache)
+            yield
         except RuntimeError as error:
             raise BackendError(
                 f"a step of {output.num_batched_tokens} tokens failed: {error}",
@@ -133,6 +168,11 @@ class TorchRunner:
             ) from error
 
     def _draw(self, request: _Request, logits: Tensor) -> Sampled:
+        if request.logged is not None:
+            return request.logged.draw(logits, lambda row: self._choose(request, row))
+        return self._choose(request, logits)
+
+    def _choose(self, request: _Request, logits: Tensor) -> Sampled:
         constraint = request.constraint
         if constraint is None:
             return self._free(request, logits)

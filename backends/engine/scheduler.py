@@ -105,7 +105,8 @@ class Scheduler:
             deadline_s=submit.deadline_s,
             remaining_s=submit.remaining_s,
         )
-        self._extend_keys(request, len(request.tokens))
+        if not submit.embed:  # which needs every hidden state: nothing found, nothing shared
+            self._extend_keys(request, len(request.tokens))
         self._num_added += 1
         self._requests[submit.request_id] = request
         self._enqueue(request)
@@ -177,18 +178,19 @@ class Scheduler:
                 where=f"request {submit.request_id}",
                 next_step="Give a prompt and a max_tokens of at least one token.",
             )
-        total = num_prompt + max_tokens
+        total = num_prompt + (0 if submit.embed else max_tokens)
         if self._context is not None and total > self._context:
             self._refuse(submit, f"the model's context of {self._context}")
         # The last token drawn is never computed, so it needs no place in a block.
-        if self.blocks.blocks_for(total - 1) > self.blocks.num_blocks:
+        if self.blocks.blocks_for(max(num_prompt, total - 1)) > self.blocks.num_blocks:
             capacity = self.blocks.num_blocks * self.blocks.block_size
             self._refuse(submit, f"the {capacity} tokens this device has KV memory for")
 
     def _refuse(self, submit: Submit, limit: str) -> None:
+        wanted = f" and max_tokens={submit.sampling.max_tokens} together"
         raise InputError(
-            f"{len(submit.prompt_tokens)} prompt tokens and max_tokens="
-            f"{submit.sampling.max_tokens} together exceed {limit}",
+            f"{len(submit.prompt_tokens)} prompt tokens{'' if submit.embed else wanted} "
+            f"exceed {limit}",
             where=f"request {submit.request_id}, model {submit.model}",
             next_step="Shorten the prompt, lower max_tokens, or use a larger model or device.",
         )
@@ -328,6 +330,8 @@ class Scheduler:
 
     def _publish(self, request: Request) -> None:
         """Make every block that is full of computed tokens shareable."""
+        if request.submit.embed:
+            return
         full = request.num_computed // self.blocks.block_size
         self._extend_keys(request, full * self.blocks.block_size)
         fresh = range(request.num_published, full)

@@ -20,7 +20,11 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How tokens are chosen. `temperature` 0 is greedy; `stop` strings end the output."""
+    """How tokens are chosen. `temperature` 0 is greedy; `stop` strings end the output.
+
+    `logprobs` asks for the log probability of every output token and of that many of the most
+    likely ones at its place; None asks for none, and nothing is computed for it.
+    """
 
     max_tokens: int
     temperature: float = 0.0
@@ -29,15 +33,18 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     grammar: Grammar | None = None
     ignore_eos: bool = False
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Generate from `prompt_tokens`.
+    """Generate from `prompt_tokens`, or embed them.
 
     `deadline_s` is when the whole job wants to be done; `remaining_s` is what the job expects
     to need after this request, so urgency = deadline - remaining - own expected time.
-    `cache_salt` separates tenants in the prefix cache.
+    `cache_salt` separates tenants in the prefix cache. `priority` moves a request in the queue
+    (lower is sooner, see `backends/engine/policy.py`). With `embed` nothing is generated:
+    `Finished.embedding` is the mean of the model's last hidden states over the prompt.
     """
 
     request_id: str
@@ -48,6 +55,8 @@ class Submit:
     deadline_s: float = float("inf")
     remaining_s: float = 0.0
     cache_salt: str = ""
+    priority: int = 0
+    embed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,28 @@ EngineMessage = Submit | Cancel | UpdateDeadline | Shutdown
 
 
 @dataclass(frozen=True, slots=True)
+class Likely:
+    """A token that might have come, its bytes, and the natural logarithm of its probability."""
+
+    token_id: int
+    token: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """An output token with its log probability, and the most likely ones at its place.
+
+    Probabilities are the model's own: before temperature, nucleus and grammar.
+    """
+
+    token_id: int
+    token: bytes
+    logprob: float
+    top: tuple[Likely, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FirstToken:
     """Prefill is over: the first output token exists."""
 
@@ -86,12 +117,16 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
-    """New output text since the last delta (streamed, never stored)."""
+    """New output text since the last delta (streamed, never stored).
+
+    `logprobs` is that of its tokens, if it was asked for.
+    """
 
     request_id: str
     at_s: float
     text: str
     num_tokens: int
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +136,8 @@ class Finished:
     `finish_reason` is `stop`, `length` or `grammar`. `prefill_busy_s` and `decode_busy_s` are
     this request's share of the engine's step times (each step is divided among the tokens it
     computed), which is what a device-second price is charged on. `kernels` names what ran.
+    `logprobs` has one entry per output token if it was asked for. `embedding` has length 1 in
+    the L2 norm; it is empty unless an embedding was asked for.
     """
 
     request_id: str
@@ -113,6 +150,8 @@ class Finished:
     prefill_busy_s: float = 0.0
     decode_busy_s: float = 0.0
     kernels: Mapping[str, str] = field(default_factory=dict)
+    logprobs: tuple[TokenLogprob, ...] = ()
+    embedding: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
