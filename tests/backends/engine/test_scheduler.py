@@ -13,6 +13,8 @@ from gangline.backends.base import Sampled, SchedulerOutput
 from gangline.backends.checking import CheckingRunner
 from gangline.backends.engine.block_manager import BlockManager
 from gangline.backends.engine.config import SchedulerConfig
+from gangline.backends.engine.policy import Urgency
+from gangline.backends.engine.request import Request
 from gangline.backends.engine.scheduler import Progress, Scheduler
 from gangline.ir.errors import BackendError, ConfigError, InputError
 from gangline.ir.specs.request import Submit
@@ -389,3 +391,17 @@ def test_a_head_without_blocks_is_looked_at_again_when_a_block_fills_up(
     driver.add(make_submit("large", 80, max_tokens=1))
     repeats = [driver.step().repeat for _ in range(4)]
     assert repeats == [4, 3, 2, 1]  # 20 computed tokens, the block is full with 24
+
+
+def test_a_lower_priority_number_goes_first_within_the_patience(
+    make_submit: MakeSubmit,
+) -> None:
+    policy = Urgency(0.0, 0.0, patience_s=60.0)
+
+    def key(arrival_s: float, priority: int, deadline_s: float = inf) -> float:
+        submit = make_submit("a", arrival_s=arrival_s, priority=priority, deadline_s=deadline_s)
+        return policy.key(Request(submit, 0, b"", [1], submit.deadline_s, 0.0))
+
+    assert key(59.0, -1) < key(0.5, 0) < key(0.5, 1)
+    assert key(1.0, 1) < key(62.0, 0)  # it waits, but not for ever
+    assert key(1.0, 0, deadline_s=3.0) < key(1.0, 1, deadline_s=2.0)
