@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .runtime.client.asynchronous import AsyncClient
+    from .runtime.client.sync import Client
     from .workflows.combinators import branch, length, loop, map, record
     from .workflows.decorators import llm, tool, workflow
     from .workflows.grammar import json_schema, lark, regex
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncClient",
+    "Client",
     "Database",
     "Free",
     "Rows",
@@ -36,6 +40,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AsyncClient": "runtime.client.asynchronous",
+    "Client": "runtime.client.sync",
     **dict.fromkeys(("branch", "length", "loop", "map", "record"), "workflows.combinators"),
     **dict.fromkeys(("llm", "tool", "workflow"), "workflows.decorators"),
     **dict.fromkeys(("json_schema", "lark", "regex"), "workflows.grammar"),

@@ -1,0 +1,1 @@
+"""The client of a gangline server: `Client` and `AsyncClient`, and a transport for tests."""
