@@ -6,7 +6,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Any
 
 from gangline.ir.errors import GanglineError, StepError, StepTimeout
@@ -22,9 +22,11 @@ from gangline.ir.specs.request import (
 from .commands import CancelRequest, Encode, RetryAfter, RunTool, Step, SubmitRequest
 from .engine_calls import EngineCalls, no_backend
 from .job_run import Action, Advance, JobRun
+from .journal import Journal
 from .outcome import RequestOutcome
 from .step_calls import StepCalls
-from .surroundings import LEASE_S, InFlight, OnEvent, Surroundings
+from .surroundings import InFlight, OnEvent, Surroundings
+from .tool_table import RegisteredTool
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +36,8 @@ MAX_TIMER_S = 3600.0
 """Longest a timer for a deadline runs before the clock is looked at again."""
 
 
-@dataclass(slots=True, eq=False)
-class Unstored:
-    """Events on their way to disk, and the write calls that wait for them to be there."""
-
-    events: Sequence[Event]
-    writes: list[RunTool] = field(default_factory=list)
+MAX_INLINE = 64
+"""Most inline tools called in a row before other jobs have their turn on the loop."""
 
 
 class Driver:
@@ -49,7 +47,7 @@ class Driver:
         on_done: called once, on the loop: when the job stopped and that is on disk, or with the
             reason why it is left as it is stored.
         on_event: sees every event at once, before it is on disk.
-        keeps_log: False leaves `log` empty, for jobs whose store is read instead.
+        keeps_log: see `Journal`.
     """
 
     def __init__(
@@ -63,12 +61,12 @@ class Driver:
     ) -> None:
         self.run = run
         self.epoch = epoch
-        self.log: list[Event] = []
+        self.journal = Journal(run.job_id, epoch, around, self._stored, self.abort, keeps_log)
         self._around = around
         self._on_done: OnDone | None = on_done
         self._on_event = on_event
-        self._keeps_log = keeps_log
-        self._unstored: deque[Unstored] = deque()
+        self._inline: deque[tuple[RegisteredTool, RunTool]] = deque()
+        self._is_busy = False
         self._tools = StepCalls(around, self._returned, self._overrun)
         self._engines = EngineCalls(around, self._flight, self._unanswered, self._cache_salt)
         self._retries: dict[str, Any] = {}
@@ -82,25 +80,15 @@ class Driver:
 
     def begin(self, queued: Advance, workflow: str, owner: str) -> None:
         """Create the job in the store with its first event."""
-        store = self._around.store
-        self._keep(queued.events)
-        if store is not None:
-            ticket = store.create(queued.events[0], workflow, owner, LEASE_S)
-            self._follow(ticket, Unstored(queued.events))
-        else:
-            self._publish(queued.events)
-        for event in queued.events:
-            self._show(event)
+        (event,) = queued.events
+        self.journal.create(event, workflow, owner)
+        self._show(event)
 
     def advance(self, advance: Advance) -> None:
-        """Store and show what happened, then do what follows from it."""
+        """Record and show what happened, then do what follows from it."""
         if self._stopped:
             return
-        try:
-            self._store(advance.events)
-        except GanglineError as error:
-            self.abort(error)
-            return
+        self.journal.record(advance.events)
         for event in advance.events:
             self._land(event)
             self._show(event)
@@ -108,7 +96,23 @@ class Driver:
             self._perform(action)
         if self.run.ended:
             self._stop()
-            self._finish()
+        if not self._is_busy:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Call inline tools, one after the other, and record what came of it all together."""
+        self._is_busy = True
+        try:
+            for _ in range(MAX_INLINE):
+                if self._stopped or not self._inline:
+                    break
+                self._tools.inline(*self._inline.popleft())
+        finally:
+            self._is_busy = False
+        if self._inline and not self._stopped:
+            self._around.loop.call_soon(self.safely, self._go_on)
+        self.journal.flush()
+        self._finish()
 
     def safely(self, function: Callable[..., None], *args: Any) -> None:
         """Call a function of this driver on the loop; a fault ends this job and no other."""
@@ -123,6 +127,8 @@ class Driver:
             return
         try:
             self._stop()
+            with suppress(GanglineError):
+                self.journal.flush(at_once=True)
         finally:
             self._tell(error)
 
@@ -148,7 +154,8 @@ class Driver:
                 data = {"text": event.text, "num_tokens": event.num_tokens}
                 delta = Event(self.job_id, 0, "step.delta", at_s, step_id, data)
                 self._show(delta)
-                self._publish([delta])
+                if self._around.publish is not None:
+                    self._around.publish([delta])
             case Finished():
                 self._engines.ended(event.request_id)
                 outcome = RequestOutcome(event, flight.submitted_s, at_s, flight.first_token_s)
@@ -205,41 +212,12 @@ class Driver:
 
     # What is recorded ---------------------------------------------------------------------
 
-    def _store(self, events: list[Event]) -> None:
-        if not events:
-            return
-        self._keep(events)
-        if self._around.store is None:
-            self._publish(events)
-        else:
-            ticket = self._around.store.append(self.job_id, events, self.epoch)
-            self._follow(ticket, Unstored(events))
-
-    def _follow(self, ticket: Any, unstored: Unstored) -> None:
-        # Invariant: tickets end in the order they were given, so `_unstored` is a queue.
-        self._unstored.append(unstored)
-        post, stored = self._around.mailbox.post, self._stored
-        ticket.add_done_callback(lambda done: post(stored, done.exception()))
-
-    def _stored(self, error: BaseException | None) -> None:
-        """Take the store's word that the oldest events under way are on disk, or never will be."""
-        unstored = self._unstored.popleft()
-        if error is not None:
-            self.abort(error)
-            return
-        self._publish(unstored.events)
-        if not self._stopped:
-            for command in unstored.writes:
-                self.safely(self._tool, command)
-        self._finish()
-
-    def _keep(self, events: Sequence[Event]) -> None:
-        if self._keeps_log:
-            self.log.extend(events)
-
-    def _publish(self, events: Sequence[Event]) -> None:
-        if self._around.publish is not None:
-            self._around.publish(events)
+    def _stored(self, writes: Sequence[RunTool]) -> None:
+        """Go on after a commit: with the write calls that waited for it."""
+        for command in () if self._stopped else writes:
+            self.safely(self._tool, command)
+        if self._on_done is not None and not self._is_busy:
+            self.safely(self._go_on)
 
     def _show(self, event: Event) -> None:
         if self._on_event is None:
@@ -261,11 +239,10 @@ class Driver:
 
     def _perform(self, action: Action) -> None:
         match action:
-            case RunTool() if action.effects == "write" and self._unstored:
-                # The record that the call begins must be on disk before the call.
-                self._unstored[-1].writes.append(action)
             case RunTool():
-                self._tool(action)
+                # The record that a write begins must be on disk before the call.
+                if action.effects != "write" or not self.journal.defer(action):
+                    self._tool(action)
             case Encode():
                 self._encode(action)
             case SubmitRequest():
@@ -282,6 +259,8 @@ class Driver:
         if tool is None:
             error = StepError(f"The tool {command.name!r} is not registered")
             self._failed(command.step, error, retryable=False)
+        elif tool.is_inline:
+            self._inline.append((tool, command))
         else:
             self._tools.tool(tool, command)
 
@@ -317,7 +296,7 @@ class Driver:
 
     def _finish(self) -> None:
         """Tell that the job has stopped, once that is on disk."""
-        if self.run.ended and not self._unstored:
+        if self.run.ended and self.journal.is_idle:
             self._tell(None)
 
     def _tell(self, error: BaseException | None) -> None:

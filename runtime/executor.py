@@ -37,6 +37,7 @@ from .redact import redacted
 from .routing import LeastLoaded
 from .store import Store
 from .surroundings import OnEvent, Publish, Surroundings
+from .timeouts import Timeouts
 from .tool_table import FindTool, mismatch
 from .workers import Workers
 
@@ -85,6 +86,7 @@ class Executor:
             backends=backends,
             routing=LeastLoaded(ids),
             workers=Workers(),
+            timeouts=Timeouts(self._loop),
             find_tool=find_tool,
             store=store,
             publish=publish,
@@ -119,11 +121,8 @@ class Executor:
         data = job.to_event_data()
 
         def begin(on_done: OnDone) -> None:
-            now = self._clock.now()
             driver = self._driver(job_id, 1, on_done, on_event)
-            queued = driver.run.queue(data, now)
-            driver.begin(queued, job.workflow, self.owner)
-            driver.advance(driver.run.start(now))
+            driver.safely(self._create, driver, job.workflow, data)
 
         return self._launch(begin)
 
@@ -263,10 +262,12 @@ class Executor:
         result: Future[JobResult] = Future()
 
         def ended(driver: Driver, error: BaseException | None) -> None:
-            if error is None:
-                result.set_result(result_of(driver.log))
-            else:
+            if error is not None:
                 result.set_exception(error)
+            elif driver.journal.log is not None:
+                result.set_result(result_of(driver.journal.log))
+            else:
+                self._loop.run_in_executor(None, self._read_result, driver.job_id, result)
 
         def launch() -> None:
             try:
@@ -277,6 +278,13 @@ class Executor:
 
         self._mailbox.post(launch)
         return result
+
+    def _read_result(self, job_id: str, result: Future[JobResult]) -> None:
+        """Fold a long job's result from the store, off the loop."""
+        try:
+            result.set_result(result_of(self._need_store().events(job_id)))
+        except Exception as error:  # noqa: BLE001 (goes to the caller)
+            result.set_exception(error)
 
     def _continue(
         self,
@@ -290,9 +298,13 @@ class Executor:
     ) -> None:
         driver = self._driver(job_id, epoch, on_done, on_event, keeps_log)
         driver.run.replay(events)
-        if keeps_log:
-            driver.log.extend(events)
+        driver.journal.keep(events)
         driver.safely(self._start, driver, {"resumed": True, "rerun": [], **data})
+
+    def _create(self, driver: Driver, workflow: str, data: Mapping[str, Any]) -> None:
+        now = self._clock.now()
+        driver.begin(driver.run.queue(data, now), workflow, self.owner)
+        driver.advance(driver.run.start(now))
 
     def _start(self, driver: Driver, data: Mapping[str, Any]) -> None:
         driver.advance(driver.run.start(self._clock.now(), data))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +24,16 @@ Overrun = Callable[[Step, float], None]
 """Takes a step that ran out of time, and the seconds it had."""
 
 
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A call under way: its time limit, and the thread's call or the loop's task."""
+
+    step: Step
+    limit_s: float | None
+    call: Call | None = None
+    task: asyncio.Task[None] | None = None
+
+
 class StepCalls:
     """Begin calls on behalf of a job and tell how they ended. Lives on the loop.
 
@@ -34,21 +46,30 @@ class StepCalls:
         self._around = around
         self._returned = returned
         self._overrun = overrun
-        self._calls: dict[str, Call] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps them weakly
 
     def tool(self, tool: RegisteredTool, command: RunTool) -> None:
         """Call a tool: an async one on the loop, any other on a worker thread."""
-        if command.timeout_s is not None:
-            later = self._around.loop.call_later
-            timer = later(command.timeout_s, self._limit, command.step, command.timeout_s)
-            self._timers[command.step.id] = timer
+        waiting = self._wait_for(command.step, command.timeout_s)
         if tool.is_async:
-            self._await(tool, command)
+            name = command.step.id
+            task = self._around.loop.create_task(self._await(tool, command), name=name)
+            waiting.task = task
+            self._tasks.add(task)
         else:
-            arguments = call_arguments(tool, command)
-            self._work(command, lambda: partial(tool.call, arguments))
+            waiting.call = self._work(command, partial(_call_of, tool, command))
+
+    def inline(self, tool: RegisteredTool, command: RunTool) -> None:
+        """Call a tool here and now; `returned` is called before this returns."""
+        now = self._around.clock.now
+        started_s = now()
+        try:
+            value = plain(tool.call(call_arguments(tool, command)))
+        except BaseException as error:  # noqa: BLE001 (author's code; SystemExit too)
+            self._returned(command, None, error, started_s, now())
+        else:
+            self._returned(command, value, None, started_s, now())
 
     def encode(self, backend: Backend, command: Encode) -> None:
         """Turn a prompt into tokens, on a worker thread."""
@@ -57,72 +78,81 @@ class StepCalls:
             encode = backend.encoder(command.model)
             return lambda: list(encode(command.messages))
 
-        self._work(command, prepare)
+        self._wait_for(command.step, None).call = self._work(command, prepare)
 
     def ended(self, step_id: str) -> None:
         """Forget a call whose step has an end in the log."""
-        timer = self._timers.pop(step_id, None)
-        if timer is not None:
-            timer.cancel()
-        self._calls.pop(step_id, None)
+        waiting = self._waiting.pop(step_id, None)
+        if waiting is not None and waiting.limit_s is not None:
+            self._around.timeouts.remove(waiting, waiting.limit_s)
 
     def stop(self) -> None:
         """Wait for no call any more; what can be stopped is."""
-        for timer in self._timers.values():
-            timer.cancel()
-        for call in self._calls.values():
-            self._around.workers.abandon(call)
-        for task in list(self._tasks.values()):
+        for waiting in self._waiting.values():
+            self._write_off(waiting)
+        self._waiting.clear()
+        for task in list(self._tasks):
             task.cancel()
 
-    def _await(self, tool: RegisteredTool, command: RunTool) -> None:
-        clock, step_id = self._around.clock, command.step.id
+    def _wait_for(self, step: Step, limit_s: float | None) -> Waiting:
+        waiting = self._waiting[step.id] = Waiting(step, limit_s)
+        if limit_s is not None:
+            self._around.timeouts.add(waiting, limit_s, partial(self._limit, waiting))
+        return waiting
 
-        async def call() -> None:
-            started_s = clock.now()
-            try:
-                value = plain(await tool.call(call_arguments(tool, command)))
-            except BaseException as error:  # noqa: BLE001 (author's code; SystemExit too)
-                # Nothing may pass: it would end the loop, and with it every job.
-                self._returned(command, None, error, started_s, clock.now())
-            else:
-                self._returned(command, value, None, started_s, clock.now())
+    async def _await(self, tool: RegisteredTool, command: RunTool) -> None:
+        now = self._around.clock.now
+        started_s = now()
+        try:
+            value = plain(await tool.call(call_arguments(tool, command)))
+        except BaseException as error:  # noqa: BLE001 (author's code; SystemExit too)
+            # Nothing may pass: it would end the loop, and with it every job.
+            self._returned(command, None, error, started_s, now())
+        else:
+            self._returned(command, value, None, started_s, now())
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._tasks.discard(task)
 
-        task = self._around.loop.create_task(call(), name=step_id)
-        self._tasks[step_id] = task
-        task.add_done_callback(partial(self._forget, step_id))
-
-    def _forget(self, step_id: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(step_id) is task:
-            del self._tasks[step_id]
-
-    def _work(self, command: RunTool | Encode, prepare: Callable[[], Callable[[], Any]]) -> None:
+    def _work(self, command: RunTool | Encode, prepare: Callable[[], Callable[[], Any]]) -> Call:
         """Run a function on a worker thread; its outcome comes back to the loop.
 
         `prepare` gives the function, on that thread too. What it loads for that is the machine's
         time, not the step's: counted, plans would take it for the time of every later step.
         """
-        clock, post = self._around.clock, self._around.mailbox.post
-        started = [clock.now()]
+        now, post = self._around.clock.now, self._around.mailbox.post
+        started_s = math.nan
 
         def timed() -> Any:
+            nonlocal started_s
+            started_s = now()
             function = prepare()
-            started[0] = clock.now()
+            started_s = now()
             return plain(function())
 
         def done(value: Any, error: BaseException | None) -> None:
-            post(self._returned, command, value, error, started[0], clock.now())
+            post(self._returned, command, value, error, started_s, now())
 
-        self._calls[command.step.id] = self._around.workers.submit(timed, done)
+        return self._around.workers.submit(timed, done)
 
-    def _limit(self, step: Step, timeout_s: float) -> None:
-        call = self._calls.pop(step.id, None)
-        if call is not None:
-            self._around.workers.abandon(call)
-        task = self._tasks.get(step.id)
-        if task is not None:
-            task.cancel()
-        self._overrun(step, timeout_s)
+    def _limit(self, waiting: Waiting) -> None:
+        self._waiting.pop(waiting.step.id, None)
+        self._write_off(waiting)
+        assert waiting.limit_s is not None
+        self._overrun(waiting.step, waiting.limit_s)
+
+    def _write_off(self, waiting: Waiting) -> None:
+        if waiting.limit_s is not None:
+            self._around.timeouts.remove(waiting, waiting.limit_s)
+        if waiting.call is not None:
+            self._around.workers.abandon(waiting.call)
+        if waiting.task is not None:
+            waiting.task.cancel()
+
+
+def _call_of(tool: RegisteredTool, command: RunTool) -> Callable[[], Any]:
+    return partial(tool.call, call_arguments(tool, command))
 
 
 def plain(value: Any) -> Any:

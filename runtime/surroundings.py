@@ -16,6 +16,7 @@ from .commands import SubmitRequest
 from .mailbox import Mailbox
 from .routing import LeastLoaded
 from .store import Store
+from .timeouts import Timeouts
 from .tool_table import FindTool
 from .workers import Workers
 
@@ -56,6 +57,7 @@ class Surroundings:
     backends: Mapping[str, Backend]
     routing: LeastLoaded
     workers: Workers
+    timeouts: Timeouts
     find_tool: FindTool
     store: Store | None
     publish: Publish | None = None

@@ -24,6 +24,10 @@ class RegisteredTool(Protocol):
         """True where `call` gives an awaitable."""
 
     @property
+    def is_inline(self) -> bool:
+        """True where `call` takes microseconds and may run on the event loop."""
+
+    @property
     def accepts_idempotency_key(self) -> bool:
         """True where the function takes a parameter of that name."""
 

@@ -77,6 +77,7 @@ def tool(
     timeout: float = 30.0,
     retries: int = 0,
     idempotent: bool | None = None,
+    inline: bool = False,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -88,6 +89,7 @@ def tool(
     timeout: float = 30.0,
     retries: int = 0,
     idempotent: bool | None = None,
+    inline: bool = False,
 ) -> Any:
     """Make a tool of a function: one step of a job, with typed JSON arguments and result.
 
@@ -98,6 +100,9 @@ def tool(
         retries: how often a failed call is tried again.
         idempotent: whether calling twice with one `idempotency_key` does no harm; by default
             True for what does not write.
+        inline: call the function on the event loop itself, without a thread. It must take
+            microseconds and wait for nothing, as every other job stands still meanwhile; its
+            timeout is not enforced.
 
     Raises:
         TraceError: at the definition, where its signature is not typed or an option is wrong.
@@ -110,7 +115,13 @@ def tool(
         _require_positive(signature, "timeout", timeout)
         _require_count(signature, "retries", retries, minimum=0)
         options: dict[str, Any] = {"effects": effects, "timeout_s": float(timeout)}
-        options.update(retries=retries, idempotent=idempotent)
+        if inline and inspect.iscoroutinefunction(fn):
+            raise TraceError(
+                f"{signature.name}() is async, and inline=True is for functions that never wait",
+                where=signature.where,
+                next_step="Leave inline= out: an async tool needs no thread anyway.",
+            )
+        options.update(retries=retries, idempotent=idempotent, inline=inline)
         return TOOLS.add(fn, lambda name: make_tool(name, fn, signature, **options))
 
     return decorate if fn is None else decorate(fn)

@@ -40,6 +40,8 @@ class Tool(Generic[P, R]):
         idempotent: True where calling twice with one idempotency key does no harm.
         signature: hash of origin, parameter names and types; a job refuses a tool that changed.
         is_async: True where `call` gives an awaitable.
+        is_inline: True where the function promises to take microseconds: it runs on the event
+            loop itself, without a thread, and its timeout is not enforced.
         accepts_idempotency_key: True where the function has such a parameter.
     """
 
@@ -51,6 +53,7 @@ class Tool(Generic[P, R]):
     idempotent: bool
     signature: str
     is_async: bool
+    is_inline: bool
     accepts_idempotency_key: bool
     parameters: Signature
 
@@ -179,6 +182,7 @@ def make_tool(
     timeout_s: float,
     retries: int,
     idempotent: bool | None,
+    inline: bool = False,
 ) -> Tool[P, R]:
     """Make a tool; `idempotent` None means: whatever does not write is."""
     return Tool(
@@ -190,6 +194,7 @@ def make_tool(
         idempotent=effects != "write" if idempotent is None else idempotent,
         signature=signature_hash(fn, parameters),
         is_async=inspect.iscoroutinefunction(fn),
+        is_inline=inline,
         accepts_idempotency_key=IDEMPOTENCY_KEY in inspect.signature(fn).parameters,
         parameters=parameters,
     )

@@ -105,6 +105,7 @@ class PlainTool:
     fn: Callable[..., Any]
     signature: str = ""
     is_async: bool = False
+    is_inline: bool = False
     accepts_idempotency_key: bool = False
 
     def call(self, arguments: Mapping[str, Any]) -> Any:

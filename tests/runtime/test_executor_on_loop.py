@@ -94,7 +94,7 @@ def test_it_has_no_thread_of_its_own(builder: Any, tools: Any, store: Store) -> 
         assert list(served.executor.running) == [job_id]
         driver = await ended
         assert driver.run.dispatcher.output == "hello" and not served.executor.running
-        assert driver.log == []
+        assert driver.journal.log is None
 
     serve(tools, store, body)
 

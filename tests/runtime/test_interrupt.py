@@ -26,7 +26,7 @@ from gangline.runtime.store import Store
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Wait:
-    signature, is_async, accepts_idempotency_key = "", False, False
+    signature, is_async, is_inline, accepts_idempotency_key = "", False, False, False
     def call(self, arguments):
         sys.stdout.write("waiting\\n")
         sys.stdout.flush()
