@@ -119,6 +119,9 @@ class Backend(Protocol):
 class OpenBackend(Backend, Protocol):
     """A backend that also takes requests which belong to no workflow."""
 
+    def serves(self, model: str) -> bool:
+        """Say, at once, whether the model can be run here."""
+
     def prompts(self, model: str) -> PromptEncoder:
         """Give what turns any prompt into tokens; BackendError if there is nothing for it."""
 

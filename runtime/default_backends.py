@@ -57,7 +57,14 @@ def _engine(device: FleetDevice, device_id: str, clock: Clock) -> Backend:
         spec = models.find(model)
         return load_runner(models.verified_path(spec), spec, device=name)
 
-    return EngineBackend(load, _encoder, clock=clock.now)
+    return EngineBackend(load, _encoder, clock=clock.now, serves=_is_here)
+
+
+def _is_here(model: str) -> bool:
+    from . import models
+
+    spec = models.catalogue().get(model)
+    return spec is not None and models.is_present(spec)
 
 
 def _encoder(model: str) -> PromptEncoder:

@@ -25,6 +25,7 @@ from gangline.ir.specs.request import EngineEvent, Finished, RequestFailed
 
 from .clock import Clock, WallClock
 from .commands import Step
+from .direct_requests import DirectRequests
 from .driver import Driver, OnDone
 from .job import Job, JobResult, missing_secret, result_of
 from .job_id import job_id as make_job_id
@@ -57,6 +58,7 @@ class Executor:
 
     Attributes:
         owner: the name under which this executor holds jobs in the store.
+        direct: for requests to the engines that belong to no job; to be used on the loop.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Executor:
             store=store,
             publish=publish,
         )
+        self.direct = DirectRequests(self._around)
         self._leases = Leases(store, self.owner, self._around, self._drivers) if store else None
         for backend in dict.fromkeys(backends.values()):
             backend.start(self._emit)
@@ -370,6 +373,7 @@ class Executor:
     def _engine_event(self, event: EngineEvent, at_s: float) -> None:
         flight = self._around.requests.get(event.request_id)
         if flight is None:
+            self.direct.take(event, at_s)
             return
         if isinstance(event, Finished | RequestFailed):
             del self._around.requests[event.request_id]

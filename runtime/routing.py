@@ -26,6 +26,15 @@ class LeastLoaded:
         candidates: Sequence[str] = self._groups.get(device, ())
         if device in self._known or not candidates:
             return device
+        return self.least(candidates)
+
+    @property
+    def device_ids(self) -> list[str]:
+        """List every device id there is."""
+        return [device_id for ids in self._groups.values() for device_id in ids]
+
+    def least(self, candidates: Sequence[str]) -> str:
+        """Choose among some device ids; there must be one."""
         return min(candidates, key=lambda name: (self._load[name], self._used[name]))
 
     def begin(self, device_id: str) -> None:

@@ -40,6 +40,7 @@ class EngineBackend:
             can be encoded while weights load. A function of chat messages will do for
             workflows; other callers need a `PromptEncoder`.
         clock: seconds on the clock that deadlines are on.
+        serves: says at once whether `load` can load a model.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class EngineBackend:
         encoder: Callable[[str], Encode | PromptEncoder],
         config: SchedulerConfig | None = None,
         clock: Callable[[], float] = time.monotonic,
+        serves: Callable[[str], bool] = lambda model: True,
     ) -> None:
+        self._serves = serves
         self._load = load
         self._encoder = encoder
         self._config = config
@@ -87,6 +90,10 @@ class EngineBackend:
         """Give what turns chat messages into prompt tokens; the first call loads it."""
         loaded = self._loaded_encoder(model)
         return loaded.encode if isinstance(loaded, PromptEncoder) else loaded
+
+    def serves(self, model: str) -> bool:
+        """Say whether the model can be loaded here."""
+        return self._serves(model)
 
     def prompts(self, model: str) -> PromptEncoder:
         """Give what turns any prompt into tokens; BackendError if only messages can be."""
