@@ -1,0 +1,122 @@
+"""Bearer keys: from the key a caller sends to the tenant it stands for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from gangline.ir.errors import AuthenticationError, ForbiddenError
+from gangline.runtime.service.tenant import Quota, Tenant
+
+from .problem import Refused
+
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="gangline"'),)
+
+
+class StoredKey(Protocol):
+    """A row of the store's keys; `hash` is hex blake2b-256 of the key."""
+
+    @property
+    def hash(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def scopes(self) -> Iterable[str]: ...
+    @property
+    def quota(self) -> Mapping[str, Any]: ...
+    @property
+    def revoked_s(self) -> float | None: ...
+
+
+class KeyRing:
+    """The store's keys by hash, read again every `fresh_s` seconds by whoever comes next.
+
+    A key is looked up by the hash of what the caller sent, so the time it takes tells nothing
+    about the keys there are: a hash cannot be approached byte by byte.
+
+    Args:
+        read: gives all keys, the revoked ones too; called on a worker thread.
+        open_access: lets everybody in while no key was ever made. A revoked key counts as made:
+            revoking the last one must not open the door.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[StoredKey]],
+        *,
+        open_access: bool,
+        fresh_s: float = 2.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._open_access = open_access
+        self._fresh_s = fresh_s
+        self._now = now
+        self._tenants: dict[str, Tenant] = {}
+        self._any = False
+        self._read_at = -float("inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def tenant(self, authorization: str) -> Tenant:
+        """Give the tenant of an Authorization header; Refused with 401 where there is none."""
+        if self._now() - self._read_at > self._fresh_s:
+            await self._refresh()
+        if not self._any and self._open_access:
+            return Tenant()
+        scheme, _, key = authorization.partition(" ")
+        found = self._tenants.get(key_hash(key.strip()))
+        if found is not None and scheme.lower() == "bearer":
+            return found
+        raise _unknown(bool(key))
+
+    async def _refresh(self) -> None:
+        # One reader for all requests that find the copy too old. A store that is away leaves
+        # the error to each of them: who may come in is then not known.
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._load())
+        await asyncio.shield(self._reading)
+
+    async def _load(self) -> None:
+        try:
+            rows = list(await asyncio.to_thread(self._read))
+            self._any = bool(rows)
+            self._tenants = {row.hash: _tenant(row) for row in rows if row.revoked_s is None}
+            self._read_at = self._now()
+        finally:
+            self._reading = None
+
+
+def key_hash(key: str) -> str:
+    """Give the hex blake2b-256 of a key."""
+    return blake2b(key.encode(errors="replace"), digest_size=32).hexdigest()
+
+
+def _tenant(row: StoredKey) -> Tenant:
+    quota = Quota(**{name: float(value) for name, value in dict(row.quota or {}).items()})
+    return Tenant(row.tenant, frozenset(row.scopes), quota)
+
+
+def _unknown(sent: bool) -> Refused:
+    if sent:
+        error = AuthenticationError(
+            "The key is not known, or it was revoked", next_step="Ask for a new key."
+        )
+    else:
+        error = AuthenticationError(
+            "This server asks for a key",
+            next_step="Send it as `Authorization: Bearer KEY`; `gangline keys add` makes one.",
+        )
+    return Refused(error, headers=_CHALLENGE)
+
+
+def need(tenant: Tenant, scope: str) -> None:
+    """Raise ForbiddenError unless a tenant's key has a scope."""
+    if not tenant.may(scope):
+        raise ForbiddenError(
+            f"The key lacks the scope {scope!r}",
+            where=scope,
+            next_step=f"Use a key made with `gangline keys add --scope {scope}`.",
+        )

@@ -1,0 +1,44 @@
+"""What every handler may use: the service, the settings, the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .settings import ServerSettings
+
+if TYPE_CHECKING:
+    from gangline.runtime.service.service import Service
+
+    from .auth import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One request that was answered, for logs and metrics.
+
+    `route` is the path's template (empty where none matched), `seconds` until the answer's end.
+    """
+
+    method: str
+    route: str
+    status: int
+    seconds: float
+    tenant: str
+    request_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Shared by all requests of one server.
+
+    Attributes:
+        observers: called with every request that was answered; they must be quick.
+    """
+
+    service: Service
+    settings: ServerSettings
+    keys: KeyRing
+    observers: list[Callable[[Access], None]] = field(default_factory=list)
