@@ -10,7 +10,7 @@ import typer
 
 from gangline.ir.errors import GanglineError, JobError, UsageError
 
-from . import calibrate, devices, evaluate, explain, jobs, models, plan, run_command, tco
+from . import calibrate, devices, evaluate, explain, jobs, models, plan, run_command, serve, tco
 from .interrupted import Interrupted
 from .output import exit_code, print_error
 
@@ -29,6 +29,7 @@ app.command("explain")(explain.explain)
 app.command("plan")(plan.plan)
 app.command("tco")(tco.tco)
 app.command("eval")(evaluate.evaluate)
+app.command("serve")(serve.serve)
 app.command("devices")(devices.devices)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")

@@ -21,7 +21,7 @@ MAX_SHOWN = 20
 """How many faults of one body are told."""
 
 
-class ClientGone(Exception):  # noqa: N818 (nobody is left to tell an error)
+class ClientGone(Exception):
     """The client closed the connection before its request was answered."""
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?"
+)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 NOBODY = Tenant("", frozenset())
 
@@ -32,7 +34,16 @@ class Frame:
         began_s: on the monotonic clock.
     """
 
-    __slots__ = ("began_s", "flags", "headers", "request_id", "route", "span_id", "tenant", "trace_id")
+    __slots__ = (
+        "began_s",
+        "flags",
+        "headers",
+        "request_id",
+        "route",
+        "span_id",
+        "tenant",
+        "trace_id",
+    )
 
     def __init__(self, raw_headers: list[tuple[bytes, bytes]]) -> None:
         self.began_s = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,9 +37,11 @@ class Context:
 
     Attributes:
         observers: called with every request that was answered; they must be quick.
+        closing: set when the server stops: streams and waits then end.
     """
 
     service: Service
     settings: ServerSettings
     keys: KeyRing
     observers: list[Callable[[Access], None]] = field(default_factory=list)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)

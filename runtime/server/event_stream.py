@@ -22,6 +22,7 @@ class EventStream:
         heartbeat_s: silence after which a comment is sent, so that proxies keep the connection.
         slow_s: how long the reader may leave data unread before the connection is cut. It goes
             on from the last id it has seen when it comes back.
+        closing: set when the server stops; the stream then ends, to be taken up elsewhere.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class EventStream:
         heartbeat_s: float,
         slow_s: float,
         headers: Headers = (),
+        closing: asyncio.Event | None = None,
     ) -> None:
         self._events = events
         self._heartbeat_s = heartbeat_s
         self._slow_s = slow_s
         self._headers = [*_HEAD, *headers]
+        self._closing = closing or asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self._headers}
@@ -54,16 +57,16 @@ class EventStream:
                 await close()
 
     async def _until_gone(self, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_gone(receive))
         sending = asyncio.create_task(self._send(send))
+        ends = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._closing.wait())]
         try:
-            await asyncio.wait((gone, sending), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sending, *ends), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
         finally:
-            for task in (gone, sending):
+            for task in (sending, *ends):
                 task.cancel()
-            await asyncio.gather(gone, sending, return_exceptions=True)
+            await asyncio.gather(sending, *ends, return_exceptions=True)
 
     async def _send(self, send: Send) -> None:
         following: asyncio.Future[bytes] | None = None

@@ -69,6 +69,10 @@ class Guard:
         finally:
             self._observe(scope["method"], frame, status)
 
+    def close(self) -> None:
+        """End streams and waits: the server stops."""
+        self._context.closing.set()
+
     def _check(self, scope: Mapping[str, Any], frame: Frame) -> None:
         headers = frame.headers
         self._check_host(scope, headers.get(b"host", b""))
@@ -145,9 +149,7 @@ class Guard:
             observer(told)
 
 
-def _dressed(
-    headers: list[tuple[bytes, bytes]], frame: Frame
-) -> list[tuple[bytes, bytes]]:
+def _dressed(headers: list[tuple[bytes, bytes]], frame: Frame) -> list[tuple[bytes, bytes]]:
     there = {name for name, _ in headers}
     headers.extend(pair for pair in _ALWAYS.items() if pair[0] not in there)
     headers.append((b"x-request-id", frame.request_id.encode()))

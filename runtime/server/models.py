@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from gangline.runtime.service.job_request import JobRequest
 
@@ -108,8 +108,10 @@ class JobLine(Document):
     actual: Totals
     prompt_tokens: int
     output_tokens: int
+    error_code: str | None
     forked_from: str | None
-    position: int | None = Field(description="Place in the queue, the next one is 1.")
+    position: int | None = Field(description="How many of one's own jobs wait before it.")
+    last_seq: int = Field(description="Number of its last event.")
     links: Links
 
 
@@ -233,9 +235,6 @@ class Fork(BaseModel):
     input: dict[str, Any] = Field(default_factory=dict, description="Inputs to change.")
 
 
-Anything = Annotated[Any, WithJsonSchema({})]
-
-
 class Health(Document):
     """The process answers."""
 
@@ -247,15 +246,17 @@ class Readiness(BaseModel):
     """Whether jobs are taken; 503 where one of the checks fails."""
 
     ready: bool
-    checks: dict[str, bool]
+    checks: dict[str, str]
 
 
-class WorkflowInput(Document):
-    """One input of a workflow."""
+class WorkflowInput(BaseModel):
+    """One input of a workflow; `value_schema` is its JSON Schema."""
 
     name: str
     type: str
+    value_schema: dict[str, Any] = Field(alias="schema")
     required: bool
+    default: Any
 
 
 class WorkflowDocument(BaseModel):
@@ -264,6 +265,10 @@ class WorkflowDocument(BaseModel):
     name: str
     description: str
     inputs: list[WorkflowInput]
+    deadline_s: float | None
+    budget_usd: float | None
+    program_hash: str
+    num_stages: int
 
 
 class WorkflowList(Document):
@@ -276,3 +281,25 @@ class Listing(BaseModel):
     """A list of objects."""
 
     data: list[dict[str, Any]]
+
+
+class StepList(BaseModel):
+    """The records of a job's steps."""
+
+    data: list[dict[str, Any]]
+
+
+class PlanDocument(BaseModel):
+    """What a job is predicted to take, where its stages would run, whether it would be admitted."""
+
+
+class PlanReport(BaseModel):
+    """Predicted against actual, per stage and in total."""
+
+
+class GraphDocument(BaseModel):
+    """A job's graph with the states of its steps."""
+
+
+class Capacity(BaseModel):
+    """Jobs that run and wait, and how many may."""

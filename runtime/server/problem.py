@@ -43,7 +43,7 @@ RETRYABLE = frozenset({429, 503})
 MEDIA_TYPE = b"application/problem+json"
 
 
-class Refused(Exception):  # noqa: N818 (it ends a request, it is not one of the errors)
+class Refused(Exception):
     """End a request with an error, and with a status or headers that its code does not tell.
 
     Args:

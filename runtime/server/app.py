@@ -1,0 +1,71 @@
+"""The application: the route table, what is mounted beside it, and the guard around both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import BaseRoute
+from starlette.routing import Router as Mounts
+
+from gangline import __version__
+
+from . import table
+from .auth import KeyRing
+from .call import Call
+from .context import Access, Context
+from .guard import Guard
+from .not_found import not_found
+from .openapi import openapi_document
+from .operation import Answer, Asgi, Operation
+from .reply import Reply, dump
+from .router import Router
+from .settings import ServerSettings
+
+if TYPE_CHECKING:
+    from gangline.runtime.service.service import Service
+
+
+def create_app(
+    service: Service,
+    settings: ServerSettings | None = None,
+    observers: Sequence[Callable[[Access], None]] = (),
+) -> Guard:
+    """Make the ASGI application of a service that is open on the running loop."""
+    settings = settings or ServerSettings()
+    read = getattr(service.store, "keys", tuple)
+    keys = KeyRing(read, open_access=settings.open_access, fresh_s=settings.keys_fresh_s)
+    context = Context(service, settings, keys, list(observers))
+    operations = all_operations(context)
+    fallback = Mounts(routes=mounts(context), default=not_found)
+    return Guard(Router(operations, context, fallback), context)
+
+
+def all_operations(context: Context) -> list[Operation]:
+    """Collect the operations of every part of the server, and the document of them all."""
+    rows = [*table.OPERATIONS]
+    document = dump(openapi_document(rows, __version__))
+
+    async def openapi(call: Call) -> Asgi:
+        return Reply(200, document, b"application/json")
+
+    answer = Answer(200, "This document.", {"type": "object"})
+    return [
+        *rows,
+        Operation(
+            "GET",
+            "/openapi.json",
+            "getOpenapi",
+            "Describe the API",
+            openapi,
+            (answer,),
+            scope=None,
+            tag="health",
+            hidden=True,
+        ),
+    ]
+
+
+def mounts(context: Context) -> list[BaseRoute]:
+    """Collect what is served beside the operations: the page, MCP."""
+    return []

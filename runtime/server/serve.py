@@ -1,0 +1,153 @@
+"""Run the server: bind, open the service, answer, and stop in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from gangline.ir.errors import UsageError
+
+from .app import create_app
+from .context import Access
+from .protocol import protocol_class
+from .settings import ServerSettings
+
+if TYPE_CHECKING:
+    from gangline.runtime.service.service import Service
+
+KEEP_ALIVE_S = 65
+"""Longer than the 60 s after which common proxies close idle connections, so that they do it."""
+GRACE_S = 5
+"""How long answers in flight may take once the server stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the server listens; port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bind(at: Listening) -> socket.socket:
+    """Bind a socket; UsageError where the address is taken or not this machine's."""
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((at.host, at.port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        raise UsageError(
+            f"Cannot listen on {at.host} port {at.port}: {error}",
+            where="--host and --port",
+            next_step="Give another port, or end the process that has this one.",
+        ) from None
+    return bound
+
+
+def run(
+    service: Callable[[], AbstractAsyncContextManager[Service]],
+    bound: socket.socket,
+    settings: ServerSettings,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    observers: Sequence[Callable[[Access], None]] = (),
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Args:
+        service: opens the service, on the server's loop.
+        ready: called once requests are answered.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(service, bound, settings, ready, observers))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(
+    opening: Callable[[], AbstractAsyncContextManager[Service]],
+    bound: socket.socket,
+    settings: ServerSettings,
+    ready: Callable[[], None],
+    observers: Sequence[Callable[[Access], None]],
+) -> None:
+    async with opening() as service:
+        app = create_app(service, settings, observers)
+        server = _Server(_config(app, settings), ready)
+        stopping: set[asyncio.Task[None]] = set()
+
+        async def stop() -> None:
+            # Readiness fails and submits are refused first; answers in flight then end.
+            await service.drain()
+            app.close()
+            server.should_exit = True
+
+        def on_signal() -> None:
+            if stopping:
+                os._exit(1)  # all that was acknowledged is stored; a next server goes on with it
+            stopping.add(asyncio.get_running_loop().create_task(stop()))
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        await server.serve(sockets=[bound])
+
+
+def _config(app: Any, settings: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=protocol_class(settings.max_head_bytes, settings.head_timeout_s),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with our signals, telling when it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,14 @@
+"""The route table: every operation of the server, once."""
+
+from __future__ import annotations
+
+from . import events, fleet, health, job_actions, jobs
+from .operation import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *jobs.OPERATIONS,
+    *job_actions.OPERATIONS,
+    *events.OPERATIONS,
+    *fleet.OPERATIONS,
+    *health.OPERATIONS,
+)
