@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from gangline.backends.base import Backend
 from gangline.ir.errors import InputError, from_json
+from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import Fleet
 
+from .fork import fork
 from .job import JobResult
+from .job_documents import new_job_id, save_fork
 from .session import Options, Session
 from .store import Store
 from .surroundings import OnEvent
@@ -79,6 +83,7 @@ def retry_job(
     *,
     inputs: Mapping[str, Any] | None = None,
     rerun: frozenset[str] = frozenset(),
+    from_step: str = "",
     fleet: Fleet | str | None = None,
     backends: Mapping[str, Backend] | None = None,
     store: Store | None = None,
@@ -87,17 +92,49 @@ def retry_job(
     """Continue a stored job; what is recorded is not run again.
 
     `job` may be a unique beginning or end of an id; `rerun` names writing steps that a person
-    has confirmed may run a second time.
+    has confirmed may run a second time; `from_step` names a step to run again with all that came
+    after it.
+    """
+    with open_session(fleet, backends, store) as session:
+        job_id, _ = _stored(session, job)
+        return session.executor.resume(
+            job_id, inputs=inputs, rerun=rerun, from_step=from_step, on_event=on_event
+        )
+
+
+def fork_job(
+    job: str,
+    step: str,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    fleet: Fleet | str | None = None,
+    backends: Mapping[str, Backend] | None = None,
+    store: Store | None = None,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Run a new job that goes on from before a step of a stored one, maybe with other inputs.
+
+    Recorded results that do not come after the step, and that no changed input reaches, are kept.
     """
     with open_session(fleet, backends, store) as session:
         assert session.store is not None
-        job_id = session.store.resolve(job)
-        source = session.store.events(job_id)[0].data.get("source")
-        if source:
-            from gangline.workflows.registry import load
+        _, events = _stored(session, job)
+        log = fork(events, step, job_id=new_job_id(), now=time.time(), inputs=inputs)
+        save_fork(session.store, log, session.executor.owner)
+        return session.executor.resume(log[0].job_id, inputs=inputs, on_event=on_event)
 
-            load(source)  # registers the tools of the job's file
-        return session.executor.resume(job_id, inputs=inputs, rerun=rerun, on_event=on_event)
+
+def _stored(session: Session, part: str) -> tuple[str, list[Event]]:
+    """Give the id and the events of a stored job, with the tools of its file registered."""
+    assert session.store is not None
+    job_id = session.store.resolve(part)
+    events = session.store.events(job_id)
+    source = events[0].data.get("source")
+    if source:
+        from gangline.workflows.registry import load
+
+        load(source)
+    return job_id, events
 
 
 @contextmanager

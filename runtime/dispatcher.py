@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import deque
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +95,10 @@ class Dispatcher:
         self._failure: Fail | None = None
         self._flights: dict[str, Flight] = {}
         self._writes = 0
-        self._parked: deque[tuple[Activation, int]] = deque()
+        # By step id, in the order of issue: the activation and the attempt it will be.
+        self._parked: OrderedDict[str, tuple[Activation, int]] = OrderedDict()
+        self._missing = 0
+        self._times_dropped: Counter[str] = Counter()
         self._prefills: set[str] = set()
         self._prefilled: set[str] = set()
         self._interpreter: Interpreter
@@ -104,7 +107,7 @@ class Dispatcher:
     @property
     def outstanding(self) -> tuple[str, ...]:
         """Ids of the steps that are in flight or ready, in the order they became so."""
-        return (*self._flights, *(activation.id for activation, _ in self._parked))
+        return (*self._flights, *self._parked)
 
     @property
     def finished(self) -> bool:
@@ -169,6 +172,7 @@ class Dispatcher:
         self._limits(data, event.at_s)
         self.on_deadline = data.get("on_deadline", "late")
         self.default_device = data.get("device", "")
+        self._missing = data.get("recorded", 0)
         self._expectation = Expectation(self._program, None)
         self._planned(event)
         self.status = "queued"
@@ -192,6 +196,10 @@ class Dispatcher:
         """Begin, or go on after a crash, a failure or a question."""
         self.status, self._running, self._closing = "running", True, False
         self._failure = self.error = None
+        if self._missing:
+            return [Fail("job.failed", _incomplete(self.job_id).to_json())]
+        self._times_dropped.update(event.data.get("dropped", ()))
+        self.spent_usd += event.data.get("spent_usd", 0.0)
         self._limits(event.data, event.at_s)
         rerun = frozenset(event.data.get("rerun", ()))
         flights = self._flights
@@ -200,7 +208,8 @@ class Dispatcher:
                 return [Fail("job.input_required", _question(flight).to_json(), step_id)]
         # What was in flight is issued again: the process that carried it is gone.
         self._flights, self._writes, self._reserved_usd = {}, 0, 0.0
-        self._parked.extendleft((flight.activation, 1) for flight in reversed(flights.values()))
+        for step_id, flight in reversed(flights.items()):
+            self._park_first(step_id, flight.activation, 1)
         return self._go_on(now)
 
     def _unsafe(self, flight: Flight) -> bool:
@@ -215,7 +224,14 @@ class Dispatcher:
             activation = ready.popleft()
             if activation.stage.op == "decode":
                 self._prefills.add(activation.operands[0].step_id)
-            self._parked.append((activation, 1))
+            self._parked[activation.id] = (activation, 1)
+
+    def _park_first(self, step_id: str, activation: Activation, attempt: int) -> None:
+        self._parked[step_id] = (activation, attempt)
+        self._parked.move_to_end(step_id, last=False)
+
+    def _first_parked(self) -> Activation:
+        return next(iter(self._parked.values()))[0]
 
     def _go_on(self, now: float) -> list[Command]:
         """Issue what is ready and fits the budget; end the job when it has an end."""
@@ -223,10 +239,10 @@ class Dispatcher:
         self._take_ready()
         # Invariant: spent + reserved never exceeds the budget by an issue made here.
         while self._may_issue():
-            if not self._fits(self._parked[0][0]):
+            if not self._fits(self._first_parked()):
                 break
             try:
-                commands.append(self._issue(*self._parked.popleft()))
+                commands.append(self._issue(*self._parked.popitem(last=False)[1]))
             except GanglineError as error:
                 self._fail(error.to_json(), commands)
         commands.extend(self._settle(now))
@@ -265,7 +281,11 @@ class Dispatcher:
             prefill = self._step(handle.step_id, handle.stage, handle.parents, attempt)
         due = (self.deadline_s, self._expectation.after(stage))
         serving = self._expectation.serving_device(stage) or self.default_device
-        return work_for(activation, step, self.job_id, prefill, due, serving)
+        key = f"{self.job_id}/{activation.id}"
+        if activation.id in self._times_dropped:
+            # It runs again because somebody wants a second effect, not because of a crash.
+            key = f"{key}/{self._times_dropped[activation.id]}"
+        return work_for(activation, step, self.job_id, prefill, due, serving, key)
 
     def _step(self, step_id: str, stage: Stage, parents: tuple[str, ...], attempt: int) -> Step:
         row = self._expectation.row(stage)
@@ -280,6 +300,7 @@ class Dispatcher:
 
     def _step_completed(self, event: Event, now: float) -> list[Command]:
         self.spent_usd += event.data.get("usd") or 0.0
+        self._missing -= "from_job" in event.data
         if event.step_id in self._prefills and event.step_id not in self._prefilled:
             self._prefilled.add(event.step_id)
             return []
@@ -289,6 +310,9 @@ class Dispatcher:
 
     def _landed(self, event: Event) -> Flight:
         flight = self._flights.pop(event.step_id, None)
+        if flight is None and event.step_id in self._parked:
+            # A forked job begins with results of steps it never issued.
+            return Flight(*self._parked.pop(event.step_id), 0.0)
         if flight is None:
             raise StoreError(
                 f"The log of job {self.job_id} ends step {event.step_id!r}, which is not running",
@@ -322,7 +346,7 @@ class Dispatcher:
         if flight is None or not flight.waiting:
             return []
         del self._flights[event.step_id]
-        self._parked.appendleft((flight.activation, flight.attempt + 1))
+        self._park_first(event.step_id, flight.activation, flight.attempt + 1)
         return self._go_on(now)
 
     def stop(self, kind: str, error: GanglineError, step_id: str, now: float) -> list[Command]:
@@ -347,7 +371,7 @@ class Dispatcher:
         flight = self._flights.pop(step_id)
         self._writes -= _writes(flight.activation.stage)
         self._reserved_usd -= flight.reserved_usd
-        self._parked.appendleft((flight.activation, flight.attempt))
+        self._park_first(step_id, flight.activation, flight.attempt)
         return self._settle(now)
 
     def _fail(
@@ -377,7 +401,7 @@ class Dispatcher:
             self._closing = True
             return [Complete(self._interpreter.output.value, now > self.deadline_s)]
         elif self._stuck():
-            self._fail(self._overspend().to_json(), commands, self._parked[0][0].id)
+            self._fail(self._overspend().to_json(), commands, self._first_parked().id)
         if self._failure is not None and self._writes == 0:
             self._closing = True
             commands.append(self._failure)
@@ -390,7 +414,7 @@ class Dispatcher:
         return all(flight.waiting for flight in self._flights.values())
 
     def _overspend(self) -> BudgetError:
-        activation = self._parked[0][0]
+        activation = self._first_parked()
         next_usd, budget = self._predicted_usd(activation), self.budget_usd or 0.0
         return BudgetError(
             f"The job has spent ${self.spent_usd:.6f} and its next step is expected to cost "
@@ -418,6 +442,13 @@ def backoff_s(attempt: int, key: str) -> float:
     whole = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(attempt - 1, 16))
     digest = hashlib.blake2b(f"{key}/{attempt}".encode(), digest_size=8).digest()
     return whole * (0.5 + int.from_bytes(digest) / 2**65)
+
+
+def _incomplete(job_id: str) -> StoreError:
+    return StoreError(
+        f"Job {job_id} is a fork whose recorded steps were not all stored",
+        next_step="Fork the job again.",
+    )
 
 
 def deadline_error(job_id: str) -> DeadlineError:

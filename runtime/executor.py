@@ -27,6 +27,7 @@ from .clock import Clock, WallClock
 from .commands import Step
 from .direct_requests import DirectRequests
 from .driver import Driver, OnDone
+from .fork import retry_from
 from .job import Job, JobResult, missing_secret, result_of
 from .job_id import job_id as make_job_id
 from .job_run import JobRun
@@ -135,6 +136,7 @@ class Executor:
         *,
         inputs: Mapping[str, Any] | None = None,
         rerun: frozenset[str] = frozenset(),
+        from_step: str = "",
         on_event: OnEvent | None = None,
     ) -> JobResult:
         """Continue a stored job: recorded steps are not run again.
@@ -142,12 +144,13 @@ class Executor:
         Args:
             inputs: values for inputs whose secrets were not stored (database passwords).
             rerun: ids of writing steps that a person has confirmed may run again.
+            from_step: a step to run again, with all that came after it (see `fork.retry_from`).
         """
         store = self._need_store()
         events = store.events(job_id)
         if not events:
             store.job(job_id)
-        if result_of(events).status == "succeeded":
+        if result_of(events).status == "succeeded" and not from_step:
             return result_of(events)
         events[0] = _with_inputs(events[0], inputs or {})
         assert self._leases is not None
@@ -155,7 +158,10 @@ class Executor:
         events.extend(store.events(job_id, after=events[-1].seq))
 
         def begin(on_done: OnDone) -> None:
-            self._continue(job_id, epoch, events, on_done, on_event, {"rerun": sorted(rerun)})
+            data: dict[str, Any] = {"rerun": sorted(rerun)}
+            if from_step:
+                data.update(retry_from(events, from_step, rerun))
+            self._continue(job_id, epoch, events, on_done, on_event, data)
 
         return self._wait(self._launch(begin))
 
@@ -300,7 +306,7 @@ class Executor:
         keeps_log: bool = True,
     ) -> None:
         driver = self._driver(job_id, epoch, on_done, on_event, keeps_log)
-        driver.run.replay(events)
+        driver.run.replay(events, data.get("dropped", ()))
         driver.journal.keep(events)
         driver.safely(self._start, driver, {"resumed": True, "rerun": [], **data})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,7 @@ from gangline.ir.errors import JobCancelled, UsageError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 
 from .job import result_of
+from .job_id import job_id as make_job_id
 from .store import Store
 
 
@@ -26,6 +28,22 @@ def job_document(part: str) -> dict[str, Any]:
     """Give one job's document by its id, or by a unique beginning or end of it."""
     with Store() as store:
         return result_of(store.events(store.resolve(part))).to_json()
+
+
+def new_job_id() -> str:
+    """Make an id for a job that begins now."""
+    return make_job_id(time.time(), os.urandom(10))
+
+
+def save_fork(store: Store, log: Sequence[Event], owner: str, ttl_s: float = 30.0) -> None:
+    """Store the log of a fork (`fork.fork`), leased to `owner`; done when it is on disk.
+
+    If the process dies in between, the job refuses to run: it would repeat recorded steps.
+    """
+    created = store.create(log[0], log[0].data.get("workflow", ""), owner, ttl_s)
+    if len(log) > 1:
+        store.append(log[0].job_id, log[1:], 1).result()
+    created.result()
 
 
 def cancel_job(part: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from .commands import (
     SubmitRequest,
 )
 from .dispatcher import Dispatcher, deadline_error
+from .fork import effective
 from .outcome import RequestOutcome
 from .pricing import Pricing
 
@@ -90,11 +91,15 @@ class JobRun:
         """Say whether no further step may begin."""
         return self.dispatcher.stopping
 
-    def replay(self, events: Sequence[Event]) -> None:
-        """Rebuild the state from stored events; nothing is issued."""
-        for event in events:
+    def replay(self, events: Sequence[Event], dropped: Sequence[str] = ()) -> None:
+        """Rebuild the state from stored events; nothing is issued.
+
+        `dropped` are the steps that the next start takes back (`fork.retry_from`).
+        """
+        for event in effective(events, dropped):
             self._note(event)
             self.dispatcher.apply(event, event.at_s)
+        self.last_seq = events[-1].seq if events else self.last_seq
 
     def queue(self, data: Mapping[str, Any], now: float) -> Advance:
         """Record that the job exists."""
@@ -113,7 +118,10 @@ class JobRun:
         self.ended_s = None
         self._issued_s.clear()
         self._prefills.clear()
-        return self._advance([("job.started", "", data or {})], now)
+        given = dict(data or {})
+        if self.dispatcher.status == "queued":
+            given.pop("resumed", None)  # a fork has steps, but has not run yet
+        return self._advance([("job.started", "", given)], now)
 
     def completed(
         self, command: RunTool | Encode, value: Any, now: float, started_s: float, ended_s: float

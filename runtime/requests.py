@@ -20,16 +20,18 @@ def work_for(
     prefill: Step | None,
     due: tuple[float, float],
     serving_device: str,
+    idempotency_key: str,
 ) -> Work:
     """Build the command of a step; StepError if the values it reads do not fit.
 
     `due` is (absolute deadline, seconds expected after this step); `prefill` belongs to decode;
-    `serving_device` is where the tokens of a tokenize step will be read.
+    `serving_device` is where the tokens of a tokenize step will be read; `idempotency_key` stays
+    the same for all attempts of a tool call.
     """
     attributes, named = step.stage.attributes, _named(activation)
     match step.stage.op:
         case "tool":
-            return _tool(step, named, job_id)
+            return _tool(step, named, idempotency_key)
         case "tokenize":
             messages = render(attributes["template"], named, step.where)
             return Encode(step, attributes["model"], messages, serving_device)
@@ -59,7 +61,7 @@ def _named(activation: Activation) -> dict[str, Any]:
     return dict(zip(names, activation.operands[skip:], strict=False))
 
 
-def _tool(step: Step, arguments: Mapping[str, Any], job_id: str) -> RunTool:
+def _tool(step: Step, arguments: Mapping[str, Any], idempotency_key: str) -> RunTool:
     attributes = step.stage.attributes
     return RunTool(
         step=step,
@@ -68,7 +70,7 @@ def _tool(step: Step, arguments: Mapping[str, Any], job_id: str) -> RunTool:
         signature=attributes.get("signature", ""),
         effects=attributes.get("effects", "write"),
         timeout_s=attributes.get("timeout_s"),
-        idempotency_key=f"{job_id}/{step.id}",
+        idempotency_key=idempotency_key,
     )
 
 

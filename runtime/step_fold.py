@@ -54,6 +54,8 @@ class StepFold:
         """Fold one event in."""
         if event.type == "job.started":
             self._origin_s = event.at_s if self._origin_s is None else self._origin_s
+            for step_id in event.data.get("dropped", ()):
+                self._steps.pop(step_id, None)
         self._stopped = event.type in _STOPPED or (self._stopped and event.type != "job.started")
         if event.type in _STATUS:
             self._step(event)
