@@ -46,7 +46,7 @@ from .commands import (
 )
 from .interpreter import Activation, Interpreter, KvHandle
 from .remaining import Expectation
-from .requests import work_for
+from .requests import tool_call, work_for
 
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
@@ -71,6 +71,7 @@ class Flight:
     activation: Activation
     attempt: int
     reserved_usd: float
+    writes: bool
     started: bool = False
     uncertain: bool = False
     waiting: bool = False
@@ -145,14 +146,14 @@ class Dispatcher:
     def apply(self, event: Event, now: float) -> list[Command]:
         """Fold one event in; give what is to be done because of it."""
         match event.type:
-            case "job.queued":
-                self._queued(event)
-            case "job.started":
-                return self._started(event, now)
             case "step.started":
                 self._step_started(event)
             case "step.completed":
                 return self._step_completed(event, now)
+            case "job.queued":
+                self._queued(event)
+            case "job.started":
+                return self._started(event, now)
             case "step.failed":
                 return self._step_failed(event, now)
             case "step.retrying":
@@ -259,33 +260,36 @@ class Dispatcher:
         return wanted <= self.budget_usd
 
     def _predicted_usd(self, activation: Activation) -> float:
-        stages = [activation.stage]
+        row = self._expectation.row(activation.stage)
+        usd = 0.0 if row is None else row.usd
         if activation.stage.op == "decode":
-            stages.append(activation.operands[0].stage)
-        rows = [self._expectation.row(stage) for stage in stages]
-        return sum(row.usd for row in rows if row is not None)
+            prefill = self._expectation.row(activation.operands[0].stage)
+            usd += 0.0 if prefill is None else prefill.usd
+        return usd
 
     def _issue(self, activation: Activation, attempt: int) -> Work:
         work = self._work(activation, attempt)
-        reserved = self._predicted_usd(activation)
-        self._flights[activation.id] = Flight(activation, attempt, reserved)
+        reserved, writes = self._predicted_usd(activation), _writes(activation.stage)
+        self._flights[activation.id] = Flight(activation, attempt, reserved, writes)
         self._reserved_usd += reserved
-        self._writes += _writes(activation.stage)
+        self._writes += writes
         return work
 
     def _work(self, activation: Activation, attempt: int) -> Work:
         stage, prefill = activation.stage, None
         step = self._step(activation.id, stage, activation.parents, attempt)
+        key = f"{self.job_id}/{activation.id}"
+        if activation.id in self._times_dropped:
+            # It runs again because somebody wants a second effect, not because of a crash.
+            key = f"{key}/{self._times_dropped[activation.id]}"
+        if stage.op == "tool":
+            return tool_call(activation, step, key)
         if stage.op == "decode":
             handle: KvHandle = activation.operands[0]
             prefill = self._step(handle.step_id, handle.stage, handle.parents, attempt)
         due = (self.deadline_s, self._expectation.after(stage))
         serving = self._expectation.serving_device(stage) or self.default_device
-        key = f"{self.job_id}/{activation.id}"
-        if activation.id in self._times_dropped:
-            # It runs again because somebody wants a second effect, not because of a crash.
-            key = f"{key}/{self._times_dropped[activation.id]}"
-        return work_for(activation, step, self.job_id, prefill, due, serving, key)
+        return work_for(activation, step, self.job_id, prefill, due, serving)
 
     def _step(self, step_id: str, stage: Stage, parents: tuple[str, ...], attempt: int) -> Step:
         row = self._expectation.row(stage)
@@ -312,14 +316,14 @@ class Dispatcher:
         flight = self._flights.pop(event.step_id, None)
         if flight is None and event.step_id in self._parked:
             # A forked job begins with results of steps it never issued.
-            return Flight(*self._parked.pop(event.step_id), 0.0)
+            return Flight(*self._parked.pop(event.step_id), 0.0, False)
         if flight is None:
             raise StoreError(
                 f"The log of job {self.job_id} ends step {event.step_id!r}, which is not running",
                 next_step="Run the job again; this one cannot be continued.",
             )
         self._reserved_usd = self._reserved_usd - flight.reserved_usd if self._flights else 0.0
-        self._writes -= _writes(flight.activation.stage)
+        self._writes -= flight.writes
         return flight
 
     def _step_failed(self, event: Event, now: float) -> list[Command]:
@@ -369,7 +373,7 @@ class Dispatcher:
     def withdraw(self, step_id: str, now: float) -> list[Command]:
         """Take back a command that was not carried out; it is issued again on resumption."""
         flight = self._flights.pop(step_id)
-        self._writes -= _writes(flight.activation.stage)
+        self._writes -= flight.writes
         self._reserved_usd -= flight.reserved_usd
         self._park_first(step_id, flight.activation, flight.attempt)
         return self._settle(now)

@@ -16,9 +16,9 @@ all parents on every trip."""
 Parents = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Bound:
-    """A value and the ids of the steps it comes from."""
+    """A value and the ids of the steps it comes from; never changed (frozen ones cost more)."""
 
     value: Any
     parents: Parents = ()
@@ -26,8 +26,9 @@ class Bound:
 
 def merge(parts: list[Parents]) -> Parents:
     """Join parents in order, each once, at most MAX_PARENTS."""
-    if len(parts) == 1:
-        return parts[0]
+    parts = [part for part in parts if part]
+    if len(parts) <= 1:
+        return parts[0] if parts else ()
     joined = dict.fromkeys(name for part in parts for name in part[:MAX_PARENTS])
     return tuple(joined)[:MAX_PARENTS]
 
@@ -86,7 +87,8 @@ class Frame:
 
     def read(self, values: tuple[int, ...]) -> list[Bound]:
         """Look several values up."""
-        return [self.lookup(value) for value in values]
+        known = self.values
+        return [known[value] if value in known else self.lookup(value) for value in values]
 
 
 @dataclass(slots=True, eq=False)

@@ -33,9 +33,9 @@ class KvHandle:
     parents: Parents
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Activation:
-    """A step that may run: its id, its stage and the values it reads."""
+    """A step that may run: its id, its stage and the values it reads. Never changed."""
 
     id: str
     stage: Stage
@@ -102,9 +102,12 @@ class Interpreter:
 
     def _bind(self, frame: Frame, value: int, bound: Bound) -> None:
         frame.values[value] = bound
-        self._arrived(frame, frame.layout.users.get(value, ()))
-        for waiter, positions in frame.waiters.pop(value, ()):
-            self._arrived(waiter, positions)
+        users = frame.layout.users.get(value)
+        if users is not None:
+            self._arrived(frame, users)
+        if frame.waiters:
+            for waiter, positions in frame.waiters.pop(value, ()):
+                self._arrived(waiter, positions)
 
     def _arrived(self, frame: Frame, positions: Sequence[int]) -> None:
         self.operations += len(positions)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,7 +132,8 @@ class JobRun:
         data["usd"] = self._pricing.core_usd(data["device"], ended_s - started_s)
         if isinstance(command, Encode):
             data["prompt_tokens"] = len(value)
-        return self._advance([("step.completed", command.step.id, {**data, "value": value})], now)
+        data["value"] = value
+        return self._advance([("step.completed", command.step.id, data)], now)
 
     def failed(
         self,
@@ -228,14 +228,16 @@ class JobRun:
 
     def _follow(self, commands: Sequence[Command], advance: Advance, now: float) -> Advance:
         """Carry out what needs no world; leave the rest as actions."""
-        queue = deque(commands)
+        queue = list(commands)
         # Invariant: events are recorded before the actions that depend on them are handed out.
-        while queue:
-            queue.extend(self._handle(queue.popleft(), advance, now))
+        for command in queue:  # sees what is added meanwhile
+            queue.extend(self._handle(command, advance, now))
         return advance
 
     def _handle(self, command: Command, advance: Advance, now: float) -> Sequence[Command]:
         match command:
+            case RunTool() | Encode() | SubmitRequest():
+                return self._begin(command, advance, now)
             case ParseOutput():
                 return self._parse(command, advance, now)
             case Complete():
@@ -243,8 +245,6 @@ class JobRun:
             case Fail():
                 data = {"error": dict(command.error)}
                 self._record(command.type, command.step_id, data, now, advance)
-            case RunTool() | Encode() | SubmitRequest():
-                return self._begin(command, advance, now)
             case _:
                 advance.actions.append(command)
         return ()
@@ -311,14 +311,16 @@ class JobRun:
     def _note(self, event: Event) -> None:
         self.last_seq = event.seq
         match event.type:
+            case "step.started":
+                return
+            case "step.completed" | "step.failed":
+                self._issued_s.pop(event.step_id, None)
+                self._devices.pop(event.step_id, None)
             case "job.queued":
                 self.queued_s = self.started_s = event.at_s
                 self.tenant = event.data.get("tenant", "")
             case "job.started" if not event.data.get("resumed"):
                 self.started_s = event.at_s
-            case "step.completed" | "step.failed":
-                self._issued_s.pop(event.step_id, None)
-                self._devices.pop(event.step_id, None)
             case (
                 "job.completed"
                 | "job.failed"

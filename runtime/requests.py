@@ -20,18 +20,14 @@ def work_for(
     prefill: Step | None,
     due: tuple[float, float],
     serving_device: str,
-    idempotency_key: str,
 ) -> Work:
-    """Build the command of a step; StepError if the values it reads do not fit.
+    """Build the command of a model step; StepError if the values it reads do not fit.
 
     `due` is (absolute deadline, seconds expected after this step); `prefill` belongs to decode;
-    `serving_device` is where the tokens of a tokenize step will be read; `idempotency_key` stays
-    the same for all attempts of a tool call.
+    `serving_device` is where the tokens of a tokenize step will be read.
     """
     attributes, named = step.stage.attributes, _named(activation)
     match step.stage.op:
-        case "tool":
-            return _tool(step, named, idempotency_key)
         case "tokenize":
             messages = render(attributes["template"], named, step.where)
             return Encode(step, attributes["model"], messages, serving_device)
@@ -61,12 +57,13 @@ def _named(activation: Activation) -> dict[str, Any]:
     return dict(zip(names, activation.operands[skip:], strict=False))
 
 
-def _tool(step: Step, arguments: Mapping[str, Any], idempotency_key: str) -> RunTool:
+def tool_call(activation: Activation, step: Step, idempotency_key: str) -> RunTool:
+    """Build the command of a tool step; the key stays the same for all its attempts."""
     attributes = step.stage.attributes
     return RunTool(
         step=step,
         name=attributes["tool"],
-        arguments=arguments,
+        arguments=_named(activation),
         signature=attributes.get("signature", ""),
         effects=attributes.get("effects", "write"),
         timeout_s=attributes.get("timeout_s"),

@@ -157,6 +157,8 @@ def _call_of(tool: RegisteredTool, command: RunTool) -> Callable[[], Any]:
 
 def plain(value: Any) -> Any:
     """Check, on the thread that made it, that a value can be stored."""
+    if value is None or type(value) in (bool, int) or (type(value) is str and value.isascii()):
+        return value
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:

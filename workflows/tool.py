@@ -7,10 +7,11 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from gangline.ir.errors import StepError
 
@@ -114,33 +115,45 @@ class Tool(Generic[P, R]):
     async def _call_async(self, python: dict[str, Any]) -> Any:
         return self._result(await self.fn(**python))  # type: ignore[call-arg, misc]
 
+    @cached_property
+    def _adapters(self) -> dict[str, TypeAdapter[Any]]:
+        fields = self.parameters.fields
+        return {name: adapter(field.annotation) for name, field in fields.items()}
+
+    @cached_property
+    def _answer(self) -> TypeAdapter[Any]:
+        return adapter(self.returns)
+
     def _arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         python: dict[str, Any] = {}
         for key, given in arguments.items():
             if key == IDEMPOTENCY_KEY and self.accepts_idempotency_key:
                 python[key] = given
-            elif key not in self.parameters.fields:
+                continue
+            expected = self._adapters.get(key)
+            if expected is None:
                 raise StepError(f"tool {self.name} has no parameter {key!r}", where=self.name)
-            else:
-                python[key] = self._checked(
-                    given, self.parameters.fields[key].annotation, f"argument {key!r} of"
-                )
+            try:
+                python[key] = expected.validate_python(given)
+            except ValidationError as error:
+                annotation = self.parameters.fields[key].annotation
+                raise self._misfit(error, annotation, f"argument {key!r} of") from None
         return python
 
     def _result(self, value: Any) -> Any:
-        checked = self._checked(value, self.returns, "the result of")
-        return adapter(self.returns).dump_python(checked, mode="json")
-
-    def _checked(self, value: Any, annotation: Any, what: str) -> Any:
         try:
-            return adapter(annotation).validate_python(value)
+            checked = self._answer.validate_python(value)
         except ValidationError as error:
-            found = error.errors(include_url=False)[0]
-            raise StepError(
-                f"{what} tool {self.name} is no {describe(annotation)}: {found['msg']}",
-                where=self.where,
-                next_step="Return or pass what the annotation says.",
-            ) from None
+            raise self._misfit(error, self.returns, "the result of") from None
+        return self._answer.dump_python(checked, mode="json")
+
+    def _misfit(self, error: ValidationError, annotation: Any, what: str) -> StepError:
+        found = error.errors(include_url=False)[0]
+        return StepError(
+            f"{what} tool {self.name} is no {describe(annotation)}: {found['msg']}",
+            where=self.where,
+            next_step="Return or pass what the annotation says.",
+        )
 
 
 def origin(fn: Callable[..., Any]) -> str:
