@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from gangline.backends.base import Backend
 from gangline.ir.errors import BackendError, from_json
-from gangline.ir.program import Program
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.request import (
@@ -30,6 +29,7 @@ from gangline.planner.situation import modelled_steps
 from gangline.planner.stage_cost import Option, StageCosts
 
 from .job import result_of
+from .programs import program_of
 from .store import Store
 
 SHAPES = ((16, 9, 1), (64, 17, 1), (256, 17, 1), (1024, 17, 1), (64, 17, 4), (256, 9, 8))
@@ -179,6 +179,6 @@ def stored_runs(
         alone &= index + 1 == len(spans) or spans[index + 1][0] >= end_s
         busy_until = max(busy_until, end_s)
         if alone:
-            program = Program.from_json(events[0].data["program"])
+            program = program_of(events[0].data["program"])
             found += modelled_steps(program, result_of(events).steps, fleet, models)
     return found

@@ -31,9 +31,8 @@ from gangline.ir.errors import (
     JobError,
     StoreError,
 )
-from gangline.ir.program import Program, Stage
+from gangline.ir.program import Stage
 from gangline.ir.specs.event import FINAL_STATUSES, Event
-from gangline.ir.specs.plan import Plan
 
 from .commands import (
     CancelRequest,
@@ -45,7 +44,8 @@ from .commands import (
     Work,
 )
 from .interpreter import Activation, Interpreter, KvHandle
-from .remaining import Expectation
+from .programs import plan_of, program_of
+from .remaining import Expectation, expectation_of
 from .requests import tool_call, work_for
 
 BACKOFF_S = 0.5
@@ -167,14 +167,13 @@ class Dispatcher:
 
     def _queued(self, event: Event) -> None:
         data = event.data
-        program = data["program"]
-        self._program = program if isinstance(program, Program) else Program.from_json(program)
+        self._program = program_of(data["program"])
         self._interpreter = Interpreter(self._program)
         self._limits(data, event.at_s)
         self.on_deadline = data.get("on_deadline", "late")
         self.default_device = data.get("device", "")
         self._missing = data.get("recorded", 0)
-        self._expectation = Expectation(self._program, None)
+        self._expectation = expectation_of(self._program, None)
         self._planned(event)
         self.status = "queued"
         inputs = data["inputs"]
@@ -191,7 +190,7 @@ class Dispatcher:
     def _planned(self, event: Event) -> None:
         plan = event.data.get("plan")
         if plan is not None:
-            self._expectation = Expectation(self._program, Plan.from_json(plan))
+            self._expectation = expectation_of(self._program, plan_of(plan))
 
     def _started(self, event: Event, now: float) -> list[Command]:
         """Begin, or go on after a crash, a failure or a question."""

@@ -19,6 +19,7 @@ from gangline.ir.specs.event import Event
 
 from .interpreter import Activation, Interpreter, KvHandle
 from .job import check_inputs, missing_secret
+from .programs import program_of
 from .redact import redacted
 
 _KEPT = ("op", "stage", "device", "parents", "attempt", "value")
@@ -124,8 +125,7 @@ def _never(_: Activation) -> bool:
 
 
 def _program(queued: Event) -> Program:
-    program = queued.data["program"]
-    return program if isinstance(program, Program) else Program.from_json(program)
+    return program_of(queued.data["program"])
 
 
 def _completed(log: Sequence[Event]) -> dict[str, Event]:

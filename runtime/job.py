@@ -11,6 +11,7 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import Event, StepRecord
 from gangline.ir.specs.plan import Plan
 
+from .programs import plan_document, program_document
 from .step_fold import fold_steps
 
 _HIDDEN = ("kernels", "error")
@@ -65,10 +66,10 @@ class Job:
         budget_usd = program.budget_usd if self.budget_usd is None else self.budget_usd
         return {
             "workflow": self.workflow,
-            "program": program.to_json() if as_json else program,
+            "program": program_document(program) if as_json else program,
             "program_hash": program.hash,
             "inputs": dict(self.inputs),
-            "plan": self.plan.to_json() if self.plan else None,
+            "plan": plan_document(self.plan) if self.plan else None,
             "deadline_s": deadline_s,
             "budget_usd": budget_usd,
             "device": self.device,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from gangline.ir.errors import LoweringError
 from gangline.ir.program import Program, Region, Stage
+
+from .kept import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +35,12 @@ Layouts = tuple[RegionLayout, ...]
 MAX_KEPT = 32
 """Most programs whose tables are kept for their next job."""
 
-_kept: OrderedDict[int, tuple[Program, Layouts]] = OrderedDict()
-"""By the id of a program, which is only good while the program lives: so it is kept too."""
-_lock = threading.Lock()
+_kept: Kept[Layouts] = Kept(MAX_KEPT)
 
 
 def layouts(program: Program) -> Layouts:
-    """Prepare every region of a program; LoweringError if a value is read but never made.
-
-    The same program object is prepared once: a server runs few programs, many times.
-    """
-    with _lock:
-        kept = _kept.get(id(program))
-        if kept is not None:
-            _kept.move_to_end(id(program))
-            return kept[1]
-    made = _layouts(program)
-    with _lock:
-        _kept[id(program)] = program, made
-        if len(_kept) > MAX_KEPT:
-            _kept.popitem(last=False)
-    return made
+    """Prepare every region of a program; LoweringError if a value is read but never made."""
+    return _kept.of(_layouts, program)
 
 
 def _layouts(program: Program) -> Layouts:

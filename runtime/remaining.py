@@ -5,6 +5,11 @@ from __future__ import annotations
 from gangline.ir.program import Program, Stage
 from gangline.ir.specs.plan import Plan, StagePlan
 
+from .kept import Kept
+
+MAX_KEPT = 128
+"""Most pairs of program and plan whose expectation is kept for their next job."""
+
 
 class Expectation:
     """A plan's rows by stage name, and the expected seconds that follow each stage.
@@ -69,3 +74,11 @@ class Expectation:
                 values.update(inner.operands)
             values.update(self._program.regions[region].yields)
         return values
+
+
+_kept: Kept[Expectation] = Kept(MAX_KEPT)
+
+
+def expectation_of(program: Program, plan: Plan | None) -> Expectation:
+    """Give what a plan expects of a program, worked out once for these two objects."""
+    return _kept.of(Expectation, program, plan)
