@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .runtime.client.asynchronous import AsyncClient
     from .runtime.client.sync import Client
+    from .workflows.cancel_token import cancelled, on_cancel
     from .workflows.combinators import branch, length, loop, map, record
     from .workflows.decorators import llm, tool, workflow
     from .workflows.grammar import json_schema, lark, regex
+    from .workflows.processes import run_process
     from .workflows.registry import load
     from .workflows.values import Database, Free, Rows
 
@@ -26,6 +28,7 @@ __all__ = [
     "Rows",
     "__version__",
     "branch",
+    "cancelled",
     "json_schema",
     "lark",
     "length",
@@ -33,8 +36,10 @@ __all__ = [
     "load",
     "loop",
     "map",
+    "on_cancel",
     "record",
     "regex",
+    "run_process",
     "tool",
     "workflow",
 ]
@@ -46,7 +51,9 @@ _HOMES = {
     **dict.fromkeys(("llm", "tool", "workflow"), "workflows.decorators"),
     **dict.fromkeys(("json_schema", "lark", "regex"), "workflows.grammar"),
     **dict.fromkeys(("Database", "Free", "Rows"), "workflows.values"),
+    **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
     "load": "workflows.registry",
+    "run_process": "workflows.processes",
 }
 
 

@@ -91,6 +91,18 @@ class CancelRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelTool:
+    """Tell a tool that nobody wants its result any more.
+
+    One that writes is only told (`by_force` False): it may look and stop, and how it ended is
+    waited for.
+    """
+
+    step_id: str
+    by_force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RetryAfter:
     """Record `step.retrying` for the step once `delay_s` has passed."""
 
@@ -116,7 +128,15 @@ class Fail:
 
 
 Command = (
-    RunTool | Encode | SubmitRequest | ParseOutput | CancelRequest | RetryAfter | Complete | Fail
+    RunTool
+    | Encode
+    | SubmitRequest
+    | ParseOutput
+    | CancelRequest
+    | CancelTool
+    | RetryAfter
+    | Complete
+    | Fail
 )
 Work = RunTool | Encode | SubmitRequest | ParseOutput
 """Commands that carry out a step."""

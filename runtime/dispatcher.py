@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ from gangline.ir.specs.event import FINAL_STATUSES, Event
 
 from .commands import (
     CancelRequest,
+    CancelTool,
     Command,
     Complete,
     Fail,
@@ -369,6 +370,14 @@ class Dispatcher:
     def _backoff_s(self, step_id: str, flight: Flight) -> float:
         return backoff_s(flight.attempt, f"{self.job_id}/{step_id}")
 
+    def writing(self) -> list[Step]:
+        """Give the steps whose effects are under way."""
+        return [
+            self._step(step_id, flight.activation.stage, flight.activation.parents, flight.attempt)
+            for step_id, flight in self._flights.items()
+            if _writes(flight.activation.stage) and not flight.waiting
+        ]
+
     def withdraw(self, step_id: str, now: float) -> list[Command]:
         """Take back a command that was not carried out; it is issued again on resumption."""
         flight = self._flights.pop(step_id)
@@ -388,10 +397,19 @@ class Dispatcher:
         if self._failure is not None or self.finished:
             return
         self._failure = Fail(kind, error, step_id)
+        wanted = kind not in ("job.cancelled", "job.expired")
         for flown, flight in self._flights.items():
-            if flight.activation.stage.op == "decode" and not flight.waiting:
-                request_id = f"{self.job_id}:{flown}:{flight.attempt}"
-                commands.append(CancelRequest(request_id, flown))
+            if not flight.waiting:
+                commands.extend(self._take_back(flown, flight, wanted))
+
+    def _take_back(self, step_id: str, flight: Flight, wanted: bool) -> Iterator[Command]:
+        """Say that nobody waits for a step; `wanted`: what it writes is of use to a retry."""
+        stage = flight.activation.stage
+        if stage.op == "decode":
+            yield CancelRequest(f"{self.job_id}:{step_id}:{flight.attempt}", step_id)
+        elif flight.started and self._writes and not (_writes(stage) and wanted):
+            # Without a write in flight the job ends now, and its calls with it.
+            yield CancelTool(step_id, by_force=not _writes(stage))
 
     def _settle(self, now: float) -> list[Command]:
         """End the job once: with its output, or with its failure when no write is in flight."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from gangline.ir.errors import GanglineError, StepError, StepTimeout
+from gangline.ir.errors import GanglineError, JobCancelled, StepError, StepTimeout
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import (
     EngineEvent,
@@ -19,7 +20,7 @@ from gangline.ir.specs.request import (
     TokenDelta,
 )
 
-from .commands import CancelRequest, Encode, RetryAfter, RunTool, Step, SubmitRequest
+from .commands import CancelRequest, CancelTool, Encode, RetryAfter, RunTool, Step, SubmitRequest
 from .engine_calls import EngineCalls, no_backend
 from .job_run import Action, Advance, JobRun
 from .journal import Journal
@@ -34,7 +35,8 @@ OnDone = Callable[["Driver", BaseException | None], None]
 
 MAX_TIMER_S = 3600.0
 """Longest a timer for a deadline runs before the clock is looked at again."""
-
+GRACE_S = 30.0
+"""Longest a job that was cancelled or has expired waits for its writes in flight."""
 
 MAX_INLINE = 64
 """Most inline tools called in a row before other jobs have their turn on the loop."""
@@ -135,6 +137,7 @@ class Driver:
     def cancel(self) -> None:
         """Stop the job on request."""
         self.advance(self.run.cancel(self._around.clock.now()))
+        self._wait_for_writes()
 
     def hurry(self, deadline_at_s: float) -> None:
         """Change the job's absolute deadline, also of what engines have in flight."""
@@ -185,6 +188,8 @@ class Driver:
         if self._stopped:
             return
         if error is not None:
+            if isinstance(error, asyncio.CancelledError) and self.run.stopping:
+                error = JobCancelled("The call was cancelled with its job")
             self._failed(command.step, _told(error, command.step), retryable=True)
             return
         now = self._around.clock.now()
@@ -249,6 +254,8 @@ class Driver:
                 self._engines.submit(action, self.run.device(action.step))
             case CancelRequest():
                 self._engines.cancel(action)
+            case CancelTool():
+                self._tools.cancel(action.step_id, action.by_force)
             case RetryAfter():
                 later = self._around.loop.call_later
                 timer = later(action.delay_s, self.safely, self._retry, action.step)
@@ -256,9 +263,16 @@ class Driver:
 
     def _tool(self, command: RunTool) -> None:
         tool = self._around.find_tool(command.name)
-        if tool is None:
-            error = StepError(f"The tool {command.name!r} is not registered")
+        if self.run.stopping:
+            error = JobCancelled(
+                "The job stopped before this call began",
+                where=command.step.where,
+                next_step="Nothing was done; a retry of the job makes the call.",
+            )
             self._failed(command.step, error, retryable=False)
+        elif tool is None:
+            absent = StepError(f"The tool {command.name!r} is not registered")
+            self._failed(command.step, absent, retryable=False)
         elif tool.is_inline:
             self._inline.append((tool, command))
         else:
@@ -289,8 +303,19 @@ class Driver:
 
     def _deadline_passed(self) -> None:
         self.advance(self.run.expire(self._around.clock.now()))
-        if not self._stopped and not self.run.stopping:
+        if self.run.stopping:
+            self._wait_for_writes()
+        elif not self._stopped:
             self._watch_deadline()
+
+    def _wait_for_writes(self) -> None:
+        """Give the writes of a job that is to end GRACE_S seconds to end as well."""
+        if not self._stopped and "" not in self._retries:
+            later = self._around.loop.call_later
+            self._retries[""] = later(GRACE_S, self.safely, self._give_up)
+
+    def _give_up(self) -> None:
+        self.advance(self.run.give_up(self._around.clock.now()))
 
     # How it ends --------------------------------------------------------------------------
 

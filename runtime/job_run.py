@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError
+from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError, StepTimeout
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import FirstToken, RequestFailed
 
 from .commands import (
     CancelRequest,
+    CancelTool,
     Command,
     Complete,
     Encode,
@@ -34,7 +35,7 @@ from .outcome import RequestOutcome
 from .pricing import Pricing
 
 Check = Callable[[RunTool], JobError | None]
-Action = RunTool | Encode | SubmitRequest | CancelRequest | RetryAfter
+Action = RunTool | Encode | SubmitRequest | CancelRequest | CancelTool | RetryAfter
 """Commands that are left for the world to carry out."""
 
 
@@ -206,6 +207,21 @@ class JobRun:
         if self.dispatcher.status != "running":
             return self._expired_at_rest(now)
         return self._follow(self.dispatcher.expire(now), Advance(), now)
+
+    def give_up(self, now: float) -> Advance:
+        """Wait no longer for writes of a job that is to end: it is not known what became of them."""
+        advance = Advance()
+        for step in self.dispatcher.writing() if self.stopping and not self.ended else ():
+            error = StepTimeout(
+                f"{step.stage.name} went on after its job was told to end. Whether its effect "
+                "happened is not known",
+                where=step.where,
+                next_step="Check what it did. A tool that looks at gl.cancelled() ends in time.",
+            )
+            more = self.failed(step, error, now, retryable=False)
+            advance.events += more.events
+            advance.actions += more.actions
+        return advance
 
     def _expired_at_rest(self, now: float) -> Advance:
         """End a job of which nothing runs: no write of this process can still end."""

@@ -28,7 +28,7 @@ from gangline.ir.specs.request import (
 )
 
 from .clock import VirtualClock
-from .commands import CancelRequest, Encode, RetryAfter, RunTool, SubmitRequest
+from .commands import CancelRequest, CancelTool, Encode, RetryAfter, RunTool, SubmitRequest
 from .engine_calls import submit_message
 from .job import Job
 from .job_run import Action, Advance, JobRun
@@ -205,6 +205,8 @@ class Simulator:
             case RetryAfter():
                 at_s = now + action.delay_s
                 self._at(at_s, lambda: self._follow(job, job.run.retrying(action.step, at_s)))
+            case CancelTool():
+                pass  # a virtual tool takes its time and is not looked at
 
     def _in_slot(self, device: str, begin: Callable[[], None]) -> None:
         if device not in self._slots:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gangline.backends.base import Backend
 from gangline.ir.errors import StepError
+from gangline.workflows.cancel_token import CancelToken
 
 from .commands import Encode, RunTool, Step
 from .surroundings import Surroundings
@@ -26,10 +27,14 @@ Overrun = Callable[[Step, float], None]
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A call under way: its time limit, and the thread's call or the loop's task."""
+    """A call under way: its time limit, and the thread's call or the loop's task.
+
+    `token` tells the tool when nobody waits any more.
+    """
 
     step: Step
     limit_s: float | None
+    token: CancelToken
     call: Call | None = None
     task: asyncio.Task[None] | None = None
 
@@ -54,11 +59,12 @@ class StepCalls:
         waiting = self._wait_for(command.step, command.timeout_s)
         if tool.is_async:
             name = command.step.id
-            task = self._around.loop.create_task(self._await(tool, command), name=name)
+            called = self._await(tool, command, waiting.token)
+            task = self._around.loop.create_task(called, name=name)
             waiting.task = task
             self._tasks.add(task)
         else:
-            waiting.call = self._work(command, partial(_call_of, tool, command))
+            waiting.call = self._work(command, partial(_call_of, tool, command), waiting.token)
 
     def inline(self, tool: RegisteredTool, command: RunTool) -> None:
         """Call a tool here and now; `returned` is called before this returns."""
@@ -78,13 +84,22 @@ class StepCalls:
             encode = backend.encoder(command.model)
             return lambda: list(encode(command.messages))
 
-        self._wait_for(command.step, None).call = self._work(command, prepare)
+        waiting = self._wait_for(command.step, None)
+        waiting.call = self._work(command, prepare, waiting.token)
 
     def ended(self, step_id: str) -> None:
         """Forget a call whose step has an end in the log."""
         waiting = self._waiting.pop(step_id, None)
         if waiting is not None and waiting.limit_s is not None:
             self._around.timeouts.remove(waiting, waiting.limit_s)
+
+    def cancel(self, step_id: str, by_force: bool) -> None:
+        """Tell a call that nobody wants its result; with force, an async one is interrupted."""
+        waiting = self._waiting.get(step_id)
+        if waiting is not None:
+            waiting.token.cancel()
+            if by_force and waiting.task is not None:
+                waiting.task.cancel()
 
     def stop(self) -> None:
         """Wait for no call any more; what can be stopped is."""
@@ -95,16 +110,17 @@ class StepCalls:
             task.cancel()
 
     def _wait_for(self, step: Step, limit_s: float | None) -> Waiting:
-        waiting = self._waiting[step.id] = Waiting(step, limit_s)
+        waiting = self._waiting[step.id] = Waiting(step, limit_s, CancelToken())
         if limit_s is not None:
             self._around.timeouts.add(waiting, limit_s, partial(self._limit, waiting))
         return waiting
 
-    async def _await(self, tool: RegisteredTool, command: RunTool) -> None:
+    async def _await(self, tool: RegisteredTool, command: RunTool, token: CancelToken) -> None:
         now = self._around.clock.now
         started_s = now()
         try:
-            value = plain(await tool.call(call_arguments(tool, command)))
+            with token.active():
+                value = plain(await tool.call(call_arguments(tool, command)))
         except BaseException as error:  # noqa: BLE001 (author's code; SystemExit too)
             # Nothing may pass: it would end the loop, and with it every job.
             self._returned(command, None, error, started_s, now())
@@ -115,7 +131,12 @@ class StepCalls:
             if task is not None:
                 self._tasks.discard(task)
 
-    def _work(self, command: RunTool | Encode, prepare: Callable[[], Callable[[], Any]]) -> Call:
+    def _work(
+        self,
+        command: RunTool | Encode,
+        prepare: Callable[[], Callable[[], Any]],
+        token: CancelToken,
+    ) -> Call:
         """Run a function on a worker thread; its outcome comes back to the loop.
 
         `prepare` gives the function, on that thread too. What it loads for that is the machine's
@@ -129,7 +150,8 @@ class StepCalls:
             started_s = now()
             function = prepare()
             started_s = now()
-            return plain(function())
+            with token.active():
+                return plain(function())
 
         def done(value: Any, error: BaseException | None) -> None:
             post(self._returned, command, value, error, started_s, now())
@@ -145,6 +167,7 @@ class StepCalls:
     def _write_off(self, waiting: Waiting) -> None:
         if waiting.limit_s is not None:
             self._around.timeouts.remove(waiting, waiting.limit_s)
+        waiting.token.cancel()
         if waiting.call is not None:
             self._around.workers.abandon(waiting.call)
         if waiting.task is not None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gangline.workflows.cancel_token import cancelled, on_cancel
+
 from . import settings
 from .functions import POSTGRES_FUNCTIONS, SQLITE_FUNCTIONS
 from .location import Location, locate, sqlite_uri
@@ -22,6 +24,7 @@ _LOST = {
     "timeout": "the query ran out of time",
     "memory": "the query needs too much memory",
     "died": "the query was stopped: it broke a time or memory limit",
+    "cancelled": "the query was stopped: nobody waits for it any more",
 }
 
 
@@ -39,7 +42,7 @@ class Outcome:
     """What became of one query.
 
     `kind` is empty on success, else `refused` (not allowed), `failed` (the database's own
-    error), `timeout`, `memory` or `died`; `error` is one sentence.
+    error), `timeout`, `memory`, `died` or `cancelled`; `error` is one sentence.
     """
 
     columns: tuple[str, ...] = ()
@@ -92,11 +95,13 @@ class Sandbox:
             worker, fresh = self._take(location, limits)
             patience = limits.timeout_s + _GRACE_S + (_START_S if fresh else 0.0)
             try:
-                answer = worker.ask(request, patience)
+                with on_cancel(worker.stop):
+                    answer = worker.ask(request, patience)
             except ChildLost as lost:
-                return {"error": _LOST[lost.kind], "kind": lost.kind}
-            if answer.get("kind") == "memory":  # its heap may be torn: start anew
-                worker.kill()
+                kind = "cancelled" if cancelled() else lost.kind
+                return {"error": _LOST[kind], "kind": kind}
+            if answer.get("kind") == "memory" or cancelled():
+                worker.kill()  # its heap may be torn, or it was stopped after its answer
             else:
                 self._give_back(worker)
             return answer

@@ -58,6 +58,10 @@ class Worker:
             raise
         return answer
 
+    def stop(self) -> None:
+        """End the child from another thread than the one that waits for it, which sees it die."""
+        self._process.kill()
+
     def kill(self) -> None:
         """End the child and collect it; harmless when it has ended."""
         self._process.kill()
