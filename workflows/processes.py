@@ -30,15 +30,18 @@ def run_process(
         StepTimeout: the program ran longer than `timeout_s` seconds, and was killed.
         OSError: it cannot be started.
     """
-    with subprocess.Popen(
-        list(command),
-        stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-        env=None if env is None else dict(env),
-        start_new_session=True,
-    ) as process, on_cancel(lambda: _kill(process)):
+    with (
+        subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            start_new_session=True,
+        ) as process,
+        on_cancel(lambda: _kill(process)),
+    ):
         try:
             out, err = process.communicate(input, timeout_s)
         except subprocess.TimeoutExpired:
