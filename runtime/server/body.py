@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Sequence
@@ -25,21 +24,11 @@ class ClientGone(Exception):
     """The client closed the connection before its request was answered."""
 
 
-async def read_body(receive: Any, max_bytes: int, timeout_s: float) -> bytes:
-    """Read a request's body; Refused with 413 or 408 if it is too large or too slow."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await _read(receive, max_bytes)
-    except TimeoutError:
-        error = RequestError(
-            f"The request's body did not arrive within {timeout_s:g} s",
-            where="body",
-            next_step="Send it again over a better connection.",
-        )
-        raise Refused(error, 408, ((b"connection", b"close"),)) from None
+async def read_body(receive: Any, max_bytes: int) -> bytes:
+    """Read a request's body; Refused with 413 if it is too large.
 
-
-async def _read(receive: Any, max_bytes: int) -> bytes:
+    How long it may take is the connection's business (protocol.py): it closes a slow one.
+    """
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -74,7 +63,7 @@ def parse_json(body: bytes) -> Any:
         raise malformed("The request has no body", "Send a JSON object.")
     try:
         value = from_json(body, allow_inf_nan=False)
-        json.loads(body, object_pairs_hook=_unique, parse_float=_finite)
+        _STRICT.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise malformed(f"The body is not JSON: {error}", "Send one JSON object.") from None
     return value
@@ -88,6 +77,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> None:
 def _finite(text: str) -> None:
     if not math.isfinite(float(text)):
         raise ValueError("a number is too large")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite)
 
 
 def validated(model: type[M], value: Any, where: str = "body") -> M:

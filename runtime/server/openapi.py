@@ -20,7 +20,6 @@ _TITLES = {
     404: "There is no such thing.",
     405: "The path has no such method.",
     406: "None of the accepted types is made.",
-    408: "The body did not arrive in time.",
     409: "The job's state does not allow this now.",
     413: "The body is too large.",
     415: "The body is not JSON.",

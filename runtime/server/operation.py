@@ -17,7 +17,7 @@ Handler = Callable[[Call], Awaitable[Asgi]]
 Schema = type[BaseModel] | Mapping[str, Any]
 ShowError = Callable[[GanglineError, int, Call], Asgi]
 
-PROBLEMS = (400, 401, 403, 404, 406, 408, 413, 422, 429, 500, 503)
+PROBLEMS = (400, 401, 403, 404, 406, 413, 422, 429, 500, 503)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Router:
 
     def __init__(self, table: Sequence[Operation], context: Context, fallback: Any = None) -> None:
         self._context = context
+        self._max_bytes = context.settings.max_body_bytes
         self._fallback = fallback
         self._exact: dict[str, Methods] = {}
         self._patterns: list[tuple[re.Pattern[str], Methods]] = []
@@ -88,7 +89,7 @@ class Router:
         return None, {}
 
     async def _answer(self, operation: Operation, call: Call) -> Asgi:
-        frame, settings = call.frame, self._context.settings
+        frame = call.frame
         frame.route = operation.path
         if operation.scope is not None:
             tenant = await self._context.keys.tenant(call.header(b"authorization"))
@@ -97,7 +98,7 @@ class Router:
         acceptable(call.header(b"accept"), operation)
         call.query = _query(operation, call.scope["query_string"])
         if operation.method != "GET":
-            body = await read_body(call.receive, settings.max_body_bytes, settings.body_timeout_s)
+            body = await read_body(call.receive, self._max_bytes)
             call.body = _body(operation, body)
         return await operation.handler(call)
 

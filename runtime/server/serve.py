@@ -124,7 +124,7 @@ async def _serve(
 def _config(app: Any, settings: ServerSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=protocol_class(settings.max_head_bytes, settings.head_timeout_s),
+        http=protocol_class(settings.max_head_bytes, settings.arrival_s),
         ws="none",
         lifespan="on",
         log_config=None,

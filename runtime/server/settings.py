@@ -19,8 +19,7 @@ class ServerSettings:
         max_wait_s: what `Prefer: wait` and `mode=wait` are cut to.
         heartbeat_s: silence after which an event stream says that it is alive.
         slow_reader_s: how long a stream's reader may leave data unread before it is cut off.
-        body_timeout_s: how long a request's body may take to arrive.
-        head_timeout_s: how long a request's head may take to arrive.
+        arrival_s: how long a request may take to arrive, from its first byte to its last.
         max_head_bytes: of a request's line and headers.
         keys_fresh_s: how old the server's copy of the keys may be; a revoked key works no longer.
     """
@@ -32,7 +31,6 @@ class ServerSettings:
     max_wait_s: float = 60.0
     heartbeat_s: float = 15.0
     slow_reader_s: float = 20.0
-    body_timeout_s: float = 30.0
-    head_timeout_s: float = 20.0
+    arrival_s: float = 30.0
     max_head_bytes: int = 64 * 2**10
     keys_fresh_s: float = 2.0
