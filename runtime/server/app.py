@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
@@ -11,7 +11,7 @@ from starlette.routing import Router as Mounts
 from gangline import __version__
 
 from . import table
-from .auth import KeyRing
+from .auth import KeyRing, StoredKey
 from .call import Call
 from .context import Access, Context
 from .guard import Guard
@@ -30,10 +30,16 @@ def create_app(
     service: Service,
     settings: ServerSettings | None = None,
     observers: Sequence[Callable[[Access], None]] = (),
+    read_keys: Callable[[], Iterable[StoredKey]] | None = None,
 ) -> Guard:
-    """Make the ASGI application of a service that is open on the running loop."""
+    """Make the ASGI application of a service that is open on the running loop.
+
+    Args:
+        observers: called with every request that was answered.
+        read_keys: gives all keys; None takes the store's.
+    """
     settings = settings or ServerSettings()
-    read = getattr(service.store, "keys", tuple)
+    read = read_keys or getattr(service.store, "keys", tuple)
     keys = KeyRing(read, open_access=settings.open_access, fresh_s=settings.keys_fresh_s)
     context = Context(service, settings, keys, list(observers))
     operations = all_operations(context)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from .call import Receive, Send
+from .gone import client_gone
 from .reply import Headers, dump
 
 MEDIA_TYPE = b"text/event-stream"
@@ -58,7 +59,10 @@ class EventStream:
 
     async def _until_gone(self, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send(send))
-        ends = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._closing.wait())]
+        ends = [
+            asyncio.create_task(client_gone(receive)),
+            asyncio.create_task(self._closing.wait()),
+        ]
         try:
             await asyncio.wait((sending, *ends), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
@@ -87,11 +91,6 @@ class EventStream:
             if following is not None and not following.done():
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def event_bytes(name: str, data: Any, event_id: int | None = None) -> bytes:

@@ -22,7 +22,7 @@ async def unless_gone(receive: Receive, waiting: Coroutine[Any, Any, T]) -> T:
         done, _ = await asyncio.wait((working,), timeout=PATIENCE_S)
         if done:
             return working.result()
-        gone = asyncio.ensure_future(receive())
+        gone = asyncio.ensure_future(client_gone(receive))
         try:
             await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -32,3 +32,9 @@ async def unless_gone(receive: Receive, waiting: Coroutine[Any, Any, T]) -> T:
         raise ClientGone
     finally:
         working.cancel()
+
+
+async def client_gone(receive: Receive) -> None:
+    """Return once the client has closed the connection; what it still sends is passed over."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

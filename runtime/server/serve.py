@@ -102,7 +102,7 @@ async def _serve(
 ) -> None:
     async with opening() as service:
         app = create_app(service, settings, observers)
-        server = _Server(_config(app, settings), ready)
+        server = make_server(app, settings, ready)
         stopping: set[asyncio.Task[None]] = set()
 
         async def stop() -> None:
@@ -119,6 +119,13 @@ async def _serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
         await server.serve(sockets=[bound])
+
+
+def make_server(
+    app: Any, settings: ServerSettings, ready: Callable[[], None] = lambda: None
+) -> uvicorn.Server:
+    """Make the HTTP server of an application; set its `should_exit` to end it."""
+    return _Server(_config(app, settings), ready)
 
 
 def _config(app: Any, settings: ServerSettings) -> uvicorn.Config:
