@@ -39,7 +39,7 @@ def create_app(
         read_keys: gives all keys; None takes the store's.
     """
     settings = settings or ServerSettings()
-    read = read_keys or getattr(service.store, "keys", tuple)
+    read: Callable[[], Iterable[StoredKey]] = read_keys or getattr(service.store, "keys", tuple)
     keys = KeyRing(read, open_access=settings.open_access, fresh_s=settings.keys_fresh_s)
     context = Context(service, settings, keys, list(observers))
     operations = all_operations(context)

@@ -21,8 +21,10 @@ def test_without_keys_everybody_is_local(client: Any) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer gl-nobody", "gl-anna-00000000000000000000"]
-    + ["Basic gl-anna-00000000000000000000", "Bearer gl-anna-0000000000000000000", "Bearer gl-old"],
+    [
+        *("", "Bearer", "Bearer gl-nobody", "gl-anna-00000000000000000000", "Bearer gl-old"),
+        *("Basic gl-anna-00000000000000000000", "Bearer gl-anna-0000000000000000000"),
+    ],
 )
 def test_a_stranger_learns_nothing(serve: Any, key: Any, keys: Any, authorization: str) -> None:
     rows = [*keys.values(), key("gl-old", "anna", revoked_s=1.0)]

@@ -56,8 +56,10 @@ def test_our_own_page_and_allowed_origins_may(serve: Any) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "*/*"]
-    + ["application/json; charset=utf-16", "application/jsonp"],
+    [
+        *("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "*/*"),
+        *("application/json; charset=utf-16", "application/jsonp"),
+    ],
 )
 def test_only_json_bodies_are_read(client: httpx.Client, content_type: str) -> None:
     """Forms of foreign pages can send text and forms, but not JSON, without being asked first."""
