@@ -1,0 +1,65 @@
+// A job's steps, folded from its events: the same records as /steps gives, while they happen.
+
+const STATUS = { "step.queued": "queued", "step.started": "running", "step.completed": "succeeded", "step.failed": "failed", "step.retrying": "queued" };
+const STOPPED = new Set(["job.failed", "job.cancelled", "job.expired", "job.input_required", "job.completed"]);
+export const ENDED = new Set(["job.failed", "job.cancelled", "job.expired", "job.completed"]);
+
+export class Fold {
+  constructor() {
+    this.steps = new Map(); // id -> record; `status`, `stage`, `start_s`, ... and `text` of its tokens
+    this.origin = null; // seconds since the epoch at which the job started
+    this.changed = new Set(); // ids of steps that changed since somebody looked
+  }
+
+  /** Take records of /steps, for jobs whose log is too long to be read whole. */
+  load(records, origin) {
+    this.origin = origin;
+    for (const record of records) this.put(record.id, record);
+  }
+
+  put(id, facts) {
+    // A new object each time: tables draw a row again when its object is another.
+    this.steps.set(id, { ...this.steps.get(id), ...facts, id });
+    this.changed.add(id);
+  }
+
+  add(event) {
+    const { type, at_s: at, step_id: id, data = {} } = event;
+    if (type === "job.started" && this.origin === null) this.origin = at;
+    if (type === "step.delta") {
+      const step = this.steps.get(id);
+      this.put(id, { text: (step?.text ?? "") + (data.text ?? ""), tokens: (step?.tokens ?? 0) + (data.num_tokens ?? 1) });
+    } else if (STATUS[type]) {
+      this.step(type, at, id, data);
+    } else if (STOPPED.has(type)) {
+      const left = type === "job.input_required" ? "queued" : "cancelled";
+      for (const step of this.steps.values()) {
+        if (step.status === "running" || step.status === "queued") this.put(step.id, { status: left, end_s: step.end_s ?? at - (this.origin ?? at) });
+      }
+      const asked = data.interrupt;
+      if (asked) this.put(asked.id, { status: "input_required", end_s: null, stage: asked.stage ?? this.steps.get(asked.id)?.stage ?? stageOf(asked.id) });
+    }
+  }
+
+  step(type, at, id, data) {
+    const facts = { ...data, status: STATUS[type] };
+    const before = this.steps.get(id);
+    if (type === "step.started") Object.assign(facts, { start_s: at - (this.origin ?? at), end_s: null, error: null, text: "" });
+    if (data.usd !== undefined && data.usd !== null) {
+      facts.spent = (before?.spent ?? 0) + data.usd;
+      facts.usd = facts.spent;
+    }
+    this.put(id, facts);
+  }
+
+  take() {
+    const changed = this.changed;
+    this.changed = new Set();
+    return changed;
+  }
+}
+
+/** The stage of a step whose event does not name it: the last part of its id, without its trip. */
+function stageOf(id) {
+  return id.split("/").at(-1).replace(/\[\d+\]$/, "");
+}

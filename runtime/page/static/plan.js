@@ -1,0 +1,98 @@
+// The plan explorer: what a workflow would take under several limits, side by side.
+
+import { get, post } from "./api.js";
+import { card, el, heading, problemBox, replace } from "./dom.js";
+import { NONE, seconds, usd } from "./format.js";
+import { dots, legend } from "./chart.js";
+import { Graph } from "./graph.js";
+import { calibrationChart, placement, verdict } from "./plan_preview.js";
+import { schemaInput } from "./schema_form.js";
+import { workflowInputs } from "./submit.js";
+
+export function planView(root) {
+  const abort = new AbortController();
+  const failed = el("div", {});
+  const workflow = el("select", { id: "p-workflow" });
+  const holder = el("div", { class: "form" });
+  const deadline = schemaInput({ name: "Deadline", hint: "seconds", schema: { type: "number", minimum: 0 } });
+  const budget = schemaInput({ name: "Budget", hint: "US dollars", schema: { type: "number", minimum: 0 } });
+  const model = schemaInput({ name: "Model", hint: "instead of its own", schema: { type: "string", maxLength: 80 } });
+  const compared = el("div", {}, el("p", { class: "muted" }, "Each plan you make is kept here, to compare deadlines, budgets and models. Nothing is run."));
+  const detail = el("div", {});
+  const graph = new Graph({ onPick: () => {} });
+  const plans = [];
+  let known = [];
+  let read = () => ({});
+
+  function chosen() {
+    const found = known.find((one) => one.name === workflow.value);
+    if (!found) return;
+    read = workflowInputs(holder, found);
+    plans.length = 0;
+    replace(detail);
+    get(`/page/workflows/${encodeURIComponent(found.name)}/layout?level=agent`, abort.signal).then((layout) => graph.draw(layout)).catch(() => {});
+  }
+
+  async function make(event) {
+    event.preventDefault();
+    let request;
+    try {
+      request = { workflow: workflow.value, input: read() };
+      const limit = deadline.read();
+      if (limit) request.deadline_ms = 1000 * limit;
+      const most = budget.read();
+      if (most !== undefined) request.budget_usd = most;
+      const name = model.read();
+      if (name) request.model = name;
+    } catch { return; }
+    replace(failed);
+    try {
+      const plan = await post("/v1/jobs:plan", request);
+      plans.push({ name: label(request), plan });
+      if (plans.length > 12) plans.shift();
+      show(plans.length - 1);
+    } catch (error) { replace(failed, problemBox(error)); }
+  }
+
+  function show(index) {
+    const { plan, name } = plans[index];
+    replace(compared,
+      el("div", { class: "scroll" }, el("table", { class: "compact rows", "aria-label": "Plans" },
+        el("thead", {}, el("tr", {}, ["Limits", "Verdict", "p50", "p95", "Cost", "Devices"].map((title, at) => el("th", { scope: "col", class: at > 1 && at < 5 ? "num" : null }, title)))),
+        el("tbody", {}, plans.map((one, at) => el("tr", { class: at === index ? "on" : null },
+          el("td", {}, el("a", { href: "#/plan", onclick: (event) => { event.preventDefault(); show(at); } }, one.name)),
+          el("td", {}, one.plan.admission?.feasible === false ? el("span", { class: "pill failed" }, "misses") : el("span", { class: "pill succeeded" }, "keeps")),
+          el("td", { class: "num" }, seconds(one.plan.predicted.p50_s ?? one.plan.predicted.seconds)),
+          el("td", { class: "num" }, seconds(one.plan.predicted.p95_s)),
+          el("td", { class: "num" }, usd(one.plan.predicted.usd)),
+          el("td", {}, [...new Set(one.plan.stages.map((row) => row.device))].join(", ") || NONE)))))),
+      dots(plans.map((one) => ({ label: one.name, marks: [
+        { value: one.plan.predicted.p50_s ?? one.plan.predicted.seconds, class: "hollow", title: "p50" }, { value: one.plan.predicted.p95_s, title: "p95" },
+      ] })), { label: "p50 and p95 of the plans, in seconds", text: seconds, limit: plan.deadline_s }),
+      legend(["hollow", "p50"], ["solid", "p95"], ...(plan.deadline_s ? [["", `deadline of the chosen plan: ${seconds(plan.deadline_s)}`]] : [])));
+    replace(detail, card(`Placement, ${name}`, verdict(plan), placement(plan), el("h2", {}, "Error of the predictions so far"), calibrationChart(plan.calibration)));
+  }
+
+  workflow.addEventListener("change", chosen);
+  replace(root, heading("Plan explorer"), failed,
+    el("div", { class: "columns" },
+      card("What to plan", el("form", { class: "form", onsubmit: make, novalidate: true },
+        el("div", { class: "field" }, el("label", { for: "p-workflow" }, "Workflow"), workflow), holder,
+        el("div", { class: "row" }, deadline.node, budget.node, model.node),
+        el("div", { class: "actions" }, el("button", { type: "submit", class: "primary" }, "Plan")))),
+      card("Plans", compared)),
+    detail,
+    el("section", { class: "card flush", "aria-label": "Graph" }, el("div", { class: "tools" }, el("h2", {}, "Graph"), el("span", { class: "grow" }), graph.buttons), graph.node));
+  get("/v1/workflows", abort.signal).then(({ data }) => {
+    known = data;
+    replace(workflow, data.map(({ name }) => el("option", { value: name }, name)));
+    if (data.some(({ name }) => name === "text_to_sql")) workflow.value = "text_to_sql";
+    chosen();
+  }).catch((error) => { if (error.name !== "AbortError") replace(failed, problemBox(error)); });
+  return () => abort.abort();
+}
+
+function label(request) {
+  const parts = [request.deadline_ms ? `≤ ${seconds(request.deadline_ms / 1000)}` : "", request.budget_usd !== undefined ? `≤ ${usd(request.budget_usd)}` : "", request.model ?? ""];
+  return parts.filter(Boolean).join(", ") || "no limits";
+}

@@ -1,0 +1,53 @@
+// Tokens of model calls as they come, the newest call first.
+
+import { el, replace, setText } from "./dom.js";
+import { count } from "./format.js";
+
+const MOST = 12;
+const MOST_CHARS = 20_000;
+
+export class Streams {
+  constructor() {
+    this.shown = new Map(); // step id -> {node, pre, facts, text}
+    this.none = el("div", { class: "empty" }, "No tokens have been streamed while this page was open.");
+    this.node = el("div", {}, this.none);
+  }
+
+  update(steps) {
+    for (const step of steps) if (step.text) this.show(step);
+  }
+
+  show(step) {
+    let entry = this.shown.get(step.id);
+    if (!entry) {
+      const text = document.createTextNode("");
+      const facts = el("span", { class: "muted" });
+      const node = el("div", { class: "stream" },
+        el("header", {}, el("strong", {}, step.stage || step.id), el("span", { class: "muted" }, step.device), el("span", { class: "grow" }), facts),
+        el("pre", { tabindex: "0", "aria-label": `Tokens of ${step.stage || step.id}` }, text));
+      entry = { node, text, facts, length: 0 };
+      this.shown.set(step.id, entry);
+      this.none.hidden = true;
+      this.node.prepend(node);
+      if (this.shown.size > MOST) {
+        const [oldest, { node: old }] = this.shown.entries().next().value;
+        old.remove();
+        this.shown.delete(oldest);
+      }
+    }
+    if (step.text.length < entry.length) { entry.text.data = ""; entry.length = 0; } // it was begun again
+    const room = Math.max(0, MOST_CHARS - entry.length);
+    entry.text.appendData(step.text.slice(entry.length, entry.length + room));
+    entry.length = Math.min(step.text.length, MOST_CHARS);
+    entry.node.classList.toggle("live", step.status === "running");
+    setText(entry.facts, `${count(step.output_tokens ?? step.tokens)} tokens`);
+    const pre = entry.text.parentNode;
+    if (step.status === "running") pre.scrollTop = pre.scrollHeight;
+  }
+
+  clear() {
+    this.shown.clear();
+    this.none.hidden = false;
+    replace(this.node, this.none);
+  }
+}
