@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from starlette.routing import Router as Mounts
 
 from gangline import __version__
+from gangline.runtime.page import routes as page_routes
 
 from . import table
 from .auth import KeyRing, StoredKey
@@ -58,6 +59,7 @@ def all_operations(context: Context) -> list[Operation]:
     answer = Answer(200, "This document.", {"type": "object"})
     return [
         *rows,
+        *page_routes.operations(),
         Operation(
             "GET",
             "/openapi.json",

@@ -1,0 +1,145 @@
+"""Routes of the page: its files, and the drawings it shows."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from gangline.ir.errors import NotFoundError
+from gangline.ir.program import Program
+from gangline.runtime.server.call import Call
+from gangline.runtime.server.operation import Answer, Asgi, Operation
+from gangline.runtime.server.reply import Reply
+
+from .layouts import Layouts
+
+CSP = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing inline, nothing from elsewhere. Charts are drawn by our script as SVG, because plotly.js
+writes inline styles (docs/decisions/0023-the-page.md)."""
+
+TYPES = {
+    "html": b"text/html; charset=utf-8",
+    "css": b"text/css; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "svg": b"image/svg+xml",
+}
+
+
+class LayoutQuery(BaseModel):
+    """How much of a program a drawing shows: calls of models whole, or each of their stages."""
+
+    level: Literal["agent", "stage"] = "agent"
+
+
+class Page:
+    """The files of the page, read once, and the drawings made lately."""
+
+    def __init__(self) -> None:
+        folder = files("gangline.runtime.page").joinpath("static")
+        self._files = {item.name: item.read_bytes() for item in folder.iterdir() if item.is_file()}
+        self._layouts = Layouts()
+
+    async def index(self, call: Call) -> Asgi:
+        """Give the page itself."""
+        return self._file("index.html")
+
+    async def static(self, call: Call) -> Asgi:
+        """Give one of its files."""
+        return self._file(call.path["name"])
+
+    async def job_layout(self, call: Call) -> Asgi:
+        """Give where the nodes and edges of a job's graph are."""
+        service, job_id = call.context.service, call.path["id"]
+        document = await service.job(call.tenant, job_id)  # NotFoundError for another's
+
+        def first() -> Any:
+            return service.store.events(str(document["id"]))[0].data["program"]
+
+        found = await asyncio.to_thread(first)
+        program = found if isinstance(found, Program) else Program.from_json(found)
+        return await self._drawn(program, call)
+
+    async def workflow_layout(self, call: Call) -> Asgi:
+        """Give where the nodes and edges of a workflow's graph are."""
+        program = call.context.service.offers.find(call.path["name"]).program()
+        return await self._drawn(program, call)
+
+    async def calibration(self, call: Call) -> Asgi:
+        """Give how far the cost model was off, before and after what was measured here."""
+        history = getattr(call.context.service.session, "history", None)
+        if history is None:
+            return Reply.json({"data": []})
+        calibration = await asyncio.to_thread(history.calibration)
+        rows = [
+            {"op": row.op, "device": row.device, "model": row.model, "num_runs": row.num_runs}
+            | {"before": row.before, "after": row.after}
+            for row in calibration.errors()
+        ]
+        return Reply.json({"data": rows})
+
+    def operations(self) -> list[Operation]:
+        """Give the page's rows of the route table; none is part of the public API."""
+        html = Answer(200, "The page.", {"type": "string"}, "text/html")
+        file = Answer(200, "A file of the page.", {"type": "string"}, "*/*")
+        drawing = Answer(200, "Places in pixels.", {"type": "object"})
+        return [
+            _row("/", "getPage", self.index, html, scope=None),
+            _row("/static/{name}", "getPageFile", self.static, file, scope=None),
+            _row("/page/jobs/{id}/layout", "getJobLayout", self.job_layout, drawing, LayoutQuery),
+            _row(
+                "/page/workflows/{name}/layout",
+                "getWorkflowLayout",
+                self.workflow_layout,
+                drawing,
+                LayoutQuery,
+            ),
+            _row("/page/calibration", "getCalibration", self.calibration, drawing),
+        ]
+
+    async def _drawn(self, program: Program, call: Call) -> Reply:
+        body = await asyncio.to_thread(self._layouts.body, program, call.query.level)
+        return Reply(200, body, b"application/json")
+
+    def _file(self, name: str) -> Reply:
+        body = self._files.get(name)
+        if body is None:
+            raise NotFoundError("There is no such file of the page", where=name[:100])
+        # Loopback is quick: files are asked for anew, so that a new version is never mixed
+        # with an old one.
+        headers = ((b"content-security-policy", CSP), (b"cache-control", b"no-cache"))
+        return Reply(200, body, TYPES[name.rpartition(".")[2]], headers)
+
+
+def operations() -> list[Operation]:
+    """Give the rows of one server's page."""
+    return Page().operations()
+
+
+def _row(
+    path: str,
+    name: str,
+    handler: Any,
+    answer: Answer,
+    query: type[BaseModel] | None = None,
+    scope: str | None = "read",
+) -> Operation:
+    patterns = {"name": "[^/]+"} if "{name}" in path else None
+    return Operation(
+        "GET",
+        path,
+        name,
+        answer.description,
+        handler,
+        (answer,),
+        scope=scope,
+        tag="page",
+        query=query,
+        path_patterns=patterns,
+        hidden=True,
+    )
