@@ -193,8 +193,8 @@ def large(number: int) -> int:
     """Run 500 steps in 20 chains."""
     number = pass_gate(number)
     ends = []
-    for _ in range(20):
-        value = number
+    for chain in range(20):
+        value = number + chain
         for _ in range(25):
             value = add_one(value)
         ends.append(value)

@@ -49,6 +49,8 @@ export class Fold {
       facts.spent = (before?.spent ?? 0) + data.usd;
       facts.usd = facts.spent;
     }
+    // A model call's text is recorded whole; what was streamed before this page opened is in it.
+    if (typeof data.value?.text === "string") facts.text = data.value.text;
     this.put(id, facts);
   }
 

@@ -4,7 +4,6 @@ import { el, replace, svg } from "./dom.js";
 import { chart, legend, ticks } from "./chart.js";
 import { seconds, word } from "./format.js";
 
-const WIDTH = 1000;
 const LEFT = 130;
 const LANE = 16;
 const MOST_LANES = 24;
@@ -23,17 +22,18 @@ export class Gantt {
       return;
     }
     const ends = shown.map((step) => step.end_s ?? now ?? step.start_s);
-    const longest = Math.max(...ends, 1e-6);
-    const at = (value) => LEFT + (WIDTH - LEFT - 14) * value / longest;
+    const longest = ends.reduce((one, two) => Math.max(one, two), 1e-6);
+    const width = Math.max(480, this.node.clientWidth || 1000);
+    const at = (value) => LEFT + (width - LEFT - 14) * value / longest;
     const bands = banded(shown, now ?? longest);
     const parts = [];
     let y = 22;
     for (const { device, lanes, hidden } of bands) {
       parts.push(svg("text", { class: "label", x: 0, y: y + 12 }, device.length > 17 ? `${device.slice(0, 16)}…` : device));
-      lanes.forEach((lane, index) => lane.forEach((step) => parts.push(this.bar(step, y + index * LANE, at, now))));
+      lanes.forEach((lane, index) => lane.forEach((step) => parts.push(this.bar(step, y + index * LANE, at, now, width))));
       if (hidden) parts.push(svg("text", { x: LEFT, y: y + lanes.length * LANE + 11 }, `and ${hidden} more side by side`));
       y += (lanes.length + (hidden ? 1 : 0)) * LANE + 8;
-      parts.push(svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: y - 4, y2: y - 4 }));
+      parts.push(svg("line", { class: "axis", x1: 0, x2: width, y1: y - 4, y2: y - 4 }));
     }
     const scale = ticks(longest, 6).map((value) => [
       svg("line", { class: "grid", x1: at(value), x2: at(value), y1: 16, y2: y - 4 }),
@@ -41,11 +41,11 @@ export class Gantt {
     ]);
     const line = now === null ? null : svg("line", { class: "now", x1: at(Math.min(now, longest)), x2: at(Math.min(now, longest)), y1: 16, y2: y - 4 });
     replace(this.node,
-      chart(WIDTH, y, `Time of ${shown.length} steps on ${bands.length} devices`, scale, parts, line),
+      chart(width, y, `Time of ${shown.length} steps on ${bands.length} devices`, scale, parts, line),
       legend(["tool", "tool"], ["prefill", "prefill"], ["llm", "decode"], ["other", "tokenizer"], ["expected", "predicted"]));
   }
 
-  bar(step, y, at, now) {
+  bar(step, y, at, now, room) {
     const end = step.end_s ?? now ?? step.start_s;
     const width = Math.max(1.5, at(end) - at(step.start_s));
     const took = `${step.stage}: ${word(step.status)}, ${seconds(end - step.start_s)}`;
@@ -53,7 +53,7 @@ export class Gantt {
     return [
       svg("rect", { class: `bar ${step.op} ${step.status}`, x: at(step.start_s), y: y + 2, width, height: LANE - 4 },
         svg("title", {}, predicted === null ? took : `${took} (predicted ${seconds(predicted)})`)),
-      predicted ? svg("rect", { class: "expected", x: at(step.start_s), y: y + 0.5, width: Math.min(Math.max(1, at(step.start_s + predicted) - at(step.start_s)), WIDTH - at(step.start_s)), height: LANE - 1 }) : null,
+      predicted ? svg("rect", { class: "expected", x: at(step.start_s), y: y + 0.5, width: Math.min(Math.max(1, at(step.start_s + predicted) - at(step.start_s)), room - at(step.start_s)), height: LANE - 1 }) : null,
     ];
   }
 }

@@ -102,11 +102,11 @@ export class Graph {
     const all = entry.steps.size;
     const runs = stages.length > 1 ? Math.ceil(all / stages.length) : all;
     const done = state === "succeeded" ? `done in ${seconds(spent)}` : word(state);
-    const text = [kind, done, runs > 1 ? `${runs}×` : ""].filter(Boolean).join(" · ");
+    const text = [done || kind, runs > 1 ? `${runs}×` : ""].filter(Boolean).join(" · ");
     const name = `node ${kind} ${state}${entry.drawn.id === this.picked ? " on" : ""}`;
     if (entry.g.getAttribute("class") !== name) entry.g.setAttribute("class", name);
-    setText(entry.sub, shortened(text, entry.drawn.width - 12));
-    entry.g.setAttribute("aria-label", `${label}, ${text}`);
+    setText(entry.sub, shortened(text, 1.2 * (entry.drawn.width - 16)));
+    entry.g.setAttribute("aria-label", `${label}, ${kind}, ${text}`);
     entry.state = state;
   }
 
@@ -130,6 +130,8 @@ export class Graph {
   /** Show all of it, or as much from its beginning as can still be read. */
   fit() {
     if (!this.layout) return;
+    const room = Math.min(1.1, this.size()[0] / this.layout.width);
+    this.node.style.height = `${Math.round(Math.min(440, Math.max(150, this.layout.height * Math.max(0.3, room) + 40)))}px`;
     const [width, height] = this.size();
     const scale = Math.min(1.1, Math.max(0.3, Math.min(width / this.layout.width, height / this.layout.height)));
     const wide = this.layout.width * scale;

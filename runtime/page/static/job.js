@@ -120,6 +120,7 @@ class JobView {
       const now = running && this.fold.origin ? Date.now() / 1000 - this.fold.origin : null;
       this.gantt.draw(steps, now);
       if (this.dirty) this.steps.set(steps);
+      if (this.dirty && !this.steps.wanted) setText(this.filter, `${count(steps.length)} in all`);
       this.dirty = false;
     }
     if (running) this.head.draw(this.job);
@@ -155,6 +156,6 @@ class JobView {
 
   pick(node) {
     this.steps.only(node?.stages ?? null);
-    setText(this.filter, node ? `of ${node.label} (${count(this.steps.table.rows.length)}); Enter on it again shows all` : "");
+    setText(this.filter, node ? `${count(this.steps.table.rows.length)} of ${node.label}; choose it again to see all` : `${count(this.fold.steps.size)} in all`);
   }
 }

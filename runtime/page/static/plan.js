@@ -16,7 +16,8 @@ export function planView(root) {
   const holder = el("div", { class: "form" });
   const deadline = schemaInput({ name: "Deadline", hint: "seconds", schema: { type: "number", minimum: 0 } });
   const budget = schemaInput({ name: "Budget", hint: "US dollars", schema: { type: "number", minimum: 0 } });
-  const model = schemaInput({ name: "Model", hint: "instead of its own", schema: { type: "string", maxLength: 80 } });
+  const model = schemaInput({ name: "Model", schema: { type: "string", maxLength: 80 } });
+  model.control.placeholder = "its own";
   const compared = el("div", {}, el("p", { class: "muted" }, "Each plan you make is kept here, to compare deadlines, budgets and models. Nothing is run."));
   const detail = el("div", {});
   const graph = new Graph({ onPick: () => {} });

@@ -58,7 +58,7 @@ export class StepTable {
     const kernels = Object.entries(step.kernels ?? {}).map(([name, value]) => `${name}: ${value}`).join(", ");
     const facts = [
       ["Stage", step.stage], ["After", (step.parents ?? []).slice(0, 12).join(", ")], ["Kernels", kernels],
-      ["Result", step.result === undefined || step.result === null ? "" : shortJson(step.result)],
+      ["Result", step.value === undefined || step.value === null ? "" : shortJson(step.value?.text ?? step.value)],
     ].filter(([, value]) => value);
     replace(this.detail, el("div", { class: "card" },
       el("div", { class: "heading" }, el("h2", {}, step.id), pill(step.status), el("span", { class: "grow" }),

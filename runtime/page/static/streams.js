@@ -35,7 +35,8 @@ export class Streams {
         this.shown.delete(oldest);
       }
     }
-    if (step.text.length < entry.length) { entry.text.data = ""; entry.length = 0; } // it was begun again
+    // Begun again, or read whole after a beginning that was missed.
+    if (!step.text.startsWith(entry.text.data)) { entry.text.data = ""; entry.length = 0; }
     const room = Math.max(0, MOST_CHARS - entry.length);
     entry.text.appendData(step.text.slice(entry.length, entry.length + room));
     entry.length = Math.min(step.text.length, MOST_CHARS);

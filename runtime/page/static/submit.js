@@ -8,7 +8,7 @@ import { schemaInput } from "./schema_form.js";
 export function limitInputs() {
   const deadline = schemaInput({ name: "Deadline", hint: "seconds", schema: { type: "number", minimum: 0 } });
   const budget = schemaInput({ name: "Budget", hint: "US dollars", schema: { type: "number", minimum: 0 } });
-  const priority = schemaInput({ name: "Priority", hint: "0 to 9, higher is sooner", schema: { type: "integer", minimum: 0, maximum: 9 }, value: 5 });
+  const priority = schemaInput({ name: "Priority", hint: "0 to 9", schema: { type: "integer", minimum: 0, maximum: 9 }, value: 5 });
   return { deadline, budget, priority };
 }
 
