@@ -1,0 +1,106 @@
+"""Telemetry of a server: events in on the loop, everything else on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from gangline.ir.specs.event import Event
+
+from .job_table import JobFacts, JobTable, ReadLog
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 0.2
+"""How often events are taken in; a scrape takes them at once."""
+MAX_WAITING = 100_000
+"""Batches that wait at most. Telemetry that cannot keep up drops events, never the server."""
+_BREATH = 32
+"""Events between two chances for other threads, so that the loop never waits long for the GIL."""
+
+
+class Listener(Protocol):
+    """Something that makes metrics, spans or log lines of events. Called on one thread."""
+
+    def tell(self, event: Event, job: JobFacts) -> None:
+        """Take one event of a job, with what is known of the job."""
+
+    def close(self) -> None:
+        """Send out what is left."""
+
+
+class Telemetry:
+    """Pass the events of a server's jobs to listeners, off the loop.
+
+    Args:
+        read_log: gives the events of a job that began in another process.
+
+    Attributes:
+        dropped: events that were lost because too many waited.
+    """
+
+    def __init__(self, listeners: Sequence[Listener], read_log: ReadLog | None = None) -> None:
+        self.dropped = 0
+        self._listeners = list(listeners)
+        self._jobs = JobTable(read_log)
+        self._waiting: deque[Sequence[Event]] = deque()
+        self._draining = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def on_events(self, events: Sequence[Event]) -> None:
+        """Take events, in order; a tap of the hub. Costs an append."""
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(events)
+        else:
+            self.dropped += len(events)
+
+    def start(self) -> None:
+        """Begin to take events in now and then."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="gangline-telemetry", daemon=True
+            )
+            self._thread.start()
+
+    def close(self) -> None:
+        """Take in what waits, and let every listener send out what it has."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.drain()
+        for listener in self._listeners:
+            listener.close()
+
+    def drain(self) -> None:
+        """Take in all that waits; from any thread but the loop's."""
+        with self._draining:
+            taken = 0
+            while self._waiting:
+                for event in self._waiting.popleft():
+                    self._take(event)
+                    taken += 1
+                    if taken % _BREATH == 0:
+                        time.sleep(0)
+
+    def _take(self, event: Event) -> None:
+        # A listener that fails loses this event; jobs, and the other listeners, go on.
+        try:
+            job = self._jobs.before(event)
+            for listener in list(self._listeners):
+                try:
+                    listener.tell(event, job)
+                except Exception:
+                    logger.exception("%s failed on %s", type(listener).__name__, event.type)
+            self._jobs.after(event)
+        except Exception:
+            logger.exception("telemetry failed on %s", event.type)
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            self.drain()
