@@ -24,12 +24,18 @@ class PromptEncoder(Protocol):
     """Turns what a caller may ask of a model into prompt tokens; pure, fast, from any thread."""
 
     def encode(
-        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        prefix: str = "",
     ) -> tuple[int, ...]:
         """Give the tokens of a conversation that the model shall continue.
 
-        Tools are offered in the words of the model's chat template; InputError if it has none
-        for them, or for a message it refuses.
+        Tools are offered in the words of the model's chat template, or in plain ones if it
+        knows nothing of tools. `prefix` is how the answer begins; unlike messages it may name
+        special tokens, so it must not come from a caller. InputError for a message that the
+        template refuses.
         """
 
     def encode_text(self, text: str) -> tuple[int, ...]:

@@ -41,10 +41,14 @@ class FakeEncoder:
     """A `PromptEncoder` without a vocabulary: UTF-8 bytes between markers."""
 
     def encode(
-        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        prefix: str = "",
     ) -> tuple[int, ...]:
         """Turn chat messages into tokens; tools are told in plain words."""
-        return encode(in_plain_words(messages, tools))
+        return encode(in_plain_words(messages, tools)) + tuple(prefix.encode())
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Turn text into its bytes."""

@@ -53,10 +53,12 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         add_generation_prompt: bool = True,
+        prefix: str = "",
     ) -> tuple[int, ...]:
         """Give the prompt tokens of a conversation; InputError for a malformed message.
 
-        A template that knows nothing of tools is given them in plain words.
+        A template that knows nothing of tools is given them in plain words. `prefix` follows
+        the prompt; it may name special tokens.
         """
         _check(messages)
         if not self._knows_tools:
@@ -68,7 +70,7 @@ class ChatTemplate:
 
         marked = [_outside_role(message, protect) for message in messages]
         text = self._render(marked, _map_text(tools, protect), add_generation_prompt)
-        return tuple(self._tokens(text, mark))
+        return tuple(self._tokens(text + prefix, mark))
 
     def _protect(self, text: str, mark: str) -> str:
         if self._start is not None and self._end is not None:

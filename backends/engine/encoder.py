@@ -30,10 +30,14 @@ class Encoder:
         return self.tokenizer.eos_token_ids
 
     def encode(
-        self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        prefix: str = "",
     ) -> tuple[int, ...]:
         """Give the prompt tokens of a conversation that the model shall continue."""
-        return self._chat.encode(messages, tools=tools)
+        return self._chat.encode(messages, tools=tools, prefix=prefix)
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Give the tokens of plain text, without any template."""

@@ -1,0 +1,1 @@
+"""The OpenAI-compatible routes: chat, completions, embeddings and models of the fleet."""

@@ -1,0 +1,207 @@
+"""Find tool calls in what a model writes, piece by piece, so that they can be streamed.
+
+The form is that of Hermes and Qwen2.5: `<tool_call>` JSON `</tool_call>`, with text before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)')
+_SPACE = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words for the reader."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallBegins:
+    """The `index`-th call of the answer, by name."""
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """More of a call's arguments, as JSON text."""
+
+    index: int
+    text: str
+
+
+Piece = Text | CallBegins | Arguments
+
+
+class _State(Enum):
+    TEXT = "text"
+    HEAD = "head"  # inside a call, up to its arguments
+    ARGUMENTS = "arguments"
+    TAIL = "tail"  # after the arguments, up to the closing tag
+
+
+class ToolCallParser:
+    """Splits an answer into text and calls. What turns out to be no call stays text.
+
+    Args:
+        inside: the answer begins inside a call, its tag being part of the prompt.
+    """
+
+    def __init__(self, *, inside: bool = False) -> None:
+        self._state = _State.HEAD if inside else _State.TEXT
+        self._held = ""
+        self._scan = _JsonScan()
+        self.num_calls = 0
+
+    def feed(self, text: str) -> list[Piece]:
+        """Take new text; give what is certain by now."""
+        self._held += text
+        pieces: list[Piece] = []
+        # Invariant: `_held` is the text not given out; a step that moves nothing waits for more.
+        while self._step(pieces):
+            pass
+        return pieces
+
+    def finish(self) -> list[Piece]:
+        """Give what was held back; nothing follows."""
+        held, self._held = self._held, ""
+        match self._state:
+            case _State.TEXT:
+                return [Text(held)] if held.strip() or (not self.num_calls and held) else []
+            case _State.HEAD:
+                return self._whole(held)
+            case _:
+                return []
+
+    def _step(self, pieces: list[Piece]) -> bool:
+        match self._state:
+            case _State.TEXT:
+                return self._text(pieces)
+            case _State.HEAD:
+                return self._head(pieces)
+            case _State.ARGUMENTS:
+                return self._arguments(pieces)
+            case _State.TAIL:
+                return self._tail()
+
+    def _text(self, pieces: list[Piece]) -> bool:
+        before, tag, after = self._held.partition(OPEN)
+        if tag:
+            if before.strip():
+                pieces.append(Text(before.rstrip(_SPACE)))
+            self._held, self._state = after, _State.HEAD
+            return True
+        num_held = _undecided(before)
+        given = before[: len(before) - num_held]
+        if given.strip() or (given and not self.num_calls):
+            pieces.append(Text(given))
+        self._held = before[len(given) :]
+        return False
+
+    def _head(self, pieces: list[Piece]) -> bool:
+        found = _HEAD.match(self._held)
+        if found and (name := _loaded(found[1])) is not None:
+            pieces.append(CallBegins(self.num_calls, name))
+            self._held, self._state = self._held[found.end() :], _State.ARGUMENTS
+            self._scan = _JsonScan()
+            return True
+        before, tag, after = self._held.partition(CLOSE)
+        if not tag:
+            return False
+        pieces += self._whole(before)
+        self._held, self._state = after, _State.TEXT
+        return True
+
+    def _arguments(self, pieces: list[Piece]) -> bool:
+        length = self._scan.feed(self._held)
+        if length:
+            pieces.append(Arguments(self.num_calls, self._held[:length]))
+        self._held = self._held[length:]
+        if not self._scan.is_complete:
+            return False
+        self.num_calls += 1
+        self._state = _State.TAIL
+        return True
+
+    def _tail(self) -> bool:
+        _, tag, after = self._held.partition(CLOSE)
+        if not tag:
+            self._held = self._held[-len(CLOSE) :]
+            return False
+        self._held, self._state = after, _State.TEXT
+        return True
+
+    def _whole(self, text: str) -> list[Piece]:
+        """Read a call that is not in the usual order; what cannot be read stays text."""
+        call = _loaded_call(text)
+        if call is None:
+            return [Text(f"{OPEN}{text}")]
+        name, arguments = call
+        index, self.num_calls = self.num_calls, self.num_calls + 1
+        return [CallBegins(index, name), Arguments(index, arguments)]
+
+
+class _JsonScan:
+    """Finds where a JSON object ends, in pieces."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self.is_complete = False
+
+    def feed(self, text: str) -> int:
+        """Count the characters of `text` that belong to the object."""
+        for place, symbol in enumerate(text):
+            if self._in_string:
+                self._in_string = self._escaped or symbol != '"'
+                self._escaped = symbol == "\\" and not self._escaped
+            elif symbol == '"':
+                self._in_string = True
+            elif symbol in "{[":
+                self._depth += 1
+            elif symbol in "}]":
+                self._depth -= 1
+                if self._depth == 0:
+                    self.is_complete = True
+                    return place + 1
+        return len(text)
+
+
+def _undecided(text: str) -> int:
+    """Count the last characters that may begin a call's tag, with the space before them."""
+    num_tag = next(
+        (n for n in range(min(len(OPEN) - 1, len(text)), 0, -1) if text.endswith(OPEN[:n])), 0
+    )
+    rest = text[: len(text) - num_tag]
+    return num_tag + len(rest) - len(rest.rstrip(_SPACE))
+
+
+def _loaded(text: str) -> str | None:
+    try:
+        value = json.loads(text, strict=False)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) and value else None
+
+
+def _loaded_call(text: str) -> tuple[str, str] | None:
+    try:
+        call: Any = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not call["name"]:
+        return None
+    arguments = call.get("arguments", call.get("parameters", {}))
+    if isinstance(arguments, str):
+        return call["name"], arguments
+    return call["name"], json.dumps(arguments, ensure_ascii=False)
