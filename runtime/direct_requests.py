@@ -20,6 +20,7 @@ from gangline.ir.specs.request import (
 )
 
 from .outcome import DirectOutcome
+from .pricing import Pricing
 from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -34,20 +35,22 @@ class _Direct:
     submit: Submit
     device: str
     submitted_s: float
+    loop: asyncio.AbstractEventLoop
     events: asyncio.Queue[EngineEvent] | None = field(default_factory=asyncio.Queue)
     first_token_s: float = math.nan
 
 
 class DirectRequests:
-    """Send requests to the engines that jobs use, by the same routing. Lives on the loop.
+    """Send requests to the engines that jobs use, by the same routing. For coroutines.
 
     Attributes:
         observers: told of every request that ended; they must be quick.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, pricing: Pricing) -> None:
         self.observers: list[Observer] = []
         self._around = around
+        self._pricing = pricing
         self._in_flight: dict[str, _Direct] = {}
         self._encoders: dict[str, PromptEncoder] = {}
 
@@ -55,6 +58,10 @@ class DirectRequests:
     def num_in_flight(self) -> int:
         """Requests that engines work on, those included that nobody waits for any more."""
         return len(self._in_flight)
+
+    def now(self) -> float:
+        """Give the time on the clock that deadlines are on."""
+        return self._around.clock.now()
 
     def serves(self, model: str) -> bool:
         """Say whether any device can run a model."""
@@ -84,7 +91,8 @@ class DirectRequests:
         backend = self._backend(device)
         await self._loaded(backend, submit.model)
         now = self._around.clock.now()
-        direct = _Direct(replace(submit, arrival_s=now), device, now)
+        loop = asyncio.get_running_loop()
+        direct = _Direct(replace(submit, arrival_s=now), device, now, loop)
         events = direct.events
         assert events is not None
         self._in_flight[submit.request_id] = direct
@@ -117,8 +125,13 @@ class DirectRequests:
         if isinstance(event, Finished | RequestFailed):
             self._forget(direct)
             self._tell(direct, event, at_s)
-        if direct.events is not None:
-            direct.events.put_nowait(event)
+        events = direct.events
+        if events is None:
+            return
+        if direct.loop is self._around.loop:
+            events.put_nowait(event)
+        elif not direct.loop.is_closed():
+            direct.loop.call_soon_threadsafe(events.put_nowait, event)
 
     def _forget(self, direct: _Direct) -> None:
         del self._in_flight[direct.submit.request_id]
@@ -126,7 +139,13 @@ class DirectRequests:
 
     def _tell(self, direct: _Direct, event: Finished | RequestFailed, at_s: float) -> None:
         outcome = DirectOutcome(
-            direct.submit, direct.device, event, direct.submitted_s, at_s, direct.first_token_s
+            direct.submit,
+            direct.device,
+            event,
+            direct.submitted_s,
+            at_s,
+            direct.first_token_s,
+            self._usd(direct.device, event),
         )
         for observer in self.observers:
             try:
@@ -134,12 +153,20 @@ class DirectRequests:
             except Exception:
                 logger.exception("an observer of direct requests failed")
 
+    def _usd(self, device: str, event: Finished | RequestFailed) -> float:
+        if isinstance(event, RequestFailed):
+            return 0.0
+        pricing = self._pricing
+        busy = pricing.busy_usd(device, event.prefill_busy_s + event.decode_busy_s)
+        prompt = pricing.prompt_usd(device, event.prompt_tokens)
+        return busy + prompt + pricing.output_usd(device, len(event.token_ids))
+
     async def _loaded(self, backend: Backend, model: str) -> None:
         loading = backend.prepare(model)
         if not loading.done():
             # Not wrap_future: giving up here must not cancel the loading others wait for.
-            ready = asyncio.Event()
-            loading.add_done_callback(lambda _: self._around.mailbox.post(ready.set))
+            ready, loop = asyncio.Event(), asyncio.get_running_loop()
+            loading.add_done_callback(lambda _: loop.call_soon_threadsafe(ready.set))
             await ready.wait()
         loading.result()
 

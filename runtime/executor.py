@@ -94,7 +94,7 @@ class Executor:
             store=store,
             publish=publish,
         )
-        self.direct = DirectRequests(self._around)
+        self.direct = DirectRequests(self._around, self._pricing)
         self._leases = Leases(store, self.owner, self._around, self._drivers) if store else None
         for backend in dict.fromkeys(backends.values()):
             backend.start(self._emit)

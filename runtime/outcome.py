@@ -28,3 +28,4 @@ class DirectOutcome:
     submitted_s: float
     at_s: float
     first_token_s: float = math.nan
+    usd: float = 0.0

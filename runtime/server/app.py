@@ -17,6 +17,7 @@ from .call import Call
 from .context import Access, Context
 from .guard import Guard
 from .not_found import not_found
+from .openai.operations import operations as openai_operations
 from .openapi import openapi_document
 from .operation import Answer, Asgi, Operation
 from .reply import Reply, dump
@@ -50,7 +51,7 @@ def create_app(
 
 def all_operations(context: Context) -> list[Operation]:
     """Collect the operations of every part of the server, and the document of them all."""
-    rows = [*table.OPERATIONS]
+    rows = [*table.OPERATIONS, *openai_operations(context)]
     document = dump(openapi_document(rows, __version__))
 
     async def openapi(call: Call) -> Asgi:

@@ -8,14 +8,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from gangline.ir.errors import GanglineError
-
 from .call import Call
+from .problem import Refused
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 Handler = Callable[[Call], Awaitable[Asgi]]
 Schema = type[BaseModel] | Mapping[str, Any]
-ShowError = Callable[[GanglineError, int, Call], Asgi]
+ShowError = Callable[[Refused, Call], Asgi]
 
 PROBLEMS = (400, 401, 403, 404, 406, 413, 422, 429, 500, 503)
 

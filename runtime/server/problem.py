@@ -100,12 +100,13 @@ def problem(refused: Refused | GanglineError, *, instance: str = "", trace_id: s
         refused = Refused(refused)
     error, more = refused.error, refused.more
     status = refused.status or status_of(error)
-    headers = [*refused.headers, *_retry_after(error, status)]
+    headers = [*refused.headers, *retry_after(error, status)]
     document = problem_document(error, status, instance=instance, trace_id=trace_id, more=more)
     return Reply.json(document, status, headers, MEDIA_TYPE)
 
 
-def _retry_after(error: GanglineError, status: int) -> Sequence[tuple[bytes, bytes]]:
+def retry_after(error: GanglineError, status: int) -> Sequence[tuple[bytes, bytes]]:
+    """Give the Retry-After header of an error that may pass; nothing for others."""
     if status not in RETRYABLE:
         return ()
     after_s = error.retry_after_s if isinstance(error, QuotaError | OverloadedError) else None

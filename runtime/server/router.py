@@ -18,7 +18,7 @@ from .body import ClientGone, invalid, parse_json, read_body, validated
 from .call import Call, Frame, Receive, Send
 from .context import Context
 from .operation import Asgi, Operation
-from .problem import Refused, problem, status_of
+from .problem import Refused, problem
 from .reply import Reply
 
 logger = logging.getLogger(__name__)
@@ -179,9 +179,7 @@ def _told(error: Refused | GanglineError, operation: Operation | None, call: Cal
     show = operation.show_error if isinstance(operation, Operation) else None
     if show is None:
         return problem(error, instance=call.scope["path"], trace_id=call.frame.trace_id)
-    if isinstance(error, Refused):
-        return show(error.error, error.status or status_of(error.error), call)
-    return show(error, status_of(error), call)
+    return show(error if isinstance(error, Refused) else Refused(error), call)
 
 
 def _internal(frame: Frame) -> GanglineError:
