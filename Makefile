@@ -6,6 +6,9 @@ MODEL ?= qwen2.5-coder-1.5b
 STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
+# Peers whose dependencies do not fit into one environment: .venv-bench-NAME each.
+PEERS := langgraph dbos prefect ray
+PEER_STAMPS := $(PEERS:%=$(BENCH)-%/.installed)
 # Waiting threads must sleep: two spinning OpenMP threads on a busy two-core box cost 10-50x.
 export OMP_WAIT_POLICY := passive
 
@@ -28,7 +31,13 @@ $(BENCH_STAMP): benchmarks/requirements.txt
 	$(BENCH)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
-bench-setup: $(BENCH_STAMP) ## make .venv-bench with the peers that benchmarks/ compares with
+$(BENCH)-%/.installed: benchmarks/requirements-%.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; pass PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(BENCH)-$*
+	$(BENCH)-$*/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench-setup: $(BENCH_STAMP) $(PEER_STAMPS) ## make .venv-bench* with the peers that benchmarks/ compares with
 
 run: $(STAMP) ## answer three questions (MODEL=smollm2-135m: small, but poor SQL)
 	@$(BIN)/python -m gangline.runtime.demo --model $(MODEL)
@@ -49,4 +58,4 @@ test-slow: $(STAMP) ## the tests that need the 1.1 GB model (downloads it)
 	$(BIN)/pytest -q -m slow --timeout 1800
 
 clean: ## remove the environment and every cache inside the folder
-	rm -rf $(VENV) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
+	rm -rf $(VENV) $(BENCH) $(PEERS:%=$(BENCH)-%) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist

@@ -59,6 +59,7 @@ class Executor:
 
     Attributes:
         owner: the name under which this executor holds jobs in the store.
+        store: where events go, or None.
         direct: for requests to the engines that belong to no job; to be used on the loop.
     """
 
@@ -76,7 +77,7 @@ class Executor:
         self.owner = owner_name()
         self._clock = clock or WallClock()
         self._pricing = Pricing(fleet)
-        self._store = store
+        self.store = store
         self._drivers: dict[str, Driver] = {}
         self._closed = False
         self._loop = loop or asyncio.new_event_loop()
@@ -180,8 +181,8 @@ class Executor:
         if not self._loop.is_closed():
             self._mailbox.post(stop)
             done.wait(timeout=10.0)
-        if self._store is not None:
-            self._store.flush()
+        if self.store is not None:
+            self.store.flush()
 
     def close(self) -> None:
         """Leave running jobs as they are stored, close the backends and end the loop."""
@@ -356,8 +357,8 @@ class Executor:
     def _close_all(self) -> None:
         with ExitStack() as closing:
             self._close_parts(closing)
-            if self._store is not None:
-                closing.callback(self._store.flush)
+            if self.store is not None:
+                closing.callback(self.store.flush)
 
     def _close_parts(self, closing: ExitStack) -> None:
         closing.callback(self._around.workers.close)
@@ -391,11 +392,11 @@ class Executor:
         self._loop.run_forever()
 
     def _need_store(self) -> Store:
-        if self._store is None:
+        if self.store is None:
             raise StoreError(
                 "This executor keeps no jobs", next_step="Open it with a store to resume jobs."
             )
-        return self._store
+        return self.store
 
 
 def fleet_ids(fleet: Fleet | None, backends: Mapping[str, Any]) -> list[str]:

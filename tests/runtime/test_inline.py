@@ -52,7 +52,12 @@ def test_other_jobs_have_their_turn(
 ) -> None:
     """A chain of inline tools may not hold the loop until it ends."""
     order: list[str] = []
-    tools["add"] = plain_tool(lambda a0: order.append("long") or a0 + 1, is_inline=True)
+
+    def long(a0: int) -> int:
+        order.append("long")
+        return a0 + 1
+
+    tools["add"] = plain_tool(long, is_inline=True)
 
     async def short() -> None:
         await asyncio.sleep(0)
@@ -60,7 +65,11 @@ def test_other_jobs_have_their_turn(
 
     tools["short"] = plain_tool(short, is_async=True)
     gate = threading.Event()
-    executor._mailbox.post(lambda: gate.wait(10))  # both jobs are there before either begins
+
+    def hold() -> None:
+        gate.wait(10)
+
+    executor._mailbox.post(hold)  # both jobs are there before either begins
     p = builder()
     futures = [
         executor.submit(job(chain(builder, 20 * MAX_INLINE), n=0)),

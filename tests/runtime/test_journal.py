@@ -115,7 +115,12 @@ def test_what_was_gathered_is_kept_when_the_job_is_interrupted(
         return a0 + 1
 
     monkeypatch.setattr(store, "_commit", held)
-    tools.update(add=plain_tool(lambda a0: calls.append("add") or a0 + 1), wait=plain_tool(wait))
+
+    def add(a0: int) -> int:
+        calls.append("add")
+        return a0 + 1
+
+    tools.update(add=plain_tool(add), wait=plain_tool(wait))
     p = builder("n")
     future = executor.submit(job(p.done(p.tool("wait", p.tool("add", p.inputs[0]))), n=0))
     assert reached.wait(10)

@@ -59,10 +59,14 @@ def test_calls_that_come_together_wake_the_loop_once(monkeypatch: pytest.MonkeyP
     assert asyncio.run(main()) == (2, list(range(101)))
 
 
+def fail() -> None:
+    raise ZeroDivisionError
+
+
 def test_a_failing_call_does_not_take_the_next_with_it(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> list[str]:
         mailbox, got = Mailbox(asyncio.get_running_loop()), list[str]()
-        mailbox.post(lambda: 1 // 0)
+        mailbox.post(fail)
         mailbox.post(got.append, "next")
         await asyncio.sleep(0)
         return got
