@@ -15,6 +15,7 @@ from . import table
 from .auth import KeyRing, StoredKey
 from .call import Call
 from .context import Access, Context
+from .example_jobs import example_jobs
 from .guard import Guard
 from .not_found import not_found
 from .openai.operations import operations as openai_operations
@@ -41,7 +42,7 @@ def create_app(
         read_keys: gives all keys; None takes the store's.
     """
     settings = settings or ServerSettings()
-    read: Callable[[], Iterable[StoredKey]] = read_keys or getattr(service.store, "keys", tuple)
+    read = getattr(service.store, "keys", tuple) if read_keys is None else read_keys
     keys = KeyRing(read, open_access=settings.open_access, fresh_s=settings.keys_fresh_s)
     context = Context(service, settings, keys, list(observers))
     operations = all_operations(context)
@@ -52,7 +53,7 @@ def create_app(
 def all_operations(context: Context) -> list[Operation]:
     """Collect the operations of every part of the server, and the document of them all."""
     rows = [*table.OPERATIONS, *openai_operations(context)]
-    document = dump(openapi_document(rows, __version__))
+    document = dump(openapi_document(rows, __version__, example_jobs(context.service.workflows())))
 
     async def openapi(call: Call) -> Asgi:
         return Reply(200, document, b"application/json")

@@ -104,5 +104,6 @@ OPERATIONS = (
         body_optional=True,
         headers=(IDEMPOTENCY, PREFER),
         problems=(409,),
+        makes="id",
     ),
 )

@@ -180,6 +180,7 @@ OPERATIONS = (
         body=JobRequest,
         headers=(IDEMPOTENCY, PREFER),
         problems=(409,),
+        makes="id",
     ),
     Operation(
         "GET",

@@ -231,7 +231,12 @@ class Fork(BaseModel):
     """Begin a new job with what another one recorded before a step."""
 
     model_config = ConfigDict(extra="forbid")
-    from_step: str = Field(min_length=1, max_length=500, description="The first step run anew.")
+    from_step: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="The first step run anew; the whole job where it is left out.",
+    )
     input: dict[str, Any] = Field(default_factory=dict, description="Inputs to change.")
 
 

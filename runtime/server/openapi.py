@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gangline.runtime.service.job_request import JobRequest
+
 from . import models
 from .operation import PROBLEMS, Answer, Operation
 
@@ -44,13 +46,20 @@ _DESCRIPTION = (
 Json = dict[str, Any]
 
 
-def openapi_document(table: Iterable[Operation], version: str) -> Json:
-    """Describe a route table as OpenAPI 3.1."""
+def openapi_document(
+    table: Iterable[Operation], version: str, jobs: Mapping[str, Any] | None = None
+) -> Json:
+    """Describe a route table as OpenAPI 3.1; `jobs` are examples of requests for one."""
     rows = [row for row in table if not row.hidden]
     schemas, references = _schemas(rows)
     paths: dict[str, Json] = {}
     for row in rows:
-        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, references)
+        document = _operation(row, references)
+        paths.setdefault(row.path, {})[row.method.lower()] = document
+        if row.makes:
+            _link(document, [other for other in rows if f"{{{row.makes}}}" in other.path])
+        if row.body is JobRequest and jobs:
+            document["requestBody"]["content"]["application/json"]["examples"] = dict(jobs)
     return {
         "openapi": "3.1.0",
         "info": {"title": "gangline", "version": version, "description": _DESCRIPTION},
@@ -94,6 +103,17 @@ def _operation(row: Operation, references: Mapping[Any, Json]) -> Json:
         content = {"application/json": {"schema": schema}}
         document["requestBody"] = {"required": not row.body_optional, "content": content}
     return document
+
+
+def _link(document: Json, followers: Iterable[Operation]) -> None:
+    """Say of every answer with an `id` which operations take it."""
+    links = {
+        row.id: {"operationId": row.id, "parameters": {"id": "$response.body#/id"}}
+        for row in followers
+    }
+    for status, response in document["responses"].items():
+        if status in ("200", "202"):
+            response["links"] = links
 
 
 def _path_parameters(row: Operation) -> list[Json]:

@@ -53,6 +53,7 @@ class Operation:
         problems: statuses it may answer with problem+json, beside those every operation has.
         show_error: writes errors in another form than problem+json.
         hidden: keep it out of the OpenAPI document.
+        makes: name of a path parameter that the `id` of its answer is a value of.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -72,3 +73,4 @@ class Operation:
     show_error: ShowError | None = None
     hidden: bool = False
     description: str = ""
+    makes: str = ""

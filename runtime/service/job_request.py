@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_METADATA = 16
+
+
+def _whole(value: Any) -> Any:
+    """Take 5.0 for 5, as JSON Schema does: JSON has one kind of numbers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Webhook(BaseModel):
@@ -42,7 +47,7 @@ class JobRequest(BaseModel):
     deadline_ms: float | None = Field(default=None, gt=0, le=1e10)
     on_deadline: Literal["late", "expire"] = "late"
     budget_usd: float | None = Field(default=None, ge=0, le=1e9)
-    priority: int = Field(default=5, ge=0, le=9)
+    priority: Annotated[int, BeforeValidator(_whole)] = Field(default=5, ge=0, le=9)
     admit: Literal["always", "feasible"] = "always"
     model: str | None = Field(default=None, max_length=200)
     metadata: dict[str, str] = Field(default_factory=dict, max_length=MAX_METADATA)
