@@ -9,10 +9,11 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
+from logging.handlers import QueueHandler
 from queue import Full, Queue
 from typing import Any, Literal, TextIO
 
@@ -92,12 +93,24 @@ class _Handler(QueueHandler):
             dropped.count += 1
 
 
-class _Listener(QueueListener):
-    """The writing thread. One whose stream hangs is left behind: it must not hold the exit."""
+class _Writer:
+    """The thread that writes. If its stream hangs it is left behind: it must not hold the exit."""
 
-    def enqueue_sentinel(self) -> None:
-        """Queue the end behind what waits; raises Full if nothing is taken for a while."""
-        self.queue.put(None, timeout=_PATIENCE_S)
+    def __init__(self, records: Queue[logging.LogRecord | None], out: logging.Handler) -> None:
+        self._records = records
+        self._out = out
+        self._thread = threading.Thread(target=self._write, name="gangline-logs", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, and end."""
+        with contextlib.suppress(Full):
+            self._records.put(None, timeout=_PATIENCE_S)
+            self._thread.join(_PATIENCE_S)
+
+    def _write(self) -> None:
+        while (record := self._records.get()) is not None:
+            self._out.handle(record)
 
 
 class _Dropped:
@@ -116,23 +129,21 @@ def configure_logging(
     """Send the logs of the server to a stream (stderr); gives what stops it and puts all back."""
     out = logging.StreamHandler(stream or sys.stderr)
     out.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    queue: Queue[logging.LogRecord] = Queue(MAX_WAITING)
-    handler = _Handler(queue)
-    listener = _Listener(queue, out)
+    records: Queue[logging.LogRecord | None] = Queue(MAX_WAITING)
+    handler = _Handler(records)
     loggers = [logging.getLogger(name) for name in LOGGERS]
     kept = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
     for one in loggers:
         one.handlers[:], one.propagate = [handler], False
         one.setLevel(level)
-    listener.start()
+    writer = _Writer(records, out)
 
     def stop() -> None:
         atexit.unregister(stop)
         for one, handlers, was, propagates in kept:
             one.handlers[:], one.propagate = handlers, propagates
             one.setLevel(was)
-        with contextlib.suppress(Full):
-            listener.stop()
+        writer.stop()
 
     atexit.register(stop)
     return stop
