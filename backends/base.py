@@ -101,6 +101,10 @@ class Sampled:
 class Backend(Protocol):
     """A device, as a dispatcher drives it."""
 
+    @property
+    def alive(self) -> bool:
+        """False while an engine that served has ended by a fault and is not loaded again."""
+
     def start(self, emit: Emit) -> None:
         """Take the callback that every event goes to; it is called from the backend's threads."""
 

@@ -154,6 +154,8 @@ class VirtualBackend:
         deltas: whether to give `TokenDelta` events; simulations that need none run faster.
     """
 
+    alive = True
+
     def __init__(
         self,
         step_time: StepTime,

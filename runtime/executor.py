@@ -201,6 +201,10 @@ class Executor:
         """The jobs carried now, by id; to be read on the loop."""
         return self._drivers
 
+    def load(self, device_id: str) -> int:
+        """Count the engine requests in flight on a device; to be read on the loop."""
+        return self._around.routing.load(device_id)
+
     async def start(self) -> None:
         """Begin to live on the running loop, which must be the one given."""
         self._begin()

@@ -12,18 +12,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gangline.ir.errors import ConfigError
 from gangline.ir.program import Program
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
-from gangline.planner.calibration import Calibration, Key
-from gangline.planner.profile import Profile, observe
-from gangline.planner.situation import modelled_steps
 
 from .folders import data_dir, write_whole
 from .job import JobResult
+
+if TYPE_CHECKING:  # the planner brings numpy, which a server that plans nothing does without
+    from gangline.planner.calibration import Calibration, Key
+    from gangline.planner.profile import Profile as KnownProfile
 
 logger = logging.getLogger(__name__)
 
@@ -40,11 +41,11 @@ class History:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
-    def profile(self, program: Program) -> Profile | None:
+    def profile(self, program: Program) -> KnownProfile | None:
         """Give what is known of a program; None if nothing is, or the file cannot be read."""
         return _read_profile(self._path(program))
 
-    def relative(self, program: Program) -> Profile | None:
+    def relative(self, program: Program) -> KnownProfile | None:
         """Give what is known of another version of a program: of those, the one run most.
 
         Its stages must be the program's, and its samples lose their device: they tell what the
@@ -61,6 +62,8 @@ class History:
 
     def calibration(self) -> Calibration:
         """Give the corrections learned so far; a damaged file is set aside and counts as none."""
+        from gangline.planner.calibration import Calibration
+
         path = self._base("calibration") / CALIBRATION
         try:
             return Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -82,6 +85,9 @@ class History:
         Args:
             fleet: where the job ran; without it the calibration learns nothing.
         """
+        from gangline.planner.profile import observe
+        from gangline.planner.situation import modelled_steps
+
         if result.status != "succeeded":
             return
         path = self._path(program)
@@ -112,7 +118,9 @@ class History:
         return self._folder or data_dir(name)
 
 
-def _read_profile(path: Path) -> Profile | None:
+def _read_profile(path: Path) -> KnownProfile | None:
+    from gangline.planner.profile import Profile
+
     try:
         return Profile.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):

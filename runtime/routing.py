@@ -37,6 +37,10 @@ class LeastLoaded:
         """Choose among some device ids; there must be one."""
         return min(candidates, key=lambda name: (self._load[name], self._used[name]))
 
+    def load(self, device_id: str) -> int:
+        """Count the requests in flight on a device."""
+        return self._load[device_id]
+
     def begin(self, device_id: str) -> None:
         """Count a step that starts on a device."""
         self._turn += 1

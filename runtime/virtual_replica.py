@@ -139,6 +139,8 @@ def _shape(output: SchedulerOutput, imports: bool) -> tuple[float, float, float,
 class VirtualReplica:
     """One replica with an engine per model, each with step times of its own."""
 
+    alive = True
+
     def __init__(self, models: Mapping[str, VirtualModel]) -> None:
         self._engines = {name: _engine(model) for name, model in models.items()}
 

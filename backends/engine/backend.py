@@ -59,6 +59,7 @@ class EngineBackend:
         self._emit: Emit | None = None
         self._lock = threading.Lock()  # guards _workers and _is_closed
         self._workers: dict[str, _Worker] = {}
+        self._ended: dict[str, GanglineError] = {}
         self._is_closed = False
         self._encoder_lock = threading.Lock()  # a tokenizer is loaded once
         self._encoders: dict[str, Encode | PromptEncoder] = {}
@@ -66,6 +67,16 @@ class EngineBackend:
     def start(self, emit: Emit) -> None:
         """Take the callback for events; it is called from the engines' threads."""
         self._emit = emit
+
+    @property
+    def alive(self) -> bool:
+        """Say whether no engine has ended by a fault, or those that did have been loaded again.
+
+        What is sent to a model whose engine ended loads it anew; what it was working on got
+        `RequestFailed` with a BackendError, which may be tried again.
+        """
+        with self._lock:
+            return not self._ended
 
     def send(self, message: EngineMessage) -> None:
         """Hand a message to the engine it is for; BackendError before start and after close."""
@@ -148,8 +159,9 @@ class EngineBackend:
             engine = Engine(runner, self._clock, self._deliver(), self._config, worker.inbox)
             with self._lock:
                 worker.loaded.set_result(None)
+                self._ended.pop(worker.model, None)
             engine.run()
-        except Exception as error:
+        except BaseException as error:
             if not self._is_closed:  # else nobody waits for it, and the interpreter may end
                 logger.exception("the engine of model %s ended", worker.model)
             self._retire(worker, as_gangline(error))
@@ -164,6 +176,8 @@ class EngineBackend:
             # From here on nothing more is put into this inbox.
             if self._workers.get(worker.model) is worker:
                 del self._workers[worker.model]
+            if worker.loaded.done() and not self._is_closed:
+                self._ended[worker.model] = error
         if not worker.loaded.done():
             worker.loaded.set_exception(error)
         self._answer(_drain(worker.inbox), error)

@@ -277,7 +277,7 @@ def check_sampled(output: SchedulerOutput, sampled: Mapping[str, Sampled]) -> No
             raise BackendError(f"The runner drew nothing for request {entry.request_id!r}")
 
 
-def as_gangline(error: Exception) -> GanglineError:
+def as_gangline(error: BaseException) -> GanglineError:
     """Give an error of the tree as it is, any other as a BackendError that names it."""
     if isinstance(error, GanglineError):
         return error

@@ -52,7 +52,7 @@ class Engine:
         try:
             while self.take_messages(wait=True):
                 self.step()
-        except Exception as error:
+        except BaseException as error:  # whatever ends this thread, nobody may wait for it
             self._fail(self.core.request_ids(), error)
             raise
         finally:
@@ -105,7 +105,7 @@ class Engine:
             concerned = list(self.core.request_ids())
         self._fail(concerned, error)
 
-    def _fail(self, request_ids: Iterable[str], error: Exception) -> None:
+    def _fail(self, request_ids: Iterable[str], error: BaseException) -> None:
         failure = BackendError(
             f"An engine step failed: {as_gangline(error).detail}",
             where="engine",

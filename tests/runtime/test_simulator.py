@@ -35,6 +35,8 @@ def step_time(output: SchedulerOutput) -> float:
 class SteppedEngine:
     """The real `Engine`, one step at a time, on a clock that each step moves."""
 
+    alive = True
+
     def __init__(self) -> None:
         world = self
         self.at_s = self.now = 0.0

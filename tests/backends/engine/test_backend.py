@@ -6,11 +6,11 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from gangline.backends.base import Backend, ModelRunner
+from gangline.backends.base import Backend, ModelRunner, Sampled, SchedulerOutput
 from gangline.backends.engine.backend import EngineBackend
 from gangline.backends.fake import FakeBackend, FakeRunner, encode
 from gangline.ir.errors import BackendError, DownloadError
@@ -208,3 +208,62 @@ def test_scheduling_needs_no_torch_and_no_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Fatal(FakeRunner):
+    """A model whose step ends the thread it runs on, once."""
+
+    deadly = True
+
+    def execute(self, output: SchedulerOutput, num_steps: int = 1) -> Mapping[str, Sampled]:
+        if Fatal.deadly:
+            Fatal.deadly = False
+            raise SystemExit("the driver is gone")
+        return super().execute(output, num_steps)
+
+
+def test_an_engine_whose_thread_ends_answers_is_seen_and_comes_back(
+    make_submit: MakeSubmit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fatal, "deadly", True)
+    events: queue.SimpleQueue[EngineEvent] = queue.SimpleQueue()
+    backend = EngineBackend(lambda model: Fatal({"hello": "again"}), lambda model: encode)
+    backend.start(events.put)
+    try:
+        assert backend.alive
+        backend.send(hello(make_submit, "a"))
+        failed = events.get(timeout=10)
+        assert isinstance(failed, RequestFailed) and failed.error["code"] == "backend"
+        assert "the driver is gone" in failed.error["detail"]
+        wait_until(lambda: not backend.alive)
+        backend.send(hello(make_submit, "b"))
+        while not isinstance(event := events.get(timeout=10), Finished):
+            assert not isinstance(event, RequestFailed)
+        assert event.text == "again" and backend.alive
+    finally:
+        backend.close()
+
+
+def test_a_model_that_cannot_be_loaded_is_no_dead_engine(
+    served: Served, make_submit: MakeSubmit
+) -> None:
+    served.load.error = DownloadError("no such model")
+    served.backend.send(hello(make_submit, "a"))
+    assert isinstance(served.last(), RequestFailed)
+    assert served.backend.alive
+
+
+def test_closing_is_no_death(served: Served, make_submit: MakeSubmit) -> None:
+    served.backend.send(hello(make_submit, "a"))
+    served.last()
+    served.backend.close()
+    assert served.backend.alive
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    waiting = threading.Event()
+    for _ in range(1000):
+        if condition():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("it did not happen within 10 s")
