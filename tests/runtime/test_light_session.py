@@ -9,22 +9,23 @@ from pathlib import Path
 
 CODE = """
 import sys
+from pathlib import Path
 import gangline as gl
+from gangline.ir.program import Parameter, Program, Region, Stage
+from gangline.runtime.job import Job
 from gangline.runtime.session import Session
 from gangline.runtime.store import Store
-from pathlib import Path
 
 @gl.tool(effects="none")
 def double(x: int) -> int:
     return 2 * x
 
-@gl.workflow
-def twice(x: int) -> int:
-    return double(double(x))
-
+# A stored job brings its program: only compiling one needs MLIR's bindings, which bring numpy.
+stage = Stage(0, "tool", "double", (0,), (1,), {"tool": "double", "names": ["x"], "effects": "none"})
+program = Program("w", (Parameter("x", "i64"),), (Region((0,), (0,), (1,)),), (stage,))
 with Store(Path(sys.argv[1])) as store, Session(None, {}, store) as session:
-    assert session.run(twice, {"x": 3}).output == 12
-    heavy = ("numpy", "scipy", "torch", "networkx", "transformers")
+    assert session.executor.run(Job("w", program, {"x": 3})).output == 6
+    heavy = ("numpy", "scipy", "torch", "networkx", "transformers", "iree")
     print([name for name in heavy if name in sys.modules])
 """
 
