@@ -26,6 +26,8 @@ _CODES: Mapping[int, str] = {
     413: "request_too_large",
 }
 """By status, where the error itself names none."""
+_KIND = re.compile(r"(constrained-)?(str|int)|(list|literal|function-\w+)\[.*|NamedTool")
+"""Parts of a place that name no field, but one of the kinds a value may have."""
 _EXTRA, _MISSING = "Extra inputs are not permitted", "Field required"
 
 
@@ -60,19 +62,39 @@ def status_for(error: Refused) -> int:
 
 def error_document(error: Refused) -> dict[str, Any]:
     """Give the body of an error."""
-    status, param = status_for(error), _param(error.error)
-    message, code = _message(error.error, param)
+    status, where, detail = status_for(error), *_fault(error)
+    param = _param(where)
+    message, code = _message(error.error, where, detail, param)
     told = (error.more or {}).get("code") or code or _CODES.get(status)
     kind = _TYPES.get(status, "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": told}}
 
 
-def _message(error: GanglineError, param: str | None) -> tuple[str, str | None]:
-    detail, code = error.detail, None
+def _fault(error: Refused) -> tuple[str, str]:
+    """Give where the fault is that says most, and what it is.
+
+    A value that fits none of several kinds has a fault for each: the one deepest inside is of
+    the kind that was meant.
+    """
+    faults = (error.more or {}).get("errors", ())
+    if not faults:
+        return error.error.where, error.error.detail
+    first = faults[0]["where"].split(".")[:2]
+    alike = [fault for fault in faults if fault["where"].split(".")[:2] == first]
+    told = max(
+        alike, key=lambda fault: (fault["where"].count("."), "string" not in fault["detail"])
+    )
+    return told["where"], f"{told['where']}: {told['detail']}"
+
+
+def _message(
+    error: GanglineError, where: str, detail: str, param: str | None
+) -> tuple[str, str | None]:
+    code = None
     if isinstance(error, InputError) and " exceed " in detail:
         code = "context_length_exceeded"  # the engine knows how much memory there is
-    if error.where.startswith("body.") and detail.startswith(f"{error.where}: "):
-        detail = detail.removeprefix(f"{error.where}: ")
+    if where.startswith("body.") and detail.startswith(f"{where}: "):
+        detail = detail.removeprefix(f"{where}: ")
         if detail == _EXTRA:
             return f"Unknown parameter: '{param}'.", "unknown_parameter"
         if detail == _MISSING:
@@ -82,9 +104,10 @@ def _message(error: GanglineError, param: str | None) -> tuple[str, str | None]:
     return f"{detail.rstrip('.')}. {next_step}".strip(), code
 
 
-def _param(error: GanglineError) -> str | None:
-    if error.where == "grammar":
+def _param(where: str) -> str | None:
+    if where == "grammar":
         return "response_format"
-    if not error.where.startswith("body."):
+    if not where.startswith("body."):
         return None
-    return re.sub(r"\.(\d+)", r"[\1]", error.where.removeprefix("body."))
+    names = [name for name in where.split(".")[1:] if not _KIND.fullmatch(name)]
+    return re.sub(r"\.(\d+)", r"[\1]", ".".join(names))

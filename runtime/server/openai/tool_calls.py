@@ -60,6 +60,7 @@ class ToolCallParser:
         self._state = _State.HEAD if inside else _State.TEXT
         self._held = ""
         self._scan = _JsonScan()
+        self._after_call = False
         self.num_calls = 0
 
     def feed(self, text: str) -> list[Piece]:
@@ -94,6 +95,9 @@ class ToolCallParser:
                 return self._tail()
 
     def _text(self, pieces: list[Piece]) -> bool:
+        if self._after_call:  # the space between calls is nobody's words
+            self._held = self._held.lstrip(_SPACE)
+            self._after_call = not self._held
         before, tag, after = self._held.partition(OPEN)
         if tag:
             if before.strip():
@@ -119,6 +123,7 @@ class ToolCallParser:
             return False
         pieces += self._whole(before)
         self._held, self._state = after, _State.TEXT
+        self._after_call = self.num_calls > 0
         return True
 
     def _arguments(self, pieces: list[Piece]) -> bool:
@@ -137,7 +142,7 @@ class ToolCallParser:
         if not tag:
             self._held = self._held[-len(CLOSE) :]
             return False
-        self._held, self._state = after, _State.TEXT
+        self._held, self._state, self._after_call = after, _State.TEXT, True
         return True
 
     def _whole(self, text: str) -> list[Piece]:
