@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .runtime.client.asynchronous import AsyncClient
     from .runtime.client.sync import Client
+    from .workflows.asking import ask
     from .workflows.cancel_token import cancelled, on_cancel
     from .workflows.combinators import branch, length, loop, map, record
     from .workflows.decorators import llm, tool, workflow
@@ -27,6 +28,7 @@ __all__ = [
     "Free",
     "Rows",
     "__version__",
+    "ask",
     "branch",
     "cancelled",
     "json_schema",
@@ -52,6 +54,7 @@ _HOMES = {
     **dict.fromkeys(("json_schema", "lark", "regex"), "workflows.grammar"),
     **dict.fromkeys(("Database", "Free", "Rows"), "workflows.values"),
     **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
+    "ask": "workflows.asking",
     "load": "workflows.registry",
     "run_process": "workflows.processes",
 }

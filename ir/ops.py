@@ -37,6 +37,8 @@ FORMATS = ("text", "json")
 GRAMMAR_KINDS = ("lark", "json_schema", "regex")
 SAMPLING_OPERANDS = ("seed", "temperature", "grammar")
 """Operands of an llm that steer decoding; all others are fields of its prompt."""
+ASK_OPERANDS = ("question", "choices")
+"""Named operands of an ask: what is asked, and (not always) what may be answered."""
 
 COMPUTE_ARITY: Mapping[str, tuple[int, int | None]] = {
     "get": (1, 1),
@@ -150,6 +152,7 @@ _TOOL = (
     AttributeSpec("idempotent", "bool"),
     AttributeSpec("signature", "str"),
 )
+_ASK = (_NAME, _NAMES, AttributeSpec("schema", "json"))
 _COMPUTE = (
     AttributeSpec("fn", "str", choices=tuple(COMPUTE_ARITY)),
     AttributeSpec("key", "str", required=False),
@@ -167,6 +170,7 @@ _TABLE = (
         levels=_AGENT,
     ),
     OpSpec("agent.tool", (), VALUE, (VALUE,), _TOOL, levels=_AGENT),
+    OpSpec("agent.ask", (), VALUE, (VALUE,), _ASK, levels=_AGENT),
     OpSpec(
         "agent.constant",
         results=(VALUE,),
@@ -190,6 +194,7 @@ _TABLE = (
     OpSpec("agent.until", (_one("bool"),), None, (_one("bool"),), glue=True),
     # What a device runs.
     OpSpec("stage.tool", (), VALUE, (VALUE,), _TOOL, levels=_STAGE),
+    OpSpec("stage.ask", (), VALUE, (VALUE,), _ASK, levels=_STAGE),
     OpSpec(
         "stage.constant",
         results=(VALUE,),

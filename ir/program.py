@@ -9,6 +9,8 @@ may read a value of any region around it.
     compute     per fn                   -                            value (pure, evaluated by
                                                                       the dispatcher itself)
     tool        arguments, named         -                            what the function returned
+    ask         question, then choices   -                            what a person answered
+                where there are any
     tokenize    template fields, named   -                            prompt tokens
     prefill     tokens                   -                            kv handle
     decode      kv, then named options   -                            output tokens
@@ -53,8 +55,11 @@ COMPUTE_FUNCTIONS = (
     "range",  # (n) -> [0, ..., n-1]
 )
 
-STEP_OPS = frozenset({"tool", "tokenize", "prefill", "decode", "detokenize"})
+STEP_OPS = frozenset({"tool", "ask", "tokenize", "prefill", "decode", "detokenize"})
 """Ops that are recorded as steps; the others are evaluated by the dispatcher itself."""
+
+HOST_STEPS = frozenset({"tool", "ask"})
+"""Steps that no model takes part in: they need a host with CPU cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ class Stage:
             example `draft.prefill` or `execute` (the second use of a name gets `#2`).
         operands, results: value numbers.
         attributes: JSON. tool: `tool` (registered name), `names` (parameter of each operand),
-            `effects`, `timeout_s`, `retries`, `idempotent`, `signature`. tokenize: `model`,
+            `effects`, `timeout_s`, `retries`, `idempotent`, `signature`. ask: `names`, `schema`
+            (JSON Schema of the answer). tokenize: `model`,
             `template` (list of {role, text} with {field} marks), `names` (field of each
             operand). prefill: `model`. decode: `model`, `max_tokens`, `temperature`, `seed`,
             `stop`, `grammar` ({kind, text}) and `names` for operands after the kv. detokenize:

@@ -14,7 +14,7 @@ from gangline.ir.errors import GanglineError, VerifyError
 
 from .attributes import decode_all
 from .module import Module, blocks, mlir, walk, where
-from .ops import COMPUTE_ARITY, GRAMMAR_KINDS, OPS, ROLES, SAMPLING_OPERANDS
+from .ops import ASK_OPERANDS, COMPUTE_ARITY, GRAMMAR_KINDS, OPS, ROLES, SAMPLING_OPERANDS
 
 Rule = Callable[[Module], Iterator[VerifyError]]
 
@@ -36,13 +36,20 @@ def _json(op: Any) -> dict[str, Any]:
 def names_fit_operands(module: Module) -> Iterator[VerifyError]:
     """Names are distinct; each belongs to one operand (later operands only order effects)."""
     for op in _all(
-        module, "agent.llm", "agent.tool", "stage.tool", "stage.tokenize", "stage.decode"
+        module,
+        "agent.llm",
+        "agent.tool",
+        "agent.ask",
+        "stage.tool",
+        "stage.ask",
+        "stage.tokenize",
+        "stage.decode",
     ):
         names = _json(op).get("names")
         if not isinstance(names, list):
             continue
         count = len(op.operands) - len(OPS[op.name].operands)
-        exact = not op.name.endswith(".tool")
+        exact = not op.name.endswith((".tool", ".ask"))
         if len(names) > count or (exact and len(names) < count):
             yield VerifyError(f"{op.name} names {len(names)} of {count} operands", where=where(op))
         if len(set(map(str, names))) < len(names):
@@ -116,6 +123,17 @@ def computes_fit(module: Module) -> Iterator[VerifyError]:
             yield VerifyError(
                 f"compute {fn}: `keys` goes with `dict`, one per operand", where=where(op)
             )
+
+
+def asks_fit(module: Module) -> Iterator[VerifyError]:
+    """An ask names its question first and maybe choices; its schema is a JSON Schema."""
+    for op in _all(module, "agent.ask", "stage.ask"):
+        found = _json(op)
+        names = found.get("names")
+        if isinstance(names, list) and tuple(names) not in (ASK_OPERANDS[:1], ASK_OPERANDS):
+            yield VerifyError(f"{op.name} does not name question (and choices)", where=where(op))
+        if not isinstance(found.get("schema"), dict | bool):
+            yield VerifyError(f"the schema of {op.name} is no JSON Schema", where=where(op))
 
 
 def calls_resolve(module: Module) -> Iterator[VerifyError]:
@@ -269,6 +287,7 @@ RULES: tuple[Rule, ...] = (
     grammars_are_known,
     decode_names_are_options,
     computes_fit,
+    asks_fit,
     calls_resolve,
     branches_give_one,
     loops_are_bounded,

@@ -170,10 +170,13 @@ def _stage_from_json(row: Mapping[str, Any]) -> StageProfile:
 def observe(steps: Iterable[StepRecord], num_jobs: int = 1) -> Profile:
     """Make a profile from the finished steps of `num_jobs` jobs of one workflow.
 
-    Steps that failed, or have no measured time, are left out.
+    Steps that failed, or have no measured time, are left out. So are questions: how long a person
+    thinks says nothing about devices.
     """
     by_stage: dict[str, list[StepRecord]] = {}
     for step in steps:
+        if step.op == "ask":
+            continue
         if step.status not in FAILED_STATUSES and _seconds(step) is not None:
             by_stage.setdefault(step.stage, []).append(step)
     stages = {

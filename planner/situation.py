@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from gangline.ir.program import STEP_OPS, Program, Stage
+from gangline.ir.program import HOST_STEPS, STEP_OPS, Program, Stage
 from gangline.ir.specs.event import StepRecord
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
@@ -254,7 +254,7 @@ def _model(class_name: str) -> str:
 
 
 def _class_name(stage: Stage, split: bool) -> str:
-    if stage.op == "tool":
+    if stage.op in HOST_STEPS:
         return f"tool:{stage.attributes.get('tool', stage.name)}"
     half = "prefill" if stage.op in ("tokenize", "prefill") else "decode"
     return f"{half if split else 'llm'}:{stage.attributes['model']}"

@@ -15,8 +15,9 @@ from gangline.ir.errors import InputError, from_json
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import Fleet
 
+from .answers import the_only
 from .fork import fork
-from .job import JobResult
+from .job import JobResult, result_of
 from .job_documents import new_job_id, save_fork
 from .session import Options, Session
 from .store import Store
@@ -99,6 +100,36 @@ def retry_job(
         job_id, _ = _stored(session, job)
         return session.executor.resume(
             job_id, inputs=inputs, rerun=rerun, from_step=from_step, on_event=on_event
+        )
+
+
+def resume_job(
+    job: str,
+    interrupt: str,
+    value: Any,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    fleet: Fleet | str | None = None,
+    backends: Mapping[str, Backend] | None = None,
+    store: Store | None = None,
+    on_event: OnEvent | None = None,
+) -> JobResult:
+    """Answer a question of a stored job and continue it here.
+
+    Args:
+        job: a unique beginning or end of its id.
+        interrupt: the id of the question; empty where there is only one.
+        value: the answer, as JSON (`answers.read_answer` reads what a person typed).
+
+    Raises:
+        ConflictError: the job does not ask this.
+        InputError: the value does not fit the question's JSON Schema.
+    """
+    with open_session(fleet, backends, store) as session:
+        job_id, events = _stored(session, job)
+        name = interrupt or the_only(result_of(events).interrupts, job_id)
+        return session.executor.resume(
+            job_id, inputs=inputs, answers={name: value}, on_event=on_event
         )
 
 

@@ -83,6 +83,15 @@ class ParseOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPerson:
+    """Ask a person; the answer, which must fit the JSON Schema, becomes the step's value."""
+
+    step: Step
+    question: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequest:
     """Tell the engine that nobody waits for this request any more."""
 
@@ -120,10 +129,13 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The job stops without output; `type` is the event to record, `error` says why."""
+    """The job stops without output; `type` is the event to record, `error` says why.
+
+    Without an error the job waits for answers to its questions.
+    """
 
     type: str
-    error: Mapping[str, str]
+    error: Mapping[str, str] | None
     step_id: str = ""
 
 
@@ -132,11 +144,12 @@ Command = (
     | Encode
     | SubmitRequest
     | ParseOutput
+    | AskPerson
     | CancelRequest
     | CancelTool
     | RetryAfter
     | Complete
     | Fail
 )
-Work = RunTool | Encode | SubmitRequest | ParseOutput
+Work = RunTool | Encode | SubmitRequest | ParseOutput | AskPerson
 """Commands that carry out a step."""

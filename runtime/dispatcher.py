@@ -16,24 +16,16 @@ Each event costs O(1) amortised, whatever the size of the job.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from gangline.ir.errors import (
-    BudgetError,
-    DeadlineError,
-    GanglineError,
-    JobCancelled,
-    JobError,
-    StoreError,
-)
+from gangline.ir.errors import GanglineError, JobCancelled, StoreError
 from gangline.ir.program import Stage
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 
+from .backoff import backoff_s
 from .commands import (
     CancelRequest,
     CancelTool,
@@ -44,13 +36,12 @@ from .commands import (
     Step,
     Work,
 )
+from .flight import Flight, writes
 from .interpreter import Activation, Interpreter, KvHandle
+from .job_errors import deadline_error, incomplete_fork, overspend, unknown_effect
 from .programs import plan_of, program_of
 from .remaining import Expectation, expectation_of
 from .requests import tool_call, work_for
-
-BACKOFF_S = 0.5
-MAX_BACKOFF_S = 30.0
 
 _ENDED = {
     "job.completed": "succeeded",
@@ -59,23 +50,6 @@ _ENDED = {
     "job.expired": "expired",
     "job.input_required": "input_required",
 }
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """A step that was issued and has not ended.
-
-    `started` says that its step.started is in the log; `uncertain` that its effect may have
-    happened although it failed.
-    """
-
-    activation: Activation
-    attempt: int
-    reserved_usd: float
-    writes: bool
-    started: bool = False
-    uncertain: bool = False
-    waiting: bool = False
 
 
 class Dispatcher:
@@ -97,6 +71,7 @@ class Dispatcher:
         self._failure: Fail | None = None
         self._flights: dict[str, Flight] = {}
         self._writes = 0
+        self._asks = 0
         # By step id, in the order of issue: the activation and the attempt it will be.
         self._parked: OrderedDict[str, tuple[Activation, int]] = OrderedDict()
         self._missing = 0
@@ -139,6 +114,25 @@ class Dispatcher:
         """Say whether this attempt of a step is under way (and not waiting to be retried)."""
         flight = self._flights.get(step_id)
         return flight is not None and flight.attempt == attempt and not flight.waiting
+
+    def interrupts(self, at_rest: bool) -> list[Mapping[str, Any]]:
+        """Give what a person is asked: questions, and what became of writes.
+
+        `at_rest`: nothing of this job runs, so that writes in flight were left by a process.
+        """
+        found: list[Mapping[str, Any]] = []
+        for flight in () if self.finished else self._flights.values():
+            if flight.interrupt is not None:
+                found.append(flight.interrupt)
+            elif at_rest and flight.unsafe:
+                found.append(flight.question())
+        return found
+
+    def open_step(self, step_id: str) -> tuple[Step, float]:
+        """Give a step in flight, and when it started."""
+        flight = self._flights[step_id]
+        stage, parents = flight.activation.stage, flight.activation.parents
+        return self._step(step_id, stage, parents, flight.attempt), flight.since_s
 
     def prefilled(self, step_id: str) -> bool:
         """Say whether this prefill step has been recorded as completed."""
@@ -198,26 +192,24 @@ class Dispatcher:
         self.status, self._running, self._closing = "running", True, False
         self._failure = self.error = None
         if self._missing:
-            return [Fail("job.failed", _incomplete(self.job_id).to_json())]
+            return [Fail("job.failed", incomplete_fork(self.job_id).to_json())]
         self._times_dropped.update(event.data.get("dropped", ()))
         self.spent_usd += event.data.get("spent_usd", 0.0)
         self._limits(event.data, event.at_s)
         rerun = frozenset(event.data.get("rerun", ()))
         flights = self._flights
         for step_id, flight in flights.items():
-            if step_id not in rerun and self._unsafe(flight):
-                return [Fail("job.input_required", _question(flight).to_json(), step_id)]
-        # What was in flight is issued again: the process that carried it is gone.
-        self._flights, self._writes, self._reserved_usd = {}, 0, 0.0
+            if step_id not in rerun and flight.unsafe:
+                told = unknown_effect(flight.activation.stage.attributes["tool"], step_id)
+                return [Fail("job.input_required", told.to_json(), step_id)]
+        # What was in flight is issued again: the process that carried it is gone. A question
+        # stays asked.
+        self._flights = {name: flight for name, flight in flights.items() if flight.interrupt}
+        self._asks, self._writes, self._reserved_usd = len(self._flights), 0, 0.0
         for step_id, flight in reversed(flights.items()):
-            self._park_first(step_id, flight.activation, 1)
+            if step_id not in self._flights:
+                self._park_first(step_id, flight.activation, 1)
         return self._go_on(now)
-
-    def _unsafe(self, flight: Flight) -> bool:
-        attributes = flight.activation.stage.attributes
-        touched = flight.started and not flight.waiting
-        writes = _writes(flight.activation.stage) and not attributes.get("idempotent")
-        return writes and (touched or flight.uncertain)
 
     def _take_ready(self) -> None:
         ready = self._interpreter.ready
@@ -269,10 +261,11 @@ class Dispatcher:
 
     def _issue(self, activation: Activation, attempt: int) -> Work:
         work = self._work(activation, attempt)
-        reserved, writes = self._predicted_usd(activation), _writes(activation.stage)
-        self._flights[activation.id] = Flight(activation, attempt, reserved, writes)
+        reserved, touches = self._predicted_usd(activation), writes(activation.stage)
+        flight = self._flights[activation.id] = Flight(activation, attempt, reserved, touches)
         self._reserved_usd += reserved
-        self._writes += writes
+        self._writes += touches
+        self._asks += flight.asks
         return work
 
     def _work(self, activation: Activation, attempt: int) -> Work:
@@ -300,7 +293,8 @@ class Dispatcher:
     def _step_started(self, event: Event) -> None:
         flight = self._flights.get(event.step_id)
         if flight is not None:
-            flight.started = True
+            flight.started, flight.since_s = True, event.at_s
+            flight.interrupt = event.data.get("interrupt")
 
     def _step_completed(self, event: Event, now: float) -> list[Command]:
         self.spent_usd += event.data.get("usd") or 0.0
@@ -324,6 +318,7 @@ class Dispatcher:
             )
         self._reserved_usd = self._reserved_usd - flight.reserved_usd if self._flights else 0.0
         self._writes -= flight.writes
+        self._asks -= flight.asks
         return flight
 
     def _step_failed(self, event: Event, now: float) -> list[Command]:
@@ -331,7 +326,7 @@ class Dispatcher:
         flight = self._landed(event)
         error = event.data["error"]
         stage = flight.activation.stage
-        lasting = error.get("code") == "timeout" and _writes(stage)
+        lasting = error.get("code") == "timeout" and writes(stage)
         flight.uncertain = lasting and not stage.attributes.get("idempotent", False)
         flight.waiting, flight.reserved_usd = True, 0.0
         self._flights[event.step_id] = flight
@@ -347,7 +342,8 @@ class Dispatcher:
 
     def _step_retrying(self, event: Event, now: float) -> list[Command]:
         flight = self._flights.get(event.step_id)
-        if flight is None or not flight.waiting:
+        # A person may have confirmed a write that was in flight when its process died.
+        if flight is None or not (flight.waiting or event.data.get("confirmed")):
             return []
         del self._flights[event.step_id]
         self._park_first(event.step_id, flight.activation, flight.attempt + 1)
@@ -372,16 +368,15 @@ class Dispatcher:
 
     def writing(self) -> list[Step]:
         """Give the steps whose effects are under way."""
-        return [
-            self._step(step_id, flight.activation.stage, flight.activation.parents, flight.attempt)
-            for step_id, flight in self._flights.items()
-            if _writes(flight.activation.stage) and not flight.waiting
-        ]
+        flights = self._flights.items()
+        open_ids = [name for name, flight in flights if flight.writes and not flight.waiting]
+        return [self.open_step(step_id)[0] for step_id in open_ids]
 
     def withdraw(self, step_id: str, now: float) -> list[Command]:
         """Take back a command that was not carried out; it is issued again on resumption."""
         flight = self._flights.pop(step_id)
         self._writes -= flight.writes
+        self._asks -= flight.asks
         self._reserved_usd -= flight.reserved_usd
         self._park_first(step_id, flight.activation, flight.attempt)
         return self._settle(now)
@@ -407,9 +402,14 @@ class Dispatcher:
         stage = flight.activation.stage
         if stage.op == "decode":
             yield CancelRequest(f"{self.job_id}:{step_id}:{flight.attempt}", step_id)
-        elif flight.started and self._writes and not (_writes(stage) and wanted):
+        elif (
+            stage.op == "tool"
+            and flight.started
+            and self._writes
+            and not (flight.writes and wanted)
+        ):
             # Without a write in flight the job ends now, and its calls with it.
-            yield CancelTool(step_id, by_force=not _writes(stage))
+            yield CancelTool(step_id, by_force=not flight.writes)
 
     def _settle(self, now: float) -> list[Command]:
         """End the job once: with its output, or with its failure when no write is in flight."""
@@ -426,23 +426,21 @@ class Dispatcher:
         if self._failure is not None and self._writes == 0:
             self._closing = True
             commands.append(self._failure)
+        elif self._failure is None and self._flights and len(self._flights) == self._asks:
+            self._closing = True
+            commands.append(Fail("job.input_required", None))
         return commands
 
     def _stuck(self) -> bool:
         """Say whether nothing that runs could free the budget the next step needs."""
         if not self._parked or self._failure is not None:
             return False
-        return all(flight.waiting for flight in self._flights.values())
+        return all(flight.waiting or flight.asks for flight in self._flights.values())
 
-    def _overspend(self) -> BudgetError:
+    def _overspend(self) -> GanglineError:
         activation = self._first_parked()
-        next_usd, budget = self._predicted_usd(activation), self.budget_usd or 0.0
-        return BudgetError(
-            f"The job has spent ${self.spent_usd:.6f} and its next step is expected to cost "
-            f"${next_usd:.6f}, over its budget of ${budget:.6f}",
-            where=f"step {activation.id}",
-            next_step="Raise the budget with --budget-usd, or plan for a cheaper device.",
-        )
+        next_usd, budget_usd = self._predicted_usd(activation), self.budget_usd or 0.0
+        return overspend(self.spent_usd, next_usd, budget_usd, activation.id)
 
     def _ended(self, event: Event) -> list[Command]:
         self.status = _ENDED[event.type]
@@ -451,46 +449,3 @@ class Dispatcher:
             self.output = event.data.get("output")
         self.error = event.data.get("error")
         return []
-
-
-def backoff_s(attempt: int, key: str) -> float:
-    """Give the seconds to wait after the attempt of this number failed.
-
-    Half of 0.5, 1, 2, ... 30 s and up to as much again, so that steps which failed together do
-    not come back together. The share is a hash of `key` (job and step) and the attempt: a
-    replayed job waits as long as it did.
-    """
-    whole = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(attempt - 1, 16))
-    digest = hashlib.blake2b(f"{key}/{attempt}".encode(), digest_size=8).digest()
-    return whole * (0.5 + int.from_bytes(digest) / 2**65)
-
-
-def _incomplete(job_id: str) -> StoreError:
-    return StoreError(
-        f"Job {job_id} is a fork whose recorded steps were not all stored",
-        next_step="Fork the job again.",
-    )
-
-
-def deadline_error(job_id: str) -> DeadlineError:
-    """Say that a job has ended because its deadline passed."""
-    return DeadlineError(
-        "The job's deadline passed, and it was asked to end then",
-        where=f"job {job_id}",
-        next_step='Give it more time, or let it finish late with on_deadline="late".',
-    )
-
-
-def _writes(stage: Stage) -> bool:
-    return stage.op == "tool" and stage.attributes.get("effects", "write") == "write"
-
-
-def _question(flight: Flight) -> JobError:
-    name = flight.activation.stage.attributes["tool"]
-    return JobError(
-        f"The tool {name!r} writes, and the job stopped while it ran. Whether its effect "
-        "happened is not known",
-        where=f"step {flight.activation.id}",
-        next_step="Check what it did, then retry the job and confirm that this step may run again:"
-        f" gangline jobs retry ... --rerun '{flight.activation.id}'",
-    )

@@ -139,6 +139,10 @@ class Driver:
         self.advance(self.run.cancel(self._around.clock.now()))
         self._wait_for_writes()
 
+    def answer(self, interrupt: str, value: Any) -> None:
+        """Take a person's answer (see `JobRun.answer`)."""
+        self.advance(self.run.answer(interrupt, value, self._around.clock.now()))
+
     def hurry(self, deadline_at_s: float) -> None:
         """Change the job's absolute deadline, also of what engines have in flight."""
         self.advance(self.run.replan(deadline_at_s, self._around.clock.now()))

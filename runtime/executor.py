@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from gangline.backends.base import Backend
-from gangline.ir.errors import GanglineError, JobError, StoreError
+from gangline.ir.errors import ConflictError, GanglineError, JobError, StoreError
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.request import EngineEvent, Finished, RequestFailed
@@ -138,6 +138,7 @@ class Executor:
         inputs: Mapping[str, Any] | None = None,
         rerun: frozenset[str] = frozenset(),
         from_step: str = "",
+        answers: Mapping[str, Any] | None = None,
         on_event: OnEvent | None = None,
     ) -> JobResult:
         """Continue a stored job: recorded steps are not run again.
@@ -146,12 +147,13 @@ class Executor:
             inputs: values for inputs whose secrets were not stored (database passwords).
             rerun: ids of writing steps that a person has confirmed may run again.
             from_step: a step to run again, with all that came after it (see `fork.retry_from`).
+            answers: to the job's questions, by the id of the interrupt (see `JobRun.answer`).
         """
         store = self._need_store()
         events = store.events(job_id)
         if not events:
             store.job(job_id)
-        if result_of(events).status == "succeeded" and not from_step:
+        if result_of(events).status == "succeeded" and not (from_step or answers):
             return result_of(events)
         events[0] = _with_inputs(events[0], inputs or {})
         assert self._leases is not None
@@ -159,12 +161,43 @@ class Executor:
         events.extend(store.events(job_id, after=events[-1].seq))
 
         def begin(on_done: OnDone) -> None:
-            data: dict[str, Any] = {"rerun": sorted(rerun)}
+            data: dict[str, Any] = {"rerun": sorted(rerun), "answers": dict(answers or {})}
             if from_step:
                 data.update(retry_from(events, from_step, rerun))
             self._continue(job_id, epoch, events, on_done, on_event, data)
 
         return self._wait(self._launch(begin))
+
+    def answer(self, job_id: str, interrupt: str, value: Any) -> None:
+        """Answer a question of a job that runs here, from another thread; raises if it cannot be.
+
+        Raises:
+            ConflictError: the job does not run here, or does not ask this.
+            InputError: the value does not fit the question's schema.
+        """
+        taken: Future[None] = Future()
+
+        def take() -> None:
+            try:
+                self.take_answer(job_id, interrupt, value)
+            except Exception as error:  # noqa: BLE001 (goes to the caller)
+                taken.set_exception(error)
+            else:
+                taken.set_result(None)
+
+        self._mailbox.post(take)
+        taken.result()
+
+    def take_answer(self, job_id: str, interrupt: str, value: Any) -> None:
+        """Answer a question of a job that runs here; raises as `answer`. On the loop only."""
+        driver = self._drivers.get(job_id)
+        if driver is None:
+            raise ConflictError(
+                f"Job {job_id} does not run here",
+                where=f"job {job_id}",
+                next_step="Resume it with the answer.",
+            )
+        driver.answer(interrupt, value)
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job that this executor runs; nothing happens if it has ended."""

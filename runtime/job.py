@@ -11,6 +11,7 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import Event, StepRecord
 from gangline.ir.specs.plan import Plan
 
+from .job_errors import unanswered
 from .programs import plan_document, program_document
 from .step_fold import fold_steps
 
@@ -126,9 +127,10 @@ class JobResult:
     actual: Totals = field(default_factory=Totals)
     error: Mapping[str, str] | None = None
     late: bool = False
+    interrupts: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Give the document; `error` only if there is one."""
+        """Give the document; `error` and `interrupts` (questions) only if there are some."""
         document: dict[str, Any] = {
             "status": self.status,
             "output": self.output,
@@ -141,6 +143,8 @@ class JobResult:
         }
         if self.error is not None:
             document["error"] = dict(self.error)
+        if self.interrupts:
+            document["interrupts"] = [dict(row) for row in self.interrupts]
         return document
 
 
@@ -156,17 +160,23 @@ def _step(record: StepRecord) -> dict[str, Any]:
 def result_of(events: Sequence[Event]) -> JobResult:
     """Fold a job's events into its document; the job may be in any state."""
     status, output, error, late = "queued", None, None, False
+    asked: Sequence[Mapping[str, Any]] = ()
     usd, started_s, predicted = 0.0, events[0].at_s, _predicted(events[0])
     for event in events:
         usd += event.data.get("usd", 0.0) or 0.0 if event.type.startswith("step.") else 0.0
         match event.type:
             case "job.started":
-                status, error = "running", None
+                status, error, asked = "running", None, ()
                 started_s = started_s if event.data.get("resumed") else event.at_s
             case "job.completed":
                 status, output, late = "succeeded", event.data["output"], event.data["late"]
             case "job.failed" | "job.cancelled" | "job.expired" | "job.input_required":
                 status, error = event.type.removeprefix("job."), event.data.get("error")
+                asked = event.data.get("interrupts", ())
+            case "step.completed" | "step.retrying" if asked:
+                asked = [row for row in asked if row["id"] != event.step_id]
+    if asked and error is None:
+        error = unanswered(events[0].job_id, asked[0]["question"], asked[0]["id"]).to_json()
     return JobResult(
         job_id=events[0].job_id,
         workflow=events[0].data.get("workflow", ""),
@@ -177,6 +187,7 @@ def result_of(events: Sequence[Event]) -> JobResult:
         actual=Totals(events[-1].at_s - started_s, usd),
         error=error,
         late=late,
+        interrupts=tuple(asked),
     )
 
 

@@ -16,7 +16,9 @@ from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError,
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import FirstToken, RequestFailed
 
+from .answers import accepted
 from .commands import (
+    AskPerson,
     CancelRequest,
     CancelTool,
     Command,
@@ -29,8 +31,9 @@ from .commands import (
     Step,
     SubmitRequest,
 )
-from .dispatcher import Dispatcher, deadline_error
+from .dispatcher import Dispatcher
 from .fork import effective
+from .job_errors import deadline_error
 from .outcome import RequestOutcome
 from .pricing import Pricing
 
@@ -111,17 +114,47 @@ class JobRun:
         return self.dispatcher.expires_s
 
     def start(self, now: float, data: Mapping[str, Any] | None = None) -> Advance:
-        """Record that work begins, or goes on; a job whose hard deadline has passed expires."""
+        """Record that work begins, or goes on; a job whose hard deadline has passed expires.
+
+        `data` is that of job.started; its `answers` (by interrupt) are recorded before as steps
+        that have ended. Raises as `answer`, and then nothing has changed.
+        """
         given_s = (data or {}).get("deadline_s")
         if given_s is None and now >= self.expires_s and not self.dispatcher.finished:
             return self._expired_at_rest(now)
         self.ended_s = None
         self._issued_s.clear()
         self._prefills.clear()
-        given = dict(data or {})
+        given, advance = dict(data or {}), Advance()
         if self.dispatcher.status == "queued":
             given.pop("resumed", None)  # a fork has steps, but has not run yet
-        return self._advance([("job.started", "", given)], now)
+        answers = given.pop("answers", {})
+        drafts = [self._answer(name, value, now, True) for name, value in answers.items()]
+        for kind, step_id, told in drafts:
+            # What follows from the answers is issued once the job has started.
+            self._record(kind, step_id, told, now, advance)
+        return self._follow(self._record("job.started", "", given, now, advance), advance, now)
+
+    def answer(self, interrupt: str, value: Any, now: float) -> Advance:
+        """Take a person's answer while the job runs, or has stopped to wait for it.
+
+        Raises:
+            ConflictError: there is no such question (any more).
+            InputError: the answer does not fit the question's JSON Schema.
+        """
+        at_rest = self.ended or self.dispatcher.status != "running"
+        return self._advance([self._answer(interrupt, value, now, at_rest)], now)
+
+    def _answer(
+        self, interrupt: str, value: Any, now: float, at_rest: bool
+    ) -> tuple[str, str, dict[str, Any]]:
+        asked = self.dispatcher.interrupts(at_rest)
+        value = accepted(asked, interrupt, value, self.job_id)
+        step, since_s = self.dispatcher.open_step(interrupt)
+        if step.stage.op != "ask" and "rerun" in value:
+            return "step.retrying", interrupt, {"attempt": step.attempt + 1, "confirmed": True}
+        data = {**self._described(step, since_s, now), "usd": 0.0}
+        return "step.completed", interrupt, {**data, "value": _answered(step, value)}
 
     def completed(
         self, command: RunTool | Encode, value: Any, now: float, started_s: float, ended_s: float
@@ -258,9 +291,10 @@ class JobRun:
                 return self._parse(command, advance, now)
             case Complete():
                 self._complete(command, advance, now)
+            case AskPerson():
+                return self._ask(command, advance, now)
             case Fail():
-                data = {"error": dict(command.error)}
-                self._record(command.type, command.step_id, data, now, advance)
+                self._fail(command, advance, now)
             case _:
                 advance.actions.append(command)
         return ()
@@ -310,6 +344,28 @@ class JobRun:
             return self._record("step.failed", step.id, data, now, advance)
         data["value"] = value
         return self._record("step.completed", step.id, data, now, advance)
+
+    def _ask(self, command: AskPerson, advance: Advance, now: float) -> Sequence[Command]:
+        step = command.step
+        if self.dispatcher.stopping:
+            return self.dispatcher.withdraw(step.id, now)
+        interrupt = {
+            "id": step.id,
+            "question": command.question,
+            "schema": dict(command.schema),
+            "choices": command.schema.get("enum"),
+        }
+        data = {**_static(step, step.device), "interrupt": interrupt}
+        return self._record("step.started", step.id, data, now, advance)
+
+    def _fail(self, command: Fail, advance: Advance, now: float) -> None:
+        data: dict[str, Any] = {}
+        if command.error is not None:
+            data["error"] = dict(command.error)
+        if command.type == "job.input_required":
+            asked = self.dispatcher.interrupts(at_rest=True)
+            data.update(interrupt=asked[0] if asked else None, interrupts=asked)
+        self._record(command.type, command.step_id, data, now, advance)
 
     def _complete(self, command: Complete, advance: Advance, now: float) -> None:
         data: dict[str, Any] = {"output": command.output, "late": command.late}
@@ -374,6 +430,10 @@ class JobRun:
         data.update(busy_s=end.decode_busy_s, finish_reason=end.finish_reason)
         data["value"] = {"text": end.text, "token_ids": list(end.token_ids)}
         return data
+
+
+def _answered(step: Step, value: Any) -> Any:
+    return value if step.stage.op == "ask" else value["result"]
 
 
 def _static(step: Step, device: str) -> dict[str, Any]:

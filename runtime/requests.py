@@ -8,7 +8,7 @@ from typing import Any
 from gangline.ir.errors import StepError
 from gangline.ir.specs.request import Grammar, SamplingParams
 
-from .commands import Encode, ParseOutput, RunTool, Step, SubmitRequest, Work
+from .commands import AskPerson, Encode, ParseOutput, RunTool, Step, SubmitRequest, Work
 from .interpreter import Activation, KvHandle
 from .prompt import render
 
@@ -21,7 +21,7 @@ def work_for(
     due: tuple[float, float],
     serving_device: str,
 ) -> Work:
-    """Build the command of a model step; StepError if the values it reads do not fit.
+    """Build the command of a step that is no tool; StepError if the values it reads do not fit.
 
     `due` is (absolute deadline, seconds expected after this step); `prefill` belongs to decode;
     `serving_device` is where the tokens of a tokenize step will be read.
@@ -47,6 +47,8 @@ def work_for(
         case "detokenize":
             text = activation.operands[0]["text"]
             return ParseOutput(step, text, attributes.get("format", "text"))
+        case "ask":
+            return _ask(step, attributes, named)
         case op:
             raise StepError(f"The dispatcher cannot run a stage of op {op!r}", where=step.where)
 
@@ -69,6 +71,22 @@ def tool_call(activation: Activation, step: Step, idempotency_key: str) -> RunTo
         timeout_s=attributes.get("timeout_s"),
         idempotency_key=idempotency_key,
     )
+
+
+def _ask(step: Step, attributes: Mapping[str, Any], named: Mapping[str, Any]) -> AskPerson:
+    question, schema = named["question"], attributes["schema"]
+    if not isinstance(question, str):
+        raise StepError("The question of gl.ask is no text", where=step.where)
+    if "choices" in named:
+        choices = named["choices"]
+        if not isinstance(choices, list) or not choices:
+            raise StepError(
+                "The choices of gl.ask are no list, or an empty one",
+                where=step.where,
+                next_step="Give gl.ask a list with at least one choice.",
+            )
+        schema = {**schema, "enum": choices}
+    return AskPerson(step, question, schema)
 
 
 def _sampling(

@@ -49,6 +49,7 @@ class StepFold:
         self._steps: dict[str, dict[str, Any]] = {}
         self._origin_s: float | None = None
         self._stopped = False
+        self._asking = False
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
@@ -57,6 +58,9 @@ class StepFold:
             for step_id in event.data.get("dropped", ()):
                 self._steps.pop(step_id, None)
         self._stopped = event.type in _STOPPED or (self._stopped and event.type != "job.started")
+        self._asking = event.type == "job.input_required" or (
+            self._asking and event.type.startswith("step.")
+        )
         if event.type in _STATUS:
             self._step(event)
 
@@ -79,7 +83,8 @@ class StepFold:
         start_s, end_s = facts.get("start_s"), facts.get("end_s")
         actual_s = None if start_s is None or end_s is None else end_s - start_s
         status = facts["status"]
-        left = status in ("running", "queued") and self._stopped
+        asked = facts.get("op") == "ask" and self._asking
+        left = status in ("running", "queued") and self._stopped and not asked
         return StepRecord(
             id=step_id,
             parents=tuple(facts.get("parents", ())),

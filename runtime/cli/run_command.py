@@ -57,7 +57,28 @@ def run(
             source=absolute_reference(workflow),
             on_event=progress,
         )
+    result = answer_questions(result, fleet=fleet, as_json=as_json)
     return show_result(result, as_json=as_json)
+
+
+def answer_questions(result: JobResult, *, fleet: str | None, as_json: bool) -> JobResult:
+    """Put a job's questions to the person at the terminal and go on, until there are none.
+
+    Without a terminal the job stays as it is stored, waiting.
+    """
+    import sys
+
+    from gangline.runtime.api import resume_job
+
+    from .progress import JobProgress
+    from .questions import ask
+
+    while result.interrupts and sys.stdin.isatty():
+        row = result.interrupts[0]
+        value = ask(row, result.job_id)
+        with JobProgress(result.workflow, quiet=as_json) as progress:
+            result = resume_job(result.job_id, row["id"], value, fleet=fleet, on_event=progress)
+    return result
 
 
 def show_result(result: JobResult, *, as_json: bool) -> int:

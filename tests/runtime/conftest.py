@@ -62,6 +62,11 @@ class ProgramBuilder:
         merged = {"tool": tool, "names": names, "effects": "read", "retries": 0, **attributes}
         return self.op("tool", tool, *operands, **merged)
 
+    def ask(self, question: int, *choices: int, **schema: Any) -> int:
+        """Add a question to a person; at most one operand of choices."""
+        names = ["question", "choices"][: 1 + len(choices)]
+        return self.op("ask", "ask", question, *choices, names=names, schema=schema)
+
     def llm(self, name: str, *operands: int, format: str = "text", **attributes: Any) -> int:
         """Add tokenize, prefill, decode and detokenize; operands are prompt fields a0, a1, ..."""
         names = [f"a{index}" for index in range(len(operands))]

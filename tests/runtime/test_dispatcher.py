@@ -11,8 +11,8 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.ir.specs.request import FirstToken
+from gangline.runtime.backoff import backoff_s
 from gangline.runtime.commands import Encode, RetryAfter, RunTool, SubmitRequest
-from gangline.runtime.dispatcher import backoff_s
 from gangline.runtime.job import Job
 from gangline.runtime.job_run import Advance, Check, JobRun
 from gangline.runtime.pricing import Pricing

@@ -64,7 +64,7 @@ class Author:
 
     def add(self, numbers: list[int], lists: list[int], depth: int) -> None:
         pick: Callable[[], int] = lambda: self.draw(st.sampled_from(numbers))
-        flat = ["tool", "llm", "add", "list", "len"]
+        flat = ["tool", "llm", "ask", "add", "list", "len"]
         kinds = [*flat, "map", "branch", "loop", "call"] if depth < 3 else flat
         inner = depth + 1
         match self.draw(st.sampled_from(kinds)):
@@ -72,6 +72,10 @@ class Author:
                 numbers.append(self.p.tool("ask", pick(), pick(), retries=2))
             case "llm":
                 numbers.append(self.p.llm("draft", pick(), format="json"))
+            case "ask":
+                choices = self.p.compute("list", pick(), pick(), pick())
+                question = self.p.constant(f"Which of {self.left}?")
+                numbers.append(self.p.ask(question, choices, type="integer"))
             case "add":
                 numbers.append(self.p.compute("add", pick(), pick()))
             case "list":
@@ -131,6 +135,8 @@ def value_of(program: Program, stage: Any, given: list[Any], values: dict[int, A
             return number("ask", given)
         case "tokenize":
             return number("draft", *given)
+        case "ask":
+            return answered(*given)
         case "map":
             return [run(0, item) for item in given[0]]
         case "branch":
@@ -145,6 +151,11 @@ def value_of(program: Program, stage: Any, given: list[Any], values: dict[int, A
                 value = run(1, value)
             return value
     return given[0]  # prefill, decode, detokenize pass on what the model will say
+
+
+def answered(question: str, choices: list[int]) -> int:
+    """What the person of these tests chooses."""
+    return choices[number(question, choices) % len(choices)]
 
 
 class World:
@@ -188,9 +199,24 @@ class World:
                 return run.finished(action, RequestOutcome(end, now - 1.0, now), now)
         raise AssertionError(action)
 
+    def answer(self, choose: Callable[[int], int]) -> None:
+        """Answer one of the open questions, and let the job go on."""
+        asked = self.events[-1].data["interrupts"]
+        row = asked[choose(len(asked))]
+        self.now += 1.0
+        value = answered(row["question"], row["choices"])
+        self.take(self.run.start(self.now, {"resumed": True, "answers": {row["id"]: value}}))
+
+    @property
+    def waits(self) -> bool:
+        return not self.actions and self.events[-1].type == "job.input_required"
+
     def finish(self, choose: Callable[[int], int]) -> None:
-        while self.actions:
-            self.step(choose)
+        while self.actions or self.waits:
+            if self.waits:
+                self.answer(choose)
+            else:
+                self.step(choose)
 
 
 def queued(program: Program) -> Mapping[str, Any]:
@@ -213,6 +239,10 @@ def completed(events: Sequence[Event]) -> Counter[str]:
     return Counter(event.step_id for event in events if event.type == "step.completed")
 
 
+def asked(events: Sequence[Event]) -> Counter[str]:
+    return Counter(event.step_id for event in events if "interrupt" in event.data and event.step_id)
+
+
 def output(world: World) -> Any:
     last = world.events[-1]
     assert last.type == "job.completed", last
@@ -228,6 +258,7 @@ def test_any_order_gives_the_same_output(builder: Any, data: Any) -> None:
     assert output(world) == expected(program, 0, {}, 3)
     assert [event.seq for event in world.events] == list(range(1, len(world.events) + 1))
     assert all(count == 1 for count in completed(world.events).values())
+    assert all(count == 1 for count in asked(world.events).values())
     assert world.run.dispatcher.outstanding == ()
 
 
@@ -243,9 +274,11 @@ def test_replaying_any_prefix_gives_the_same_ready_set(builder: Any, data: Any) 
         assert replayed.dispatcher.outstanding == live.outstanding
         assert replayed.dispatcher.spent_usd == live.spent_usd
         assert replayed.dispatcher.status == live.status
-        if not world.actions:
-            break
-        world.step(choose)
+        assert replayed.dispatcher.interrupts(True) == live.interrupts(True)
+        if world.waits:
+            world.answer(choose)
+        elif world.actions:
+            world.step(choose)
 
 
 @SETTINGS
@@ -262,6 +295,7 @@ def test_a_crash_anywhere_loses_and_repeats_nothing(builder: Any, data: Any) -> 
     world.finish(chooser(data.draw))
     assert output(world) == expected(program, 0, {}, 3)
     assert all(count == 1 for count in completed(world.events).values())
+    assert all(count == 1 for count in asked(world.events).values()), "a question is asked once"
 
 
 @pytest.mark.parametrize("shape", ["chain", "wide", "loop", "tools"])
@@ -322,8 +356,11 @@ def test_the_budget_is_never_exceeded(builder: Any, data: Any) -> None:
     world, choose = World(run), chooser(data.draw)
     world.take(run.queue(job.to_event_data(), 0.0))
     world.take(run.start(0.0))
-    while world.actions:
-        world.step(choose)
+    while world.actions or world.waits:
+        if world.waits:
+            world.answer(choose)
+        else:
+            world.step(choose)
         assert run.dispatcher.spent_usd <= budget_usd + 1e-9
     last = world.events[-1]
     assert last.type == "job.completed" or last.data["error"]["code"] == "budget"

@@ -193,7 +193,7 @@ def test_async_tool_that_hangs_is_cancelled(
 def test_async_tool_that_ran_out_of_time_ends_before_it_is_tried_again(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("gangline.runtime.dispatcher.BACKOFF_S", 0.05)
+    monkeypatch.setattr("gangline.runtime.backoff.BACKOFF_S", 0.05)
     running: list[int] = []
 
     async def hang() -> int:
@@ -215,7 +215,7 @@ def test_async_tool_that_ran_out_of_time_ends_before_it_is_tried_again(
 def test_flaky_tool_succeeds_in_the_end(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("gangline.runtime.dispatcher.BACKOFF_S", 0.01)
+    monkeypatch.setattr("gangline.runtime.backoff.BACKOFF_S", 0.01)
     tries: list[int] = []
 
     def flaky() -> int:
@@ -253,7 +253,7 @@ def test_missing_input_and_unknown_device(builder: Any, executor: Executor) -> N
 def test_idempotency_key_is_the_same_on_every_attempt(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("gangline.runtime.dispatcher.BACKOFF_S", 0.01)
+    monkeypatch.setattr("gangline.runtime.backoff.BACKOFF_S", 0.01)
     keys: list[str] = []
 
     def pay(a0: int, idempotency_key: str) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 from gangline.ir.errors import InputError
 from gangline.ir.specs.event import Event
-from gangline.runtime.dispatcher import MAX_BACKOFF_S, backoff_s
+from gangline.runtime.backoff import MAX_BACKOFF_S, backoff_s
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job, result_of
 from gangline.runtime.job_run import JobRun
@@ -78,7 +78,8 @@ def test_a_new_deadline_brings_a_waiting_job_back(builder: Any) -> None:
     run = JobRun("j", Pricing(None))
     run.replay(events)
     advance = run.start(200.0, {"resumed": True, "deadline_s": 10.0})
-    assert [action.step.id for action in advance.actions] == ["ask"] and run.expires_s == 210.0
+    actions: list[Any] = list(advance.actions)
+    assert [action.step.id for action in actions] == ["ask"] and run.expires_s == 210.0
 
 
 def test_the_executor_ends_a_job_at_its_deadline(

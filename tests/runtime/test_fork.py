@@ -312,7 +312,7 @@ def test_on_the_store(builder: Any, plain_tool: Any, store: Any) -> None:
             calls.append(name)
             return fn(*arguments.values())
 
-        TOOLS._found[name] = (plain_tool(call), call)  # type: ignore[assignment]
+        TOOLS._found[name] = (plain_tool(call), call)
 
     names = {"fork_a": lambda x: x + 1, "fork_b": lambda x: x * 10}
     for name, fn in names.items():
@@ -320,7 +320,7 @@ def test_on_the_store(builder: Any, plain_tool: Any, store: Any) -> None:
     try:
         p = builder("x")
         program = p.done(p.tool("fork_b", p.tool("fork_a", p.inputs[0])))
-        backends = {"cpu/0": FakeBackend("")}
+        backends = {"cpu/0": FakeBackend()}
         with Executor(backends, TOOLS.get, store=store) as executor:
             old = executor.run(Job("w", program, {"x": 1}))
         calls.clear()

@@ -16,8 +16,8 @@ from gangline.ir.program import Program
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet, FleetDevice
 from gangline.ir.specs.request import EngineEvent, EngineMessage
+from gangline.runtime.backoff import backoff_s
 from gangline.runtime.commands import RunTool
-from gangline.runtime.dispatcher import backoff_s
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job
 from gangline.runtime.simulator import SimulationResult, Simulator, VirtualDevice

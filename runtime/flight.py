@@ -1,0 +1,74 @@
+"""A step that was issued and has not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gangline.ir.program import Stage
+
+from .interpreter import Activation
+from .job_errors import unknown_effect
+
+CONFIRM_SCHEMA: Mapping[str, Any] = {
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"rerun": {"const": True}},
+            "required": ["rerun"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"result": {}},
+            "required": ["result"],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""Answers about a write whose effect is not known: run it again, or take this as its result."""
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A step under way.
+
+    `started` says that its step.started is in the log, at `since_s`; `uncertain` that its effect
+    may have happened although it failed; `waiting` that it will be tried again. `interrupt` is
+    the question a person is asked, of an ask that has started.
+    """
+
+    activation: Activation
+    attempt: int
+    reserved_usd: float
+    writes: bool
+    started: bool = False
+    uncertain: bool = False
+    waiting: bool = False
+    since_s: float = 0.0
+    interrupt: Mapping[str, Any] | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Say whether a person ends this step."""
+        return self.activation.stage.op == "ask"
+
+    @property
+    def unsafe(self) -> bool:
+        """Say whether running the step again could repeat an effect (its process being gone)."""
+        touched = self.started and not self.waiting
+        idempotent = self.activation.stage.attributes.get("idempotent")
+        return self.writes and not idempotent and (touched or self.uncertain)
+
+    def question(self) -> Mapping[str, Any]:
+        """Give what a person is asked about a step that is unsafe."""
+        step_id = self.activation.id
+        told = unknown_effect(self.activation.stage.attributes["tool"], step_id)
+        text = f"{told.detail}. Run it again, or take which result?"
+        return {"id": step_id, "question": text, "schema": CONFIRM_SCHEMA, "choices": None}
+
+
+def writes(stage: Stage) -> bool:
+    """Say whether a step of this stage changes the world."""
+    return stage.op == "tool" and stage.attributes.get("effects", "write") == "write"

@@ -1,0 +1,52 @@
+"""Why a job stops, in words."""
+
+from __future__ import annotations
+
+from gangline.ir.errors import BudgetError, DeadlineError, JobError, StoreError
+
+
+def deadline_error(job_id: str) -> DeadlineError:
+    """Say that a job has ended because its deadline passed."""
+    return DeadlineError(
+        "The job's deadline passed, and it was asked to end then",
+        where=f"job {job_id}",
+        next_step='Give it more time, or let it finish late with on_deadline="late".',
+    )
+
+
+def incomplete_fork(job_id: str) -> StoreError:
+    """Say that a fork would repeat recorded steps, because some of them were not stored."""
+    return StoreError(
+        f"Job {job_id} is a fork whose recorded steps were not all stored",
+        next_step="Fork the job again.",
+    )
+
+
+def overspend(spent_usd: float, next_usd: float, budget_usd: float, step_id: str) -> BudgetError:
+    """Say that the next step would cost more than is left."""
+    return BudgetError(
+        f"The job has spent ${spent_usd:.6f} and its next step is expected to cost "
+        f"${next_usd:.6f}, over its budget of ${budget_usd:.6f}",
+        where=f"step {step_id}",
+        next_step="Raise the budget with --budget-usd, or plan for a cheaper device.",
+    )
+
+
+def unknown_effect(tool: str, step_id: str) -> JobError:
+    """Ask what became of a write that was in flight when its job stopped."""
+    return JobError(
+        f"The tool {tool!r} writes, and the job stopped while it ran. Whether its effect "
+        "happened is not known",
+        where=f"step {step_id}",
+        next_step="Check what it did, then retry the job and confirm that this step may run again:"
+        f" gangline jobs retry ... --rerun '{step_id}'",
+    )
+
+
+def unanswered(job_id: str, question: str, step_id: str) -> JobError:
+    """Say that a job waits for a person's answer."""
+    return JobError(
+        f"The job waits for an answer: {question}",
+        where=f"step {step_id}",
+        next_step=f"Answer it: gangline jobs resume {job_id} --interrupt '{step_id}' --value ...",
+    )
