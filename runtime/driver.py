@@ -108,7 +108,11 @@ class Driver:
             for _ in range(MAX_INLINE):
                 if self._stopped or not self._inline:
                     break
-                self._tools.inline(*self._inline.popleft())
+                tool, command = self._inline.popleft()
+                if self.run.stopping:
+                    self._tool(command)  # says that it was not called
+                else:
+                    self._tools.inline(tool, command)
         finally:
             self._is_busy = False
         if self._inline and not self._stopped:
@@ -221,9 +225,9 @@ class Driver:
 
     # What is recorded ---------------------------------------------------------------------
 
-    def _stored(self, writes: Sequence[RunTool]) -> None:
-        """Go on after a commit: with the write calls that waited for it."""
-        for command in () if self._stopped else writes:
+    def _stored(self, deferred: Sequence[RunTool]) -> None:
+        """Go on after a commit: with the calls that waited for it."""
+        for command in () if self._stopped else deferred:
             self.safely(self._tool, command)
         if self._on_done is not None and not self._is_busy:
             self.safely(self._go_on)
@@ -250,7 +254,8 @@ class Driver:
         match action:
             case RunTool():
                 # The record that a write begins must be on disk before the call.
-                if action.effects != "write" or not self.journal.defer(action):
+                waits = action.effects == "write" or self.journal.is_full
+                if not (waits and self.journal.defer(action)):
                     self._tool(action)
             case Encode():
                 self._encode(action)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from gangline.ir.specs.plan import Plan
 
 from .job_errors import unanswered
 from .programs import plan_document, program_document
-from .step_fold import fold_steps
+from .step_fold import StepFold
 
 _HIDDEN = ("kernels", "error")
 LOCAL = "local"
@@ -157,38 +157,69 @@ def _step(record: StepRecord) -> dict[str, Any]:
     return document
 
 
-def result_of(events: Sequence[Event]) -> JobResult:
+def result_of(events: Iterable[Event]) -> JobResult:
     """Fold a job's events into its document; the job may be in any state."""
-    status, output, error, late = "queued", None, None, False
-    asked: Sequence[Mapping[str, Any]] = ()
-    usd, started_s, predicted = 0.0, events[0].at_s, _predicted(events[0])
+    fold = ResultFold()
     for event in events:
-        usd += event.data.get("usd", 0.0) or 0.0 if event.type.startswith("step.") else 0.0
+        fold.add(event)
+    return fold.result()
+
+
+class ResultFold:
+    """A job's document, kept up event by event, from job.queued on."""
+
+    def __init__(self) -> None:
+        self._queued: Event | None = None
+        self._status, self._late = "queued", False
+        self._output: Any = None
+        self._error: Mapping[str, str] | None = None
+        self._asked: Sequence[Mapping[str, Any]] = ()
+        self._usd = self._started_s = self._last_s = 0.0
+        self._steps = StepFold()
+
+    def add(self, event: Event) -> None:
+        """Fold one event in."""
+        self._last_s = event.at_s
+        self._steps.add(event)
+        if event.type.startswith("step."):
+            self._usd += event.data.get("usd") or 0.0
+            if self._asked and event.type in ("step.completed", "step.retrying"):
+                self._asked = [row for row in self._asked if row["id"] != event.step_id]
+            return
         match event.type:
+            case "job.queued":
+                self._queued, self._started_s = event, event.at_s
             case "job.started":
-                status, error, asked = "running", None, ()
-                started_s = started_s if event.data.get("resumed") else event.at_s
+                self._status, self._error, self._asked = "running", None, ()
+                if not event.data.get("resumed"):
+                    self._started_s = event.at_s
             case "job.completed":
-                status, output, late = "succeeded", event.data["output"], event.data["late"]
+                self._status, self._late = "succeeded", event.data["late"]
+                self._output = event.data["output"]
             case "job.failed" | "job.cancelled" | "job.expired" | "job.input_required":
-                status, error = event.type.removeprefix("job."), event.data.get("error")
-                asked = event.data.get("interrupts", ())
-            case "step.completed" | "step.retrying" if asked:
-                asked = [row for row in asked if row["id"] != event.step_id]
-    if asked and error is None:
-        error = unanswered(events[0].job_id, asked[0]["question"], asked[0]["id"]).to_json()
-    return JobResult(
-        job_id=events[0].job_id,
-        workflow=events[0].data.get("workflow", ""),
-        status=status,
-        output=output,
-        steps=fold_steps(events),
-        predicted=predicted,
-        actual=Totals(events[-1].at_s - started_s, usd),
-        error=error,
-        late=late,
-        interrupts=tuple(asked),
-    )
+                self._status = event.type.removeprefix("job.")
+                self._error = event.data.get("error")
+                self._asked = event.data.get("interrupts", ())
+
+    def result(self) -> JobResult:
+        """Give the document so far; ValueError before job.queued."""
+        if self._queued is None:
+            raise ValueError("a job's log begins with job.queued")
+        job_id, asked, error = self._queued.job_id, self._asked, self._error
+        if asked and error is None:
+            error = unanswered(job_id, asked[0]["question"], asked[0]["id"]).to_json()
+        return JobResult(
+            job_id=job_id,
+            workflow=self._queued.data.get("workflow", ""),
+            status=self._status,
+            output=self._output,
+            steps=self._steps.records(),
+            predicted=_predicted(self._queued),
+            actual=Totals(self._last_s - self._started_s, self._usd),
+            error=error,
+            late=self._late,
+            interrupts=tuple(asked),
+        )
 
 
 def _predicted(queued: Event) -> Totals:

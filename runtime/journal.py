@@ -11,6 +11,8 @@ from gangline.ir.specs.event import Event
 from .commands import RunTool
 from .surroundings import LEASE_S, Surroundings
 
+MAX_GATHERED = 1_000
+"""Events that may wait for a commit before a job's further tools wait too."""
 MAX_LOG = 2_000
 """Most events of a stored job that stay in memory; beyond, its store is read instead."""
 
@@ -23,7 +25,7 @@ class Journal:
     recorded at once.
 
     Args:
-        on_stored: called on the loop after a commit, with the write calls that waited for it.
+        on_stored: called on the loop after a commit, with the calls that waited for it.
         on_failed: called on the loop with the store's refusal.
         keeps_log: False leaves `log` None, for jobs whose store is read instead.
 
@@ -47,9 +49,14 @@ class Journal:
         self._on_stored = on_stored
         self._on_failed = on_failed
         self._gathered: list[Event] = []
-        self._writes: list[RunTool] = []
+        self._deferred: list[RunTool] = []
         self._under_way: deque[tuple[Sequence[Event], Sequence[RunTool]]] = deque()
         self._num_appends = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether steps end faster than they can be stored: then no further should begin."""
+        return len(self._gathered) >= MAX_GATHERED
 
     @property
     def is_idle(self) -> bool:
@@ -84,12 +91,12 @@ class Journal:
             self._gathered.extend(events)
 
     def defer(self, command: RunTool) -> bool:
-        """Hold a write call back until what is recorded so far is on disk; False if it is."""
+        """Hold a call back until what is recorded so far is on disk; False if it is."""
         if self._gathered:
-            self._writes.append(command)
+            self._deferred.append(command)
         elif self._under_way:
-            events, writes = self._under_way[-1]
-            self._under_way[-1] = (events, [*writes, command])
+            events, deferred = self._under_way[-1]
+            self._under_way[-1] = (events, [*deferred, command])
         else:
             return False
         return True
@@ -104,14 +111,14 @@ class Journal:
             return
         assert self._around.store is not None
         events, self._gathered = self._gathered, []
-        writes, self._writes = self._writes, []
+        deferred, self._deferred = self._deferred, []
         ticket = self._around.store.append(self._job_id, events, self._epoch)
         self._num_appends += 1
-        self._follow(ticket, events, writes)
+        self._follow(ticket, events, deferred)
 
-    def _follow(self, ticket: Any, events: Sequence[Event], writes: Sequence[RunTool]) -> None:
+    def _follow(self, ticket: Any, events: Sequence[Event], deferred: Sequence[RunTool]) -> None:
         # Invariant: tickets end in the order they were given, so `_under_way` is a queue.
-        self._under_way.append((events, writes))
+        self._under_way.append((events, deferred))
         ticket.add_done_callback(self._settled)
 
     def _settled(self, ticket: Any) -> None:
@@ -120,14 +127,14 @@ class Journal:
 
     def _stored(self, error: BaseException | None) -> None:
         """Take the store's word that the oldest events under way are on disk, or never will be."""
-        events, writes = self._under_way.popleft()
+        events, deferred = self._under_way.popleft()
         if events[0].type != "job.queued":
             self._num_appends -= 1
         if error is not None:
             self._on_failed(error)
             return
         self._publish(events)
-        self._on_stored(writes)
+        self._on_stored(deferred)
 
     def _publish(self, events: Sequence[Event]) -> None:
         if self._around.publish is not None:

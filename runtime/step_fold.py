@@ -75,6 +75,7 @@ class StepFold:
             facts["error"] = facts["end_s"] = None
         spent = facts["usd_before"]
         facts.update(event.data)
+        facts.pop("value", None)  # may be large, and no record shows it
         facts["status"] = _STATUS[event.type]
         if event.data.get("usd") is not None:
             facts["usd"] = facts["usd_before"] = spent + event.data["usd"]

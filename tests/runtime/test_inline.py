@@ -130,3 +130,26 @@ def test_the_decorator_takes_it_and_refuses_an_async_function() -> None:
         @gl.tool(inline=True)
         async def quick_async(a: int) -> int:
             return a
+
+
+def test_writes_that_wait_for_their_turn_are_not_made_once_the_job_is_cancelled(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
+) -> None:
+    calls: list[int] = []
+
+    def send(a0: int) -> int:
+        calls.append(a0)
+        if len(calls) == 1:
+            (job_id,) = executor.running
+            executor.cancel(job_id)
+        return a0
+
+    tools["send"] = plain_tool(send, is_inline=True)
+    p = builder("n")
+    items = p.compute("range", p.inputs[0])
+    program = p.done(p.map(items, lambda item: p.tool("send", item, effects="write")))
+    result = executor.submit(job(program, n=10 * MAX_INLINE)).result(20)
+    assert result.status == "cancelled"
+    assert len(calls) <= MAX_INLINE  # the turn that was under way
+    done = [event for event in store.events(result.job_id) if event.type == "step.completed"]
+    assert len(done) == len(calls)

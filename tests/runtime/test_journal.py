@@ -155,3 +155,33 @@ def test_a_stored_job_s_log_does_not_grow_in_memory(
     assert logs[-1] is None and max(size for size in logs if size is not None) <= 40
     assert (result.output, len(result.steps)) == (100, 100)
     assert result_of(store.events(result.job_id)).to_json() == result.to_json()
+
+
+def test_steps_wait_when_they_end_faster_than_they_can_be_stored(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(journal, "MAX_GATHERED", 10)
+    gate, commit = threading.Event(), store._commit
+    calls: list[int] = []
+    idle = threading.Event()
+
+    def held(batch: Any) -> None:
+        gate.wait(20)
+        commit(batch)
+
+    def add(a0: int) -> int:
+        calls.append(a0)
+        return a0 + 1
+
+    monkeypatch.setattr(store, "_commit", held)
+    tools["add"] = plain_tool(add, is_inline=True)
+    p = builder("n")
+    value = p.inputs[0]
+    for _ in range(50):
+        value = p.tool("add", value)
+    future = executor.submit(job(p.done(value), n=0))
+    executor._mailbox.post(idle.set)
+    assert idle.wait(10) and not future.done()
+    assert 0 < len(calls) <= 10  # two events each, and then no more without a commit
+    gate.set()
+    assert future.result(20).output == 50
