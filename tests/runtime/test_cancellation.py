@@ -33,6 +33,7 @@ def cancel_when(
 ) -> JobResult:
     future = executor.submit(job)
     until(ready)
+    store.flush()  # a tool that reads may begin before its job is on disk
     (row,) = store.jobs()
     executor.cancel(row.id)
     result = future.result(20.0)
