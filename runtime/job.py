@@ -53,7 +53,7 @@ class Job:
     def to_event_data(self, as_json: bool = True) -> dict[str, Any]:
         """Give the data of the job.queued event; InputError if an input or a limit is wrong.
 
-        With `as_json` False the program stays an object, for jobs that are never stored.
+        With `as_json` False the program stays an object, which a store encodes only once.
         """
         check_inputs(self.program, self.inputs)
         if self.on_deadline not in ON_DEADLINE:

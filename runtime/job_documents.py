@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from gangline.ir.errors import JobCancelled, UsageError
@@ -13,14 +12,27 @@ from gangline.ir.specs.event import FINAL_STATUSES, Event
 
 from .job import result_of
 from .job_id import job_id as make_job_id
+from .owner import owner_name
 from .store import Store
+
+_SHOWN = (
+    "id",
+    "status",
+    "workflow",
+    "created_s",
+    "updated_s",
+    "seconds",
+    "usd",
+    "late",
+    "last_seq",
+)
 
 
 def list_jobs(*, limit: int, after: str | None, status: str | None) -> dict[str, Any]:
     """Give one page of jobs, the newest first (schema: docs/schemas/jobs.json)."""
     with Store() as store:
         rows = store.jobs(limit + 1, after or "", status)
-    page = [asdict(row) for row in rows[:limit]]
+    page = [{name: getattr(row, name) for name in _SHOWN} for row in rows[:limit]]
     return {"data": page, "next": page[-1]["id"] if len(rows) > limit else None}
 
 
@@ -36,14 +48,9 @@ def new_job_id() -> str:
 
 
 def save_fork(store: Store, log: Sequence[Event], owner: str, ttl_s: float = 30.0) -> None:
-    """Store the log of a fork (`fork.fork`), leased to `owner`; done when it is on disk.
-
-    If the process dies in between, the job refuses to run: it would repeat recorded steps.
-    """
-    created = store.create(log[0], log[0].data.get("workflow", ""), owner, ttl_s)
-    if len(log) > 1:
-        store.append(log[0].job_id, log[1:], 1).result()
-    created.result()
+    """Store the log of a fork (`fork.fork`), leased to `owner`; done when it is on disk."""
+    workflow = log[0].data.get("workflow", "")
+    store.create(log[0], workflow, owner, ttl_s, more=log[1:]).result()
 
 
 def cancel_job(part: str) -> dict[str, Any]:
@@ -58,10 +65,11 @@ def cancel_job(part: str) -> dict[str, Any]:
                 next_step="`gangline jobs show` prints what it gave.",
             )
         now = time.time()
-        epoch = store.acquire(job_id, f"cancel:{os.getpid()}", 10.0, now)
+        owner = owner_name()
+        epoch = store.acquire(job_id, owner)
         seq = store.events(job_id)[-1].seq + 1
         error = JobCancelled("The job was cancelled from the command line").to_json()
         event = Event(job_id, seq, "job.cancelled", now, data={"error": error})
         store.append(job_id, [event], epoch).result()
-        store.release(job_id, epoch).result()
+        store.unregister(owner).result()
         return {"id": job_id, "status": "cancelled"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -34,12 +35,16 @@ class Leases:
         self._timer: Any = None
 
     def begin(self) -> None:
-        """Start the heartbeat. On the loop only."""
+        """Take the lease of this process, and start its heartbeat. On the loop only."""
+        self._store.register(self._owner, LEASE_S)
+        self._beat_later()
+
+    def _beat_later(self) -> None:
         self._timer = self._around.loop.call_later(LEASE_S / 3, self._beat)
 
     def acquire(self, job_id: str) -> int:
         """Take a job's lease; LeaseLost while another live owner holds it. From any thread."""
-        return self._store.acquire(job_id, self._owner, LEASE_S, self._around.clock.now())
+        return self._store.acquire(job_id, self._owner, LEASE_S)
 
     def release(self, job_id: str, epoch: int) -> None:
         """Give a job's lease back; tried again at the next beat if the store cannot take it."""
@@ -55,18 +60,25 @@ class Leases:
             self._around.mailbox.post(self._timer.cancel)
 
     def _beat(self) -> None:
-        self.begin()
+        self._beat_later()
         for job_id, epoch in list(self._unreleased.items()):
             del self._unreleased[job_id]
             self.release(job_id, epoch)
-        until_s = self._around.clock.now() + LEASE_S
-        for driver in list(self._drivers.values()):
-            renewed = self._store.renew(driver.job_id, driver.epoch, until_s)
-            renewed.add_done_callback(partial(self._renewed, driver))
+        with suppress(GanglineError):  # the store is closed
+            self._store.heartbeat(self._owner, LEASE_S).add_done_callback(self._renewed)
 
-    def _renewed(self, driver: Driver, ticket: Any) -> None:
+    def _renewed(self, ticket: Any) -> None:
         if isinstance(ticket.exception(), LeaseLost):
-            self._around.mailbox.post(driver.abort, ticket.exception())
+            again = self._store.register(self._owner, LEASE_S)
+            again.add_done_callback(lambda _: self._around.mailbox.post(self._drop_taken))
+
+    def _drop_taken(self) -> None:
+        """Drop jobs that others took while our lease had run out; what waits to be stored is
+        refused by the store."""
+        owned = self._store.owned(self._owner)
+        for driver in list(self._drivers.values()):
+            if driver.journal.is_idle and owned.get(driver.job_id) != driver.epoch:
+                driver.abort(LeaseLost("The lease ran out, and another process took the job"))
 
     def _released(self, job_id: str, epoch: int, ticket: Any) -> None:
         if ticket.exception() is not None:

@@ -1,6 +1,20 @@
 """The job store: append-only events, a row per job, and leases that fence out old owners."""
 
 from .job_row import JobRow
-from .store import Store
+from .records import Claimed, Control, Created, Delivery, KeyRow, NewJob, Usage
+from .store import Store, open_store
+from .ticket import Ticket
 
-__all__ = ["JobRow", "Store"]
+__all__ = [
+    "Claimed",
+    "Control",
+    "Created",
+    "Delivery",
+    "JobRow",
+    "KeyRow",
+    "NewJob",
+    "Store",
+    "Ticket",
+    "Usage",
+    "open_store",
+]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from gangline.ir.specs.event import Event
 
-_STATUS = {
+LOCAL = "local"
+"""The tenant of jobs that name none."""
+
+STATUS_OF = {
     "job.queued": "queued",
     "job.started": "running",
     "job.input_required": "input_required",
@@ -15,11 +20,19 @@ _STATUS = {
     "job.cancelled": "cancelled",
     "job.expired": "expired",
 }
+STOPPED = frozenset({"input_required", "succeeded", "failed", "cancelled", "expired"})
+"""Statuses in which nobody works on a job; the lease ends with the event that says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """A job in short. Times are seconds since the epoch, `seconds` is what it took."""
+    """A job in short: the fold of its events, and what it was created with.
+
+    Times are seconds since the epoch; `seconds` is what a completed job took. `started_s` is
+    the first start, `ended_s` the end for good. `steps` counts attempts that ended. Tokens are
+    of prefills and decodes. `control` is the kind of the newest request nobody has carried out,
+    or empty. `owner` is empty where nobody holds the job.
+    """
 
     id: str
     status: str
@@ -30,25 +43,121 @@ class JobRow:
     usd: float = 0.0
     late: bool = False
     last_seq: int = 0
+    owner: str = ""
+    epoch: int = 0
+    tenant: str = LOCAL
+    priority: int = 5
+    deadline_at_s: float | None = None
+    on_deadline: str = "late"
+    budget_usd: float | None = None
+    error_code: str = ""
+    forked_from: str = ""
+    predicted_s: float | None = None
+    predicted_usd: float | None = None
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    steps: int = 0
+    started_s: float | None = None
+    ended_s: float | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    control: str = ""
 
 
 @dataclass(slots=True)
 class RowChange:
-    """What a batch of events changes in a job's row."""
+    """What some consecutive events change in a job's row.
 
+    None means unchanged, except that `ended_s` and `error_code` go with `status`: if that is
+    set, so are they.
+    """
+
+    first_seq: int = 0
+    last_seq: int = 0
+    updated_s: float = 0.0
     status: str | None = None
-    usd: float = 0.0
+    ended_s: float | None = None
+    error_code: str = ""
+    started_s: float | None = None
     seconds: float | None = None
     late: bool = False
-    updated_s: float = 0.0
-    last_seq: int = 0
+    usd: float = 0.0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    steps: int = 0
+    predicted_s: float | None = None
+    predicted_usd: float | None = None
+    stops: list[Event] | None = None
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
-        self.status = _STATUS.get(event.type, self.status)
-        self.updated_s, self.last_seq = event.at_s, event.seq
-        if event.type in ("step.completed", "step.failed"):
-            self.usd += event.data.get("usd") or 0.0
-        if event.type == "job.completed":
-            self.late = bool(event.data.get("late"))
+        kind = event.type
+        self.last_seq, self.updated_s = event.seq, event.at_s
+        if self.first_seq == 0:
+            self.first_seq = event.seq
+        if kind == "step.completed" or kind == "step.failed":
+            self._step(event.data)
+        elif kind in STATUS_OF:
+            self._status(event)
+        if kind == "job.planned" or kind == "job.replanned":
+            self._plan(event.data.get("plan"))
+
+    def merged(self, later: RowChange) -> RowChange:
+        """Give what this and then `later` change."""
+        status_from = self if later.status is None else later
+        plan_from = self if later.predicted_s is None else later
+        return RowChange(
+            first_seq=self.first_seq,
+            last_seq=later.last_seq,
+            updated_s=later.updated_s,
+            status=status_from.status,
+            ended_s=status_from.ended_s,
+            error_code=status_from.error_code,
+            started_s=later.started_s if self.started_s is None else self.started_s,
+            seconds=self.seconds if later.seconds is None else later.seconds,
+            late=self.late or later.late,
+            usd=self.usd + later.usd,
+            prompt_tokens=self.prompt_tokens + later.prompt_tokens,
+            output_tokens=self.output_tokens + later.output_tokens,
+            steps=self.steps + later.steps,
+            predicted_s=plan_from.predicted_s,
+            predicted_usd=plan_from.predicted_usd,
+            stops=[*(self.stops or ()), *(later.stops or ())] or None,
+        )
+
+    def _step(self, data: Mapping[str, Any]) -> None:
+        self.steps += 1
+        self.usd += data.get("usd") or 0.0
+        # A decode repeats the prompt tokens of its prefill; each is counted where it was computed.
+        op = data.get("op")
+        if op == "prefill":
+            self.prompt_tokens += data.get("prompt_tokens") or 0
+        elif op == "decode":
+            self.output_tokens += data.get("output_tokens") or 0
+
+    def _status(self, event: Event) -> None:
+        status = self.status = STATUS_OF[event.type]
+        self.ended_s, self.error_code = None, ""
+        if status == "running" and self.started_s is None:
+            self.started_s = event.at_s
+        if status == "succeeded":
+            self.late = self.late or bool(event.data.get("late"))
             self.seconds = event.data.get("seconds")
+        elif status in STOPPED:
+            error = event.data.get("error")
+            self.error_code = str(error.get("code", "")) if isinstance(error, Mapping) else ""
+        if status in STOPPED:
+            self.ended_s = None if status == "input_required" else event.at_s
+            self.stops = [*(self.stops or ()), event]
+
+    def _plan(self, plan: Any) -> None:
+        if plan is not None:
+            self.predicted_s, self.predicted_usd = totals_of(plan)
+
+
+def totals_of(plan: Any) -> tuple[float | None, float | None]:
+    """Give seconds and US dollars of a plan, in JSON or not; None where there is none."""
+    if plan is None:
+        return None, None
+    if isinstance(plan, Mapping):
+        return plan.get("seconds"), plan.get("usd")
+    return plan.seconds, plan.usd

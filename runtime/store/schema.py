@@ -1,9 +1,6 @@
-"""The tables of the job store, version by version, and how a connection is set up."""
+"""The tables of the job store, version by version, for both databases."""
 
 from __future__ import annotations
-
-import sqlite3
-from pathlib import Path
 
 from gangline.ir.errors import StoreError
 
@@ -34,46 +31,102 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (job_id, seq)
         ) WITHOUT ROWID""",
     ),
+    (
+        "DROP INDEX jobs_by_status",
+        "ALTER TABLE jobs DROP COLUMN lease_until_s",
+        "ALTER TABLE jobs ADD COLUMN tenant TEXT NOT NULL DEFAULT 'local'",
+        "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 5",
+        "ALTER TABLE jobs ADD COLUMN deadline_at_s REAL",
+        "ALTER TABLE jobs ADD COLUMN on_deadline TEXT NOT NULL DEFAULT 'late'",
+        "ALTER TABLE jobs ADD COLUMN budget_usd REAL",
+        "ALTER TABLE jobs ADD COLUMN error_code TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN forked_from TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN predicted_s REAL",
+        "ALTER TABLE jobs ADD COLUMN predicted_usd REAL",
+        "ALTER TABLE jobs ADD COLUMN prompt_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN output_tokens INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN steps INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE jobs ADD COLUMN started_s REAL",
+        "ALTER TABLE jobs ADD COLUMN ended_s REAL",
+        "ALTER TABLE jobs ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}'",
+        "ALTER TABLE jobs ADD COLUMN webhook TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN program_ref TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN plan_ref TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN idempotency_key TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE jobs ADD COLUMN body_hash TEXT NOT NULL DEFAULT ''",
+        # A page of the newest, whatever it is narrowed by, is a walk along one of these.
+        "CREATE INDEX jobs_by_time ON jobs (created_s, id)",
+        "CREATE INDEX jobs_by_status ON jobs (status, created_s, id)",
+        "CREATE INDEX jobs_by_tenant ON jobs (tenant, created_s, id)",
+        "CREATE INDEX jobs_by_tenant_status ON jobs (tenant, status, created_s, id)",
+        "CREATE INDEX jobs_by_workflow ON jobs (tenant, workflow, created_s, id)",
+        # What there is to do, and how much of it each tenant has: few rows of many.
+        """CREATE INDEX jobs_open ON jobs (tenant, priority, created_s, id)
+            WHERE status IN ('queued', 'running')""",
+        """CREATE UNIQUE INDEX jobs_by_key ON jobs (tenant, idempotency_key)
+            WHERE idempotency_key <> ''""",
+        "CREATE TABLE programs (hash TEXT PRIMARY KEY, document TEXT NOT NULL)",
+        """CREATE TABLE owners (
+            name TEXT PRIMARY KEY,
+            until_s REAL NOT NULL,
+            era TEXT NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE controls (
+            job_id TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            data TEXT NOT NULL,
+            epoch INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (job_id, number)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE usage (
+            tenant TEXT NOT NULL,
+            width_s INTEGER NOT NULL,
+            slot INTEGER NOT NULL,
+            usd REAL NOT NULL,
+            tokens INTEGER NOT NULL,
+            PRIMARY KEY (tenant, width_s, slot)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE api_keys (
+            id TEXT PRIMARY KEY,
+            hash TEXT NOT NULL UNIQUE,
+            tenant TEXT NOT NULL,
+            scopes TEXT NOT NULL,
+            quota TEXT NOT NULL,
+            created_s REAL NOT NULL,
+            revoked_s REAL,
+            note TEXT NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE deliveries (
+            id TEXT PRIMARY KEY,
+            job_id TEXT NOT NULL,
+            tenant TEXT NOT NULL,
+            event TEXT NOT NULL,
+            webhook TEXT NOT NULL,
+            at_s REAL NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            next_at_s REAL NOT NULL,
+            error TEXT NOT NULL DEFAULT '',
+            dropped INTEGER NOT NULL DEFAULT 0
+        ) WITHOUT ROWID""",
+        "CREATE INDEX deliveries_due ON deliveries (next_at_s) WHERE dropped = 0",
+        "CREATE INDEX deliveries_by_job ON deliveries (job_id)",
+    ),
 )
-"""Statements that bring the store from version n to n + 1 (`PRAGMA user_version`)."""
+"""Statements that bring the store from version n to n + 1, as SQLite takes them.
+
+PostgreSQL runs the same ones, translated word by word: types, collation, `WITHOUT ROWID`.
+"""
+
+REFOLD_FROM = 1
+"""Stores of this version and older had rows with fewer columns: their events are folded again."""
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the store for writing, creating its folder (0700) and file (0600) as needed."""
-    _private_folder(path.parent)
-    connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    try:
-        path.chmod(0o600)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _private_folder(folder: Path) -> None:
-    if not folder.exists():
-        folder.mkdir(parents=True, mode=0o700)
-        folder.chmod(0o700)
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables up to date, in one transaction; StoreError if they are from the future."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise StoreError(
-                f"The job store was written by a newer gangline (schema {version})",
-                next_step="Upgrade gangline, or set GANGLINE_HOME to another folder.",
-            )
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+def pending(version: int) -> list[str]:
+    """Give the statements a store of a version still lacks; StoreError if it is newer than us."""
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"The job store was written by a newer gangline (schema {version})",
+            next_step="Upgrade gangline, or set GANGLINE_HOME to another folder.",
+        )
+    return [statement for step in MIGRATIONS[version:] for statement in step]

@@ -1,37 +1,35 @@
-"""The job store: append-only events, a row per job, and a lease that fences out old owners.
+"""The job store: append-only events, a row per job, and leases that fence out old owners.
 
-One writer thread owns the writing connection. It commits whatever queued while the commit
-before was under way (group commit without a timer), so that many jobs share one fsync and a
-single job waits for one. A future given by `append` is done when its events are on disk.
+Writes are queued for one writer thread and answered by tickets (`Ticket`), done when what they
+ask for is on disk. Reads see what is on disk and never wait for the writer.
 """
 
 from __future__ import annotations
 
 import json
-import queue
-import sqlite3
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from gangline.ir.errors import GanglineError, LeaseLost, StoreError
-from gangline.ir.specs.event import JOB_STATUSES, Event, StepRecord
+from gangline.ir.errors import GanglineError, StoreError
+from gangline.ir.specs.event import Event, StepRecord
 from gangline.runtime.folders import data_dir
-from gangline.runtime.owner import is_gone
-from gangline.runtime.redact import redact
 from gangline.runtime.step_fold import fold_steps
 
+from . import keys, leases, listing, outbox, usage
+from .codec import Codec, encode, encode_all
+from .database import Database
 from .job_row import JobRow, RowChange
-from .schema import connect
+from .operations import Append, Create, Release, Task, create_of
+from .records import Claimed, Control, Created, Delivery, KeyRow, NewJob, Usage
+from .sqlite import SqliteDatabase
+from .ticket import Call, Ticket
+from .writer import Writer
 
-MAX_BATCH = 512
-"""Most appends in one transaction; bounds how long a commit can take."""
+T = TypeVar("T")
 
-_COLUMNS = "id, status, workflow, created_s, updated_s, seconds, usd, late, last_seq"
-
-Operation = Callable[[sqlite3.Connection], Any]
+LEASE_S = 30.0
+"""How long an owner's lease lasts that was given no other time."""
 
 
 def default_path() -> Path:
@@ -39,21 +37,32 @@ def default_path() -> Path:
     return data_dir() / "jobs.sqlite"
 
 
-class Store:
-    """Jobs and their events in one SQLite file."""
+def open_store(url: str | Path | None = None) -> Store:
+    """Open a store.
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or default_path()
-        try:
-            self._writer = connect(self.path)
-            self._reader = _reader(self.path)
-        except (sqlite3.Error, OSError) as error:
-            raise _refused(error, self.path) from None
-        self._read_lock = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[Operation, Future[Any]] | None] = queue.SimpleQueue()
-        self._closed = False
-        self._thread = threading.Thread(target=self._write, name="gangline-store", daemon=True)
-        self._thread.start()
+    Args:
+        url: a path or `sqlite:///path`, `postgresql://...`, or None for the user's own file.
+
+    Raises:
+        StoreError: it cannot be opened, or was written by a newer gangline.
+    """
+    return Store(url)
+
+
+class Store:
+    """Jobs and their events in one database.
+
+    Attributes:
+        deliver: is given the callbacks of one commit's tickets, on the writer's thread, and
+            calls them there; an executor sets it to something that calls them on its loop.
+    """
+
+    def __init__(self, url: str | Path | None = None) -> None:
+        self.database: Database = _open(url)
+        self.deliver: Callable[[Sequence[Call]], None] = _call_all
+        self._codec = Codec()
+        self._leased: set[str] = set()
+        self._writer = Writer(self.database, lambda calls: self.deliver(calls))
 
     def __enter__(self) -> Self:
         return self
@@ -62,311 +71,290 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Write what is queued and close the file; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
-        self._thread.join()
+        """Write what is queued and close the database; a second call does nothing."""
         self._writer.close()
-        self._reader.close()
+        self.database.close()
 
-    def create(self, queued: Event, workflow: str, owner: str, ttl_s: float) -> Future[int]:
-        """Add a job with its first event, leased to `owner`; gives the lease's epoch, 1."""
-        row = _encoded(queued)
+    @property
+    def where(self) -> str:
+        """Say which file or URL this is; no password in it."""
+        return self.database.where
 
-        def operation(connection: sqlite3.Connection) -> int:
-            connection.execute(
-                "INSERT INTO jobs (id, status, workflow, created_s, updated_s, last_seq, owner, "
-                "epoch, lease_until_s) VALUES (?, 'queued', ?, ?, ?, ?, ?, 1, ?)",
-                (
-                    queued.job_id,
-                    workflow,
-                    queued.at_s,
-                    queued.at_s,
-                    queued.seq,
-                    owner,
-                    queued.at_s + ttl_s,
-                ),
-            )
-            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", row)
-            return 1
+    @property
+    def path(self) -> Path:
+        """Give the file; StoreError where there is none."""
+        if not isinstance(self.database, SqliteDatabase):
+            raise StoreError("The job store is not a file", where=self.where)
+        return self.database.path
 
-        return self._submit(operation)
+    @property
+    def commits(self) -> int:
+        """Count the transactions that were committed, each with one sync of the disk."""
+        return self._writer.commits
 
-    def append(self, job_id: str, events: Sequence[Event], epoch: int) -> Future[None]:
-        """Add events in order; LeaseLost (in the future) if `epoch` is not the current one."""
-        rows = [_encoded(event) for event in events]
+    @property
+    def queue_depth(self) -> int:
+        """Count the operations that wait for the writer."""
+        return self._writer.depth
+
+    def healthy(self) -> bool:
+        """Say whether the last transaction went well (none yet is well)."""
+        return self._writer.alive and self._writer.failing is None
+
+    # Jobs and events.
+
+    def create(
+        self,
+        queued: Event,
+        workflow: str,
+        owner: str = "",
+        ttl_s: float = LEASE_S,
+        *,
+        tenant: str | None = None,
+        priority: int | None = None,
+        idempotency: tuple[str, str] | None = None,
+        forked_from: str | None = None,
+        webhook: Mapping[str, Any] | None = None,
+        more: Sequence[Event] = (),
+    ) -> Ticket[Created]:
+        """Add a job with its first event; see `NewJob`.
+
+        Refusals, in the ticket: IdempotencyError for a key that was used with another body,
+        ConflictError for an id that is in use.
+        """
+        new = NewJob(
+            queued, workflow, owner, tenant, priority, idempotency, forked_from, webhook, more
+        )
+        create = create_of(new, self._codec)
+        self._ensure(owner, ttl_s)
+        self._writer.put(create)
+        return create.ticket
+
+    def create_many(self, jobs: Sequence[NewJob]) -> Ticket[list[Created | GanglineError]]:
+        """Add jobs; each is answered for itself, all are on disk when the ticket is done."""
+        creates = [create_of(new, self._codec) for new in jobs]
+        if not creates:
+            return Ticket.of([])
+        for owner in {new.owner for new in jobs}:
+            self._ensure(owner, LEASE_S)
+        answer: Ticket[list[Created | GanglineError]] = Ticket()
+        # The writer answers in order: with the last one all are answered.
+        creates[-1].then = lambda: answer.settle([_answer(create) for create in creates], None)
+        self._writer.put(*creates)
+        return answer
+
+    def append(self, job_id: str, events: Sequence[Event], epoch: int) -> Ticket[None]:
+        """Add events in order; LeaseLost (in the ticket) if `epoch` is not the current one.
+
+        The event that stops a job also ends its lease: it need not be released.
+        """
         change = RowChange()
         for event in events:
             change.add(event)
-
-        def operation(connection: sqlite3.Connection) -> None:
-            _fence(connection, job_id, epoch, events[0].seq)
-            connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
-            connection.execute(
-                "UPDATE jobs SET status = coalesce(?, status), usd = usd + ?, updated_s = ?, "
-                "seconds = coalesce(?, seconds), late = max(late, ?), last_seq = ? WHERE id = ?",
-                (
-                    change.status,
-                    change.usd,
-                    change.updated_s,
-                    change.seconds,
-                    change.late,
-                    change.last_seq,
-                    job_id,
-                ),
-            )
-
-        return self._submit(operation)
-
-    def acquire(self, job_id: str, owner: str, ttl_s: float, now: float) -> int:
-        """Take the lease of a job; LeaseLost while another live owner holds it. Gives the epoch.
-
-        A process of this host that was killed holds nothing, whatever its lease says.
-        """
-
-        def operation(connection: sqlite3.Connection) -> int:
-            row = connection.execute(
-                "SELECT owner, epoch, lease_until_s FROM jobs WHERE id = ?", (job_id,)
-            ).fetchone()
-            if row is None:
-                raise _unknown(job_id)
-            holder, epoch, until_s = row
-            if holder not in ("", owner) and until_s > now and not is_gone(holder):
-                raise _held(job_id, until_s - now)
-            connection.execute(
-                "UPDATE jobs SET owner = ?, epoch = ?, lease_until_s = ? WHERE id = ?",
-                (owner, epoch + 1, now + ttl_s, job_id),
-            )
-            return int(epoch) + 1
-
-        epoch: int = self._submit(operation).result()
-        return epoch
-
-    def renew(self, job_id: str, epoch: int, until_s: float) -> Future[None]:
-        """Extend the lease; LeaseLost (in the future) if another owner took it."""
-
-        def operation(connection: sqlite3.Connection) -> None:
-            found = connection.execute(
-                "UPDATE jobs SET lease_until_s = ? WHERE id = ? AND epoch = ?",
-                (until_s, job_id, epoch),
-            )
-            if found.rowcount == 0:
-                raise _lost(job_id)
-
-        return self._submit(operation)
-
-    def release(self, job_id: str, epoch: int) -> Future[None]:
-        """Give the lease back, so that the job can be continued at once."""
-
-        def operation(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE jobs SET owner = '', lease_until_s = 0 WHERE id = ? AND epoch = ?",
-                (job_id, epoch),
-            )
-
-        return self._submit(operation)
+        append = Append(job_id, epoch, encode_all(events), change)
+        self._writer.put(append)
+        return append.ticket
 
     def flush(self) -> None:
         """Wait until everything appended so far is on disk."""
-        self._submit(lambda _: None).result()
+        self._do(lambda _: None).result()
 
     def job(self, job_id: str) -> JobRow:
         """Find a job's row; StoreError if there is none."""
-        rows = self._read(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,))
-        if not rows:
-            raise _unknown(job_id)
-        return _row(rows[0])
+        return listing.read_job(self.database, job_id)
 
     def resolve(self, part: str) -> str:
         """Find the one job whose id begins or ends with `part`; StoreError if none or several."""
-        rows = self._read(
-            "SELECT id FROM jobs WHERE ? <> '' AND (substr(id, 1, length(?)) = ? "
-            "OR substr(id, -length(?)) = ?) LIMIT 2",
-            (part, part, part, part, part),
-        )
-        if len(rows) != 1:
-            raise _ambiguous(part) if rows else _unknown(part)
-        return str(rows[0][0])
+        return listing.resolve(self.database, part)
 
-    def jobs(self, limit: int = 50, after: str = "", status: str | None = None) -> list[JobRow]:
+    def jobs(
+        self,
+        limit: int = 50,
+        after: str = "",
+        status: str | None = None,
+        *,
+        tenant: str | None = None,
+        workflow: str | None = None,
+        created_after: float | None = None,
+        created_before: float | None = None,
+    ) -> list[JobRow]:
         """List jobs, newest first; `after` is the last id of the page before."""
-        if status is not None and status not in JOB_STATUSES:
-            raise StoreError(
-                f"No job status is called {status!r}",
-                next_step=f"Use one of: {', '.join(JOB_STATUSES)}.",
-            )
-        where = "WHERE (? = '' OR id < ?) AND (? IS NULL OR status = ?)"
-        rows = self._read(
-            f"SELECT {_COLUMNS} FROM jobs {where} ORDER BY id DESC LIMIT ?",
-            (after, after, status, status, limit),
+        return listing.read_jobs(
+            self.database, limit, after, status, tenant, workflow, created_after, created_before
         )
-        return [_row(row) for row in rows]
 
-    def events(self, job_id: str, after: int = 0) -> list[Event]:
-        """Give a job's events with a number above `after`, in order."""
-        rows = self._read(
-            "SELECT seq, type, at_s, step_id, data FROM events "
-            "WHERE job_id = ? AND seq > ? ORDER BY seq",
-            (job_id, after),
-        )
-        return [_event(job_id, row) for row in rows]
+    def counts(self, tenant: str | None = None) -> dict[str, int]:
+        """Count jobs by status."""
+        return listing.count_jobs(self.database, tenant)
+
+    def events(self, job_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Give a job's events with a number above `after`, in order, at most `limit`.
+
+        Programs and plans in them are shared between calls: do not change them.
+        """
+        return listing.read_events(self.database, self._codec, job_id, after, limit)
 
     def steps(self, job_id: str) -> list[StepRecord]:
         """Give a job's step records."""
         return fold_steps(self.events(job_id))
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        try:
-            with self._read_lock:
-                return self._reader.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise _refused(error, self.path) from None
+    # Owners and leases.
 
-    def _submit(self, operation: Operation) -> Future[Any]:
-        if self._closed:
-            raise StoreError("The job store is closed", next_step="Open it again.")
-        future: Future[Any] = Future()
-        self._queue.put((operation, future))
-        return future
+    def register(self, owner: str, ttl_s: float = LEASE_S) -> Ticket[None]:
+        """Give an owner a lease of `ttl_s` seconds; all jobs it holds are held as long."""
+        self._leased.add(owner)
 
-    def _write(self) -> None:
-        # Invariant: an operation's future is done only after the transaction holding it ended.
-        while (first := self._queue.get()) is not None:
-            batch, last = [first], False
-            while not last and len(batch) < MAX_BATCH:
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if item is None:
-                    last = True
-                else:
-                    batch.append(item)
-            self._commit(batch)
-            if last:
-                return
+        def register(database: Database) -> None:
+            leases.forget_dead(database)
+            leases.extend(database, owner, ttl_s)
 
-    def _commit(self, batch: list[tuple[Operation, Future[Any]]]) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            for operation, future in batch:
-                outcomes.append((future, *self._attempt(operation)))
-            self._writer.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            refusal = _refused(error, self.path)
-            outcomes = [(future, None, refusal) for _, future in batch]
-        for future, result, problem in outcomes:
-            _settle(future, result, problem)
+        return self._do(register)
 
-    def _attempt(self, operation: Operation) -> tuple[Any, BaseException | None]:
-        """Run one operation; a refusal of its own undoes only itself."""
-        self._writer.execute("SAVEPOINT one")
-        try:
-            return operation(self._writer), None
-        except (GanglineError, sqlite3.IntegrityError) as problem:
-            self._writer.execute("ROLLBACK TO one")
-            known = isinstance(problem, GanglineError)
-            return None, problem if known else _refused(problem, self.path)
-        finally:
-            if self._writer.in_transaction:
-                self._writer.execute("RELEASE one")
+    def heartbeat(self, owner: str, ttl_s: float = LEASE_S) -> Ticket[None]:
+        """Extend an owner's lease; LeaseLost (in the ticket) if it ran out before."""
+        return self._do(lambda database: leases.heartbeat(database, owner, ttl_s))
 
+    def unregister(self, owner: str) -> Ticket[None]:
+        """End an owner's lease: what it holds is free at once."""
+        self._leased.discard(owner)
+        return self._do(lambda database: leases.unregister(database, owner))
 
-def _reader(path: Path) -> sqlite3.Connection:
-    reader = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    reader.execute("PRAGMA query_only=ON")
-    return reader
-
-
-def _settle(future: Future[Any], result: Any, problem: BaseException | None) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if problem is None:
-        future.set_result(result)
-    else:
-        future.set_exception(problem)
-
-
-def _encoded(event: Event) -> tuple[str, int, str, str, float, str]:
-    try:
-        data = json.dumps(event.data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        data.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(
-            f"What a step returned cannot be stored as JSON: {error}",
-            where=event.step_id or event.type,
-            next_step="Return plain JSON values (no NaN, no deep nesting, no lone surrogates).",
-        ) from None
-    return (event.job_id, event.seq, event.type, event.step_id, event.at_s, redact(data))
-
-
-def _fence(connection: sqlite3.Connection, job_id: str, epoch: int, seq: int) -> None:
-    row = connection.execute("SELECT epoch, last_seq FROM jobs WHERE id = ?", (job_id,)).fetchone()
-    if row is None:
-        raise _unknown(job_id)
-    if row[0] != epoch:
-        raise _lost(job_id)
-    if row[1] + 1 != seq:
-        raise StoreError(
-            f"Event {seq} of job {job_id} does not follow event {row[1]}",
-            next_step="Continue the job from what is stored: gangline jobs retry.",
+    def owned(self, owner: str) -> dict[str, int]:
+        """Give the jobs an owner holds, with their epochs."""
+        rows = self.database.read(
+            "SELECT id, epoch FROM jobs WHERE owner = ? AND owner <> ''", (owner,)
         )
+        return {job_id: int(epoch) for job_id, epoch in rows}
+
+    def acquire(self, job_id: str, owner: str, ttl_s: float = LEASE_S) -> int:
+        """Take a job and wait for it; gives the epoch. See `take`."""
+        return self.take(job_id, owner, ttl_s).result()
+
+    def take(self, job_id: str, owner: str, ttl_s: float = LEASE_S) -> Ticket[int]:
+        """Take a job, whatever its status; gives the epoch that appends must name.
+
+        LeaseLost (in the ticket) while another live owner holds it. A process of this host
+        that was killed holds nothing, whatever its lease says.
+        """
+
+        def take(database: Database) -> int:
+            leases.ensure(database, owner, ttl_s)
+            return leases.acquire(database, job_id, owner)
+
+        return self._do(take)
+
+    def release(self, job_id: str, epoch: int) -> Ticket[None]:
+        """Give a job back, so that it can be continued at once."""
+        release = Release(job_id, epoch)
+        self._writer.put(release)
+        return release.ticket
+
+    def claim(self, owner: str, limit: int, *, per_tenant: int | None = None) -> list[Claimed]:
+        """Take free jobs that are queued, running or asked something; waits for the disk.
+
+        The most urgent and then the oldest first, at most `per_tenant` of each tenant. Two
+        owners never get the same job.
+        """
+
+        def claim(database: Database) -> list[Claimed]:
+            leases.ensure(database, owner, LEASE_S)
+            return leases.claim(database, owner, limit, per_tenant)
+
+        return self._do(claim).result()
+
+    def control(
+        self, job_id: str, kind: str, data: Mapping[str, Any] | None = None
+    ) -> Ticket[None]:
+        """Leave a request (`cancel`, `resume`, ...) for whoever runs the job, or will."""
+        text = encode(dict(data or {}), kind)
+        return self._do(lambda database: leases.add_control(database, job_id, kind, text))
+
+    def controls(self, owner: str) -> list[Control]:
+        """Take the requests for an owner's jobs, each once; waits for the disk if there are any.
+
+        A request is forgotten when its job records a change of status or is released; until
+        then whoever takes the job over gets it again.
+        """
+        if not leases.any_control(self.database, owner):
+            return []
+        taken = self._do(lambda database: leases.take_controls(database, owner)).result()
+        return [
+            Control(job_id, epoch, kind, json.loads(data)) for job_id, epoch, kind, data in taken
+        ]
+
+    # Tenants, keys and webhooks.
+
+    def usage(self, tenant: str, since_s: float) -> Usage:
+        """Sum what a tenant used since a time: a midnight (UTC), or at most an hour ago."""
+        return usage.read_usage(self.database, tenant, since_s)
+
+    def add_key(self, key: KeyRow) -> Ticket[None]:
+        """Keep an API key's hash."""
+        return self._do(lambda database: keys.add_key(database, key))
+
+    def keys(self, tenant: str | None = None) -> list[KeyRow]:
+        """Give the API keys of a tenant, or all."""
+        return keys.list_keys(self.database, tenant)
+
+    def find_key(self, hash_: str) -> KeyRow | None:
+        """Find an API key by its hash, revoked or not."""
+        return keys.find_key(self.database, hash_)
+
+    def revoke_key(self, id_: str, now: float) -> Ticket[bool]:
+        """Revoke an API key; gives whether there was one that was valid."""
+        return self._do(lambda database: keys.revoke_key(database, id_, now))
+
+    def deliveries(self, now: float, limit: int = 32) -> list[Delivery]:
+        """Take webhook messages that are due; each is hidden from others for a minute."""
+        if not outbox.any_due(self.database, now):
+            return []
+        return self._do(lambda database: outbox.take_due(database, now, limit)).result()
+
+    def delivered(self, id_: str) -> Ticket[None]:
+        """Forget a webhook message that arrived."""
+        return self._do(lambda database: outbox.delivered(database, id_))
+
+    def postpone(self, id_: str, attempts: int, next_at_s: float, error: str) -> Ticket[None]:
+        """Note that a webhook message did not arrive, and when to try again."""
+        return self._do(lambda database: outbox.postpone(database, id_, attempts, next_at_s, error))
+
+    def dropped(self, id_: str) -> Ticket[None]:
+        """Give a webhook message up."""
+        return self._do(lambda database: outbox.dropped(database, id_))
+
+    def _ensure(self, owner: str, ttl_s: float) -> None:
+        """Register an owner that holds jobs but did not say so."""
+        if owner and owner not in self._leased:
+            self.register(owner, ttl_s)
+
+    def _do(self, run: Callable[[Database], T]) -> Ticket[T]:
+        task = Task(run)
+        self._writer.put(task)
+        return task.ticket
 
 
-def _row(row: Sequence[Any]) -> JobRow:
-    return JobRow(
-        id=row[0],
-        status=row[1],
-        workflow=row[2],
-        created_s=row[3],
-        updated_s=row[4],
-        seconds=row[5],
-        usd=row[6],
-        late=bool(row[7]),
-        last_seq=row[8],
-    )
+def _open(url: str | Path | None) -> Database:
+    text = str(url) if url is not None else ""
+    if text.startswith(("postgresql://", "postgres://")):
+        raise StoreError("PostgreSQL is not there yet", next_step="Give a path.")
+    if text.startswith("sqlite:///"):
+        return SqliteDatabase(Path(text.removeprefix("sqlite:///")))
+    if "://" in text:
+        raise StoreError(
+            "A job store is a file or a PostgreSQL database",
+            where=text.partition("://")[0],
+            next_step="Give a path, sqlite:///path or postgresql://user@host/database.",
+        )
+    return SqliteDatabase(Path(url) if url is not None else default_path())
 
 
-def _event(job_id: str, row: Sequence[Any]) -> Event:
-    seq, kind, at_s, step_id, data = row
-    return Event(job_id, seq, kind, at_s, step_id, json.loads(data))
+def _call_all(calls: Sequence[Call]) -> None:
+    for call in calls:
+        call()
 
 
-def _unknown(job_id: str) -> StoreError:
-    return StoreError(
-        f"No job has the id {job_id!r}", next_step="See `gangline jobs list` for the jobs stored."
-    )
-
-
-def _ambiguous(part: str) -> StoreError:
-    return StoreError(
-        f"Several jobs have an id that begins or ends with {part!r}",
-        next_step="Give more of the id: `gangline jobs list` shows them whole.",
-    )
-
-
-def _held(job_id: str, left_s: float) -> LeaseLost:
-    return LeaseLost(
-        f"Job {job_id} is being run by another process",
-        next_step=f"Stop that process, or wait {left_s:.0f} s for its lease to end.",
-    )
-
-
-def _lost(job_id: str) -> LeaseLost:
-    return LeaseLost(
-        f"Another owner has taken over job {job_id}",
-        next_step="Nothing is lost: see `gangline jobs show` for where it stands.",
-    )
-
-
-def _refused(error: Exception, path: Path) -> StoreError:
-    return StoreError(
-        f"The job store cannot be used: {error}",
-        where=str(path),
-        next_step="Check free space and permissions, or set GANGLINE_HOME to another folder.",
-    )
+def _answer(create: Create) -> Created | GanglineError:
+    error = create.ticket.exception()
+    if error is None:
+        return create.ticket.result()
+    return error if isinstance(error, GanglineError) else StoreError(f"It failed: {error}")

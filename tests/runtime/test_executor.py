@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -284,13 +283,13 @@ def test_changed_signature_asks(
 def test_write_starts_only_when_its_record_is_on_disk(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
 ) -> None:
-    called, gate, commit = threading.Event(), threading.Event(), store._commit
+    called, gate, commit = threading.Event(), threading.Event(), store._writer._commit
 
-    def held(batch: Any) -> None:
+    def held(batch: Any) -> Any:
         gate.wait(20)
-        commit(batch)
+        return commit(batch)
 
-    monkeypatch.setattr(store, "_commit", held)
+    monkeypatch.setattr(store._writer, "_commit", held)
     tools["send"] = plain_tool(called.set)
     p = builder()
     future = executor.submit(job(p.done(p.tool("send", effects="write"))))
@@ -364,7 +363,7 @@ def test_job_of_another_process_is_not_taken(
     tools["fail"] = plain_tool(lambda: 1 // 0)
     p = builder()
     result = executor.run(job(p.done(p.tool("fail"))))
-    store.acquire(result.job_id, "another process", 60.0, time.time())
+    store.acquire(result.job_id, "another process")
     with pytest.raises(LeaseLost):
         executor.resume(result.job_id)
 
@@ -375,7 +374,8 @@ def test_lost_lease_stops_the_job(
     def steal() -> int:
         store.flush()
         (row,) = store.jobs()
-        store.acquire(row.id, "thief", 60.0, time.time() + 3600)
+        store.unregister(row.owner)
+        store.acquire(row.id, "thief")
         return 1
 
     tools.update(steal=plain_tool(steal), never=plain_tool(lambda a0: a0))

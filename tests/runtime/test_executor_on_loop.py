@@ -147,7 +147,7 @@ def test_a_dropped_job_is_left_as_stored_and_free_for_others(
             await ended
         release.set()
         await asyncio.to_thread(store.flush)
-        epoch = store.acquire(job_id, "another", 30.0, 0.0)
+        epoch = store.acquire(job_id, "another")
         driver = await served.start(job_id, epoch, store.events(job_id))
         assert driver.run.dispatcher.output == 3
 
@@ -176,7 +176,7 @@ def test_a_job_whose_lease_was_taken_calls_no_further_tool(
         job_id, ended = await served.begin(program)
         assert await asyncio.to_thread(reached.wait, 20)
         store.release(job_id, 1).result()
-        store.acquire(job_id, "thief", 30.0, 0.0)
+        store.acquire(job_id, "thief")
         release.set()
         with pytest.raises(LeaseLost):
             await ended

@@ -17,13 +17,13 @@ def job(program: Any, **inputs: Any) -> Job:
 
 def counted(store: Store, monkeypatch: Any) -> list[int]:
     """Count the store's commits."""
-    commits, commit = list[int](), store._commit
+    commits, commit = list[int](), store._writer._commit
 
-    def counting(batch: Any) -> None:
+    def counting(batch: Any) -> Any:
         commits.append(len(batch))
-        commit(batch)
+        return commit(batch)
 
-    monkeypatch.setattr(store, "_commit", counting)
+    monkeypatch.setattr(store._writer, "_commit", counting)
     return commits
 
 
@@ -48,13 +48,13 @@ def test_a_completion_and_the_next_start_share_a_commit(
 def test_reads_do_not_wait_for_commits(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
 ) -> None:
-    ended, gate, commit = threading.Event(), threading.Event(), store._commit
+    ended, gate, commit = threading.Event(), threading.Event(), store._writer._commit
 
-    def held(batch: Any) -> None:
+    def held(batch: Any) -> Any:
         gate.wait(20)
-        commit(batch)
+        return commit(batch)
 
-    monkeypatch.setattr(store, "_commit", held)
+    monkeypatch.setattr(store._writer, "_commit", held)
     tools.update(add=plain_tool(lambda a0: a0 + 1), end=plain_tool(lambda a0: ended.set()))
     p = builder("n")
     value = p.inputs[0]
@@ -70,17 +70,17 @@ def test_what_happens_during_a_commit_goes_together_in_the_next(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
 ) -> None:
     ended, gate = threading.Event(), threading.Event()
-    appends, append, commit = list[int](), store.append, store._commit
+    appends, append, commit = list[int](), store.append, store._writer._commit
 
-    def held(batch: Any) -> None:
+    def held(batch: Any) -> Any:
         gate.wait(20)
-        commit(batch)
+        return commit(batch)
 
     def counting(job_id: str, events: Any, epoch: int) -> Any:
         appends.append(len(events))
         return append(job_id, events, epoch)
 
-    monkeypatch.setattr(store, "_commit", held)
+    monkeypatch.setattr(store._writer, "_commit", held)
     monkeypatch.setattr(store, "append", counting)
     tools.update(add=plain_tool(lambda a0: a0 + 1), end=plain_tool(lambda a0: ended.set()))
     p = builder("n")
@@ -102,11 +102,11 @@ def test_what_was_gathered_is_kept_when_the_job_is_interrupted(
     """Steps that ended during a commit are on disk after an interrupt, and are not run again."""
     calls: list[str] = []
     reached, gate, release = threading.Event(), threading.Event(), threading.Event()
-    commit = store._commit
+    commit = store._writer._commit
 
-    def held(batch: Any) -> None:
+    def held(batch: Any) -> Any:
         gate.wait(20)
-        commit(batch)
+        return commit(batch)
 
     def wait(a0: int) -> int:
         calls.append("wait")
@@ -114,7 +114,7 @@ def test_what_was_gathered_is_kept_when_the_job_is_interrupted(
         release.wait(20)
         return a0 + 1
 
-    monkeypatch.setattr(store, "_commit", held)
+    monkeypatch.setattr(store._writer, "_commit", held)
 
     def add(a0: int) -> int:
         calls.append("add")

@@ -111,7 +111,7 @@ class Server:
     async def _serve(self) -> None:
         opened = open_service([], store=self._folder / "jobs.db", backends={"cpu/0": self.backend})
         async with opened as service:
-            service.store.keys = lambda: self._keys  # type: ignore[attr-defined]
+            service.store.keys = lambda: self._keys  # type: ignore
             self.direct = service.session.executor.direct
             self.direct.observers.append(self.outcomes.append)
             config = uvicorn.Config(create_app(service), log_config=None, lifespan="off")
