@@ -23,6 +23,7 @@ class Line(asyncio.Protocol):
         self._load = load
         self._read = b""
         self._need = -1
+        self._chunked = False
         self._began_s = 0.0
         self._transport: asyncio.Transport | None = None
 
@@ -47,7 +48,12 @@ class Line(asyncio.Protocol):
             if not mark:
                 return
             self._need = len(head) + 4 + _length(head)
-        if len(self._read) < self._need:
+            self._chunked = self._need < len(head) + 4
+        if self._chunked:
+            if not self._read.endswith(b"0\r\n\r\n"):
+                return
+            self._need = len(self._read)
+        elif len(self._read) < self._need:
             return
         answer, self._read, self._need = self._read[: self._need], self._read[self._need :], -1
         self._load.took(time.perf_counter() - self._began_s, answer)
@@ -62,7 +68,9 @@ def _length(head: bytes) -> int:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return int(value)
-    raise ValueError(f"an answer without a length: {head[:200]!r}")
+        if name.lower() == b"transfer-encoding":
+            return -1
+    raise ValueError(f"an answer of no length: {head[:200]!r}")
 
 
 class Load:
@@ -90,7 +98,8 @@ class Load:
             return None
         self._left -= 1
         key = f"idempotency-key: {uuid.uuid4()}\r\n".encode() if self._keyed else b""
-        return self._head + key + self._body
+        whole: bytes = self._head + key + self._body
+        return whole
 
     def took(self, seconds: float, answer: bytes) -> None:
         """Count an answer; one that is wrong ends the load."""

@@ -31,7 +31,8 @@ def main() -> None:
     """Serve on a port until SIGTERM."""
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
-    serve.run(Jobs.bind(), route_prefix="/jobs")
+    deployment: Any = Jobs
+    serve.run(deployment.bind(), route_prefix="/jobs")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     serve.shutdown()
     ray.shutdown()
