@@ -190,11 +190,12 @@ class Rounds:
 
     def _turn(self, server: Server) -> None:
         kind, alone = server.kind, self._peer is None
-        one = self._loader.send(server, kind.body, ONE if kind.name != "langgraph-dev" else 5, 1)
+        many = max(round(MANY * kind.share), IN_FLIGHT)
+        one = self._loader.send(server, kind.body, round(ONE * kind.share), 1)
         self._keep(kind.name, "one", one["latencies"])
-        many = self._loader.send(server, kind.body, MANY, IN_FLIGHT)
-        self._keep(kind.name, "many", [MANY / many["seconds"]])
-        self._keep(kind.name, "many_latency", many["latencies"])
+        sent = self._loader.send(server, kind.body, many, IN_FLIGHT)
+        self._keep(kind.name, "many", [many / sent["seconds"]])
+        self._keep(kind.name, "many_latency", sent["latencies"])
         if kind.name == "gangline" and alone:
             inline = self._loader.send(server, job("five_inline", "wait"), ONE, 1)
             self._keep(kind.name, "inline", inline["latencies"])
@@ -203,7 +204,7 @@ class Rounds:
 
     def _submits(self, server: Server) -> None:
         kind = server.kind
-        num = SUBMITS if kind.name == "gangline" else SUBMITS // 10
+        num = round(SUBMITS * kind.share)
         began_s = time.perf_counter()
         more = {"expect": [202], "must_hold": "", "keyed": True}
         sent = self._loader.send(server, kind.accept_body, num, IN_FLIGHT, **more)

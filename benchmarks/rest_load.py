@@ -25,16 +25,14 @@ class Line(asyncio.Protocol):
         self._need = -1
         self._chunked = False
         self._began_s = 0.0
-        self._transport: asyncio.Transport | None = None
+        self._transport: Any = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._next()
 
     def _next(self) -> None:
         request = self._load.take()
-        assert self._transport is not None
         if request is None:
             self._transport.close()
             return

@@ -30,7 +30,8 @@ class Kind:
         environment: the folder of its virtual environment beside the repository; "" is this one.
         body: the request that runs five steps and waits for the result, which `holds` tells.
         accept_body: the request that is only accepted (status 202); "" where there is none.
-        health: a path that answers once the server is up.
+        durable: what is on disk when a job's result is sent.
+        share: of the requests that are sent to us, for peers that take seconds for as many.
     """
 
     name: str
@@ -40,8 +41,8 @@ class Kind:
     body: str
     holds: str
     accept_body: str = ""
-    health: str = "/"
     durable: str = ""
+    share: float = 1.0
 
 
 def ours(python: str, port: int, folder: Path) -> Sequence[str]:
@@ -84,7 +85,6 @@ KINDS: Mapping[str, Kind] = {
             job("five", "wait"),
             '"status":"succeeded"',
             job("five", "background"),
-            "/healthz",
             FULL,
         ),
         Kind(
@@ -95,6 +95,7 @@ KINDS: Mapping[str, Kind] = {
             json.dumps({"input": INPUT}),
             '"output":5',
             json.dumps({"input": INPUT, "wait": False}),
+            share=0.2,
             durable="every job and step, SQLite as DBOS sets it up; behind Starlette",
         ),
         Kind(
@@ -113,7 +114,7 @@ KINDS: Mapping[str, Kind] = {
             "/runs/wait",
             json.dumps({"assistant_id": "five", "input": INPUT}),
             '"x":5',
-            health="/ok",
+            share=0.1,
             durable="in memory, written to a file now and then (langgraph dev)",
         ),
     )
