@@ -109,13 +109,12 @@ def register_databases(pairs: list[str] | tuple[str, ...]) -> None:
 
 def refuse_without_keys(db: str | None, at: Listening) -> None:
     """Raise UsageError where the store has no key: anybody on the network could run jobs."""
-    from gangline.runtime import store
+    from gangline.runtime.store import open_store
 
-    opening = getattr(store, "open_store", None)
-    if opening is not None:
-        with opening(db) as opened:
-            if any(row.revoked_s is None for row in opened.keys()):  # noqa: SIM118 (no mapping)
-                return
+    with open_store(db) as store:
+        keys = store.keys()
+    if any(key.revoked_s is None for key in keys):
+        return
     raise UsageError(
         f"There is no key, and {at.host} can be reached from other machines",
         where="--host",

@@ -42,7 +42,7 @@ def create_app(
         read_keys: gives all keys; None takes the store's.
     """
     settings = settings or ServerSettings()
-    read = getattr(service.store, "keys", tuple) if read_keys is None else read_keys
+    read = service.store.keys if read_keys is None else read_keys
     keys = KeyRing(read, open_access=settings.open_access, fresh_s=settings.keys_fresh_s)
     context = Context(service, settings, keys, list(observers))
     operations = all_operations(context)
