@@ -12,6 +12,7 @@ import pytest
 from gangline.backends.fake import FakeBackend
 from gangline.ir.errors import JobError, LeaseLost
 from gangline.ir.specs.event import Event
+from gangline.ir.specs.request import Cancel, UpdateDeadline
 from gangline.runtime.driver import Driver
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job
@@ -237,3 +238,36 @@ def test_tenants_do_not_share_prefixes(builder: Any, tools: Any, store: Store) -
 
     serve(tools, store, body, **{"cpu/0": backend})
     assert salts == ["acme", "umbrella"]
+
+
+def test_engines_hear_of_a_new_deadline_and_of_a_drop(
+    builder: Any, tools: Any, store: Store
+) -> None:
+    backend = FakeBackend({"greet:": "hello"})
+    sent: list[Any] = []
+    reached = threading.Event()
+
+    def swallow(message: Any) -> None:
+        sent.append(message)
+        reached.set()
+
+    backend.send = swallow  # type: ignore[method-assign]
+    p = builder("q")
+    program = p.done(p.llm("greet", p.inputs[0]))
+
+    async def body(served: Served) -> None:
+        job_id, ended = await served.begin(program, q="x")
+        assert await asyncio.to_thread(reached.wait, 20)
+        await asyncio.sleep(0)
+        served.executor.update_deadline(job_id, 2.0e9)
+        served.executor.update_deadline("no such job", 2.0e9)
+        assert served.executor.load("cpu/0") == 1
+        served.executor.drop(job_id)
+        with pytest.raises(JobError):
+            await ended
+
+    serve(tools, store, body, **{"cpu/0": backend})
+    submit, update, cancel = sent
+    assert isinstance(update, UpdateDeadline) and isinstance(cancel, Cancel)
+    assert update.request_id == cancel.request_id == submit.request_id
+    assert update.deadline_s == 2.0e9
