@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any, Self
@@ -42,6 +42,9 @@ from .surroundings import OnEvent, Publish, Surroundings
 from .timeouts import Timeouts
 from .tool_table import FindTool, mismatch
 from .workers import Workers
+
+PAGE = 1_000
+"""Events of a long job that are read from the store at once."""
 
 
 class Executor:
@@ -329,7 +332,7 @@ class Executor:
     def _read_result(self, job_id: str, result: Future[JobResult]) -> None:
         """Fold a long job's result from the store, off the loop."""
         try:
-            result.set_result(result_of(self._need_store().events(job_id)))
+            result.set_result(result_of(_pages(self._need_store(), job_id)))
         except Exception as error:  # noqa: BLE001 (goes to the caller)
             result.set_exception(error)
 
@@ -368,7 +371,8 @@ class Executor:
 
         def done(driver: Driver, error: BaseException | None) -> None:
             self._drivers.pop(job_id, None)
-            if self._leases is not None:
+            if self._leases is not None and error is not None:
+                # A job that stopped is nobody's: the store sees to that with its last event.
                 self._leases.release(job_id, epoch)
             on_done(driver, error)
 
@@ -442,6 +446,14 @@ def fleet_ids(fleet: Fleet | None, backends: Mapping[str, Any]) -> list[str]:
     known = {name.split("/", 1)[0] for name in named}
     rows = fleet.devices if fleet else ()
     return named + [name for row in rows if row.name not in known for name in row.ids]
+
+
+def _pages(store: Store, job_id: str) -> Iterator[Event]:
+    """Read a job's events without holding all of them at once."""
+    after = 0
+    while page := store.events(job_id, after, PAGE):
+        yield from page
+        after = page[-1].seq
 
 
 def _interrupted(job_id: str) -> GanglineError:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gangline.ir.specs.event import Event
 
 from .commands import RunTool
-from .surroundings import LEASE_S, Surroundings
+from .programs import plan_of, program_of
+from .surroundings import Surroundings
 
 MAX_GATHERED = 1_000
 """Events that may wait for a commit before a job's further tools wait too."""
@@ -69,8 +71,12 @@ class Journal:
         if self._around.store is None:
             self._publish([queued])
             return
-        ticket = self._around.store.create(queued, workflow, owner, LEASE_S)
-        self._follow(ticket, [queued], ())
+        # As objects: the store encodes a program or a plan once, however many jobs bring it.
+        data = {**queued.data, "program": program_of(queued.data["program"])}
+        if data.get("plan") is not None:
+            data["plan"] = plan_of(data["plan"])
+        stored = replace(queued, data=data)
+        self._follow(self._around.store.create(stored, workflow, owner), [queued], ())
 
     def keep(self, events: Sequence[Event]) -> None:
         """Add events to the log that are stored already."""

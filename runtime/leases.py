@@ -12,7 +12,8 @@ from gangline.ir.errors import GanglineError, LeaseLost
 
 from .driver import Driver
 from .store import Store
-from .surroundings import LEASE_S, Surroundings
+from .store.store import LEASE_S
+from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,9 @@ class Leases:
         ticket.add_done_callback(partial(self._released, job_id, epoch))
 
     def close(self) -> None:
-        """End the heartbeat."""
+        """End the heartbeat, and free what is held still."""
+        with suppress(GanglineError):  # the store is closed
+            self._store.unregister(self._owner)
         if self._timer is not None:
             self._around.mailbox.post(self._timer.cancel)
 

@@ -23,9 +23,6 @@ from .workers import Workers
 if TYPE_CHECKING:
     from .driver import Driver
 
-LEASE_S = 30.0
-"""How long a job stays ours without a word; we give one every third of it."""
-
 OnEvent = Callable[[Event], None]
 Publish = Callable[[Sequence[Event]], None]
 

@@ -161,19 +161,19 @@ def test_steps_wait_when_they_end_faster_than_they_can_be_stored(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(journal, "MAX_GATHERED", 10)
-    gate, commit = threading.Event(), store._commit
+    gate, commit = threading.Event(), store._writer._commit
     calls: list[int] = []
     idle = threading.Event()
 
-    def held(batch: Any) -> None:
+    def held(batch: Any) -> Any:
         gate.wait(20)
-        commit(batch)
+        return commit(batch)
 
     def add(a0: int) -> int:
         calls.append(a0)
         return a0 + 1
 
-    monkeypatch.setattr(store, "_commit", held)
+    monkeypatch.setattr(store._writer, "_commit", held)
     tools["add"] = plain_tool(add, is_inline=True)
     p = builder("n")
     value = p.inputs[0]
