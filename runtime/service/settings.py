@@ -36,9 +36,11 @@ class Settings:
         usage_ttl_s: how long a tenant's usage is believed before it is read again.
         drain_s: how long a server that stops waits for the store.
         allow_private_webhooks: lets webhooks reach private addresses; for tests and closed networks.
+        allow_plain_webhooks: lets webhooks go to public http:// addresses.
         webhook_tries: attempts of one delivery, the first one included.
         webhook_timeout_s: of one attempt.
         webhook_response_bytes: what is read of an answer at most.
+        webhook_body_bytes: beyond it a message goes without the job's output.
     """
 
     max_running: int = 64
@@ -63,6 +65,8 @@ class Settings:
     usage_ttl_s: float = 1.0
     drain_s: float = 5.0
     allow_private_webhooks: bool = False
+    allow_plain_webhooks: bool = True
     webhook_tries: int = 8
     webhook_timeout_s: float = 10.0
     webhook_response_bytes: int = 16 << 10
+    webhook_body_bytes: int = 1 << 20
