@@ -26,10 +26,15 @@ class Lagged(Exception):
 
 
 class Subscription:
-    """One listener's queue. Use as a context manager; `get` waits for the next event."""
+    """One listener's queue. Use as a context manager; `get` waits for the next event.
 
-    def __init__(self, hub: Hub, job_id: str | None, limit: int) -> None:
+    `after` is the last event the listener has seen, kept up by the listener: from there on the
+    log is read for jobs that another server runs.
+    """
+
+    def __init__(self, hub: Hub, job_id: str | None, limit: int, after: int) -> None:
         self.job_id = job_id
+        self.after = after
         self._hub = hub
         self._limit = limit
         self._events: deque[Event] = deque()
@@ -85,17 +90,29 @@ class Hub:
         self._limit = limit
         self._all: set[Subscription] = set()
         self._by_job: dict[str, set[Subscription]] = {}
-        self._stops: dict[str, asyncio.Future[Event]] = {}
+        self._stops: dict[str, list[asyncio.Future[None]]] = {}
 
     @property
     def watched(self) -> set[str]:
         """Ids of the jobs somebody listens to or waits for."""
         return {*self._by_job, *self._stops}
 
+    def seen(self, job_id: str) -> int | None:
+        """Give the last event that all listeners of a job have seen; None if nobody listens."""
+        return min((found.after for found in self._by_job.get(job_id, ())), default=None)
+
+    def num_listeners(self) -> int:
+        """Count the listeners."""
+        return len(self._all) + sum(map(len, self._by_job.values()))
+
     def publish(self, events: Sequence[Event]) -> None:
         """Pass on events, in order; called on the loop."""
         for tap in self.taps:
             tap(events)
+        self.relay(events)
+
+    def relay(self, events: Sequence[Event]) -> None:
+        """Pass on events of another server's job: to listeners, not to taps."""
         if not (self._all or self._by_job or self._stops):
             return
         for event in events:
@@ -104,13 +121,11 @@ class Hub:
             for listener in self._all:
                 listener.put(event)
             if event.type in STOPPED:
-                waiter = self._stops.pop(event.job_id, None)
-                if waiter is not None and not waiter.done():
-                    waiter.set_result(event)
+                self.tell_stopped(event.job_id)
 
-    def subscribe(self, job_id: str | None = None) -> Subscription:
+    def subscribe(self, job_id: str | None = None, after: int = 0) -> Subscription:
         """Listen to one job, or to all; close it in the end."""
-        made = Subscription(self, job_id, self._limit)
+        made = Subscription(self, job_id, self._limit, after)
         if job_id is None:
             self._all.add(made)
         else:
@@ -126,13 +141,22 @@ class Hub:
             if not mine:
                 self._by_job.pop(subscription.job_id, None)
 
-    def stopped(self, job_id: str) -> asyncio.Future[Event]:
-        """Give a future of the event with which a job stops next; shared, so shield it."""
-        waiter = self._stops.get(job_id)
-        if waiter is None:
-            waiter = self._stops[job_id] = asyncio.get_running_loop().create_future()
+    def stopped(self, job_id: str) -> asyncio.Future[None]:
+        """Give a future that is done when a job stops next; hand it to `forget` in the end."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stops.setdefault(job_id, []).append(waiter)
         return waiter
 
-    def forget(self, job_id: str) -> None:
-        """Drop the future of `stopped`: nobody waits any more."""
-        self._stops.pop(job_id, None)
+    def tell_stopped(self, job_id: str) -> None:
+        """Wake whoever waits for a job to stop."""
+        for waiter in self._stops.pop(job_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def forget(self, job_id: str, waiter: asyncio.Future[None]) -> None:
+        """Take back a future of `stopped`."""
+        waiters = self._stops.get(job_id)
+        if waiters is not None and waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._stops[job_id]

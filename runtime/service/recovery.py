@@ -1,0 +1,220 @@
+"""Take over what other servers left, carry out what others ask of our jobs, follow theirs.
+
+One round every `control_every_s`; every few of them look for free jobs. All of it is one task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from gangline.ir.errors import GanglineError, JobError, StoreError
+from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.runtime.clock import Clock
+from gangline.runtime.store import Store
+from gangline.runtime.store.records import Claimed, Control
+
+from .fair_queue import Waiting
+from .hub import Hub
+from .runner import Held, Runner
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SUSPECT_AFTER = 2
+"""Takeovers without progress after which a job runs only while no other such job does: if it
+brings the server down again, it takes no job with it that could be blamed in its place."""
+
+_PROGRESS = frozenset({"step.completed", "step.failed", "step.retrying"})
+
+OnControl = Callable[[Control], Awaitable[None]]
+
+
+class Recovery:
+    """Look after the jobs of dead servers, and after requests between servers."""
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        hub: Hub,
+        settings: Settings,
+        clock: Clock,
+        owner: str,
+        on_control: OnControl,
+        append: Callable[[str, Sequence[Event], int], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._hub = hub
+        self._settings = settings
+        self._clock = clock
+        self._owner = owner
+        self._on_control = on_control
+        self._append = append
+        self._task: asyncio.Task[None] | None = None
+        self._hungry = asyncio.Event()
+        self._asked: dict[str, int] = {}
+        self.spilled: set[str] = set()
+        self.healthy = True
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.get_running_loop().create_task(self._rounds(), name="recovery")
+
+    async def stop(self) -> None:
+        """End the task."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def spill(self, tenant: str) -> None:
+        """Note that a tenant has jobs in the store that wait to be claimed."""
+        self.spilled.add(tenant)
+
+    def feed(self) -> None:
+        """Look for free jobs now if some were left in the store and there is room for them."""
+        if self.spilled and len(self._runner.queue) < self._settings.queue_in_memory // 2:
+            self._hungry.set()
+
+    async def _rounds(self) -> None:
+        every = max(1, round(self._settings.claim_every_s / self._settings.control_every_s))
+        number = 0
+        while True:
+            await self._round(claims=number % every == 0 or self._hungry.is_set())
+            number += 1
+            try:
+                async with asyncio.timeout(self._settings.control_every_s):
+                    await self._hungry.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self, claims: bool) -> None:
+        """One look around; a store that is away must not end the looking."""
+        try:
+            self._runner.expire()
+            await self._controls()
+            await self._follow()
+            if claims:
+                self._hungry.clear()
+                await self.claim()
+            self.healthy = True
+        except GanglineError as error:
+            if self.healthy:
+                logger.warning("the store cannot be asked for work: %s", error)
+            self.healthy = False
+        except Exception:
+            logger.exception("a look for work failed")
+
+    async def claim(self) -> None:
+        """Take free jobs, as many as there is room for, no tenant's more than its part."""
+        room, part = self._runner.room(), self._settings.queue_per_tenant // 2
+        if not room:
+            return
+        claimed = await asyncio.to_thread(
+            lambda: self._store.claim(self._owner, min(room, 512), per_tenant=max(part, 1))
+        )
+        counts: dict[str, int] = {}
+        for found in claimed:
+            counts[found.tenant] = counts.get(found.tenant, 0) + 1
+            await self._take(found)
+        # A tenant of whom all free jobs were taken has none left behind.
+        if len(claimed) < min(room, 512):
+            self.spilled = {name for name in self.spilled if counts.get(name, 0) >= part}
+        else:
+            self._hungry.set()
+
+    async def _take(self, found: Claimed) -> None:
+        """Put a claimed job where it belongs: among those that wait, or aside for good."""
+        if found.job_id in self._runner.held:
+            # Our lease lapsed and we took the job again: what runs under the old epoch is fenced
+            # off, and must have left before the job may run under the new one.
+            self._release(found.job_id, found.epoch)
+            return
+        if found.status in (*FINAL_STATUSES, "input_required"):
+            self._asked[found.job_id] = found.epoch  # it stopped, and somebody asks for something
+            return
+        events = await asyncio.to_thread(self._store.events, found.job_id)
+        takeovers = count_takeovers(events) + found.abandoned
+        if takeovers > self._settings.max_takeovers:
+            await self._give_up(found, events, takeovers)
+            return
+        start = {"takeover": takeovers} if found.abandoned and found.status == "running" else {}
+        waiting = Waiting(
+            found.job_id,
+            found.tenant,
+            found.priority,
+            events[0].at_s,
+            solo=takeovers >= SUSPECT_AFTER,
+            expires_s=expires_s(events),
+        )
+        self._runner.add(waiting, Held(found.epoch, found.tenant, None, start))
+
+    async def _give_up(self, found: Claimed, events: Sequence[Event], takeovers: int) -> None:
+        error = JobError(
+            f"The job was taken over {takeovers} times from servers that ended while it ran, and "
+            "got no further in between",
+            where=f"job {found.job_id}",
+            next_step="Find out what its next step does to the process (memory, a crash in native "
+            "code), then retry the job.",
+        )
+        event = Event(
+            found.job_id,
+            events[-1].seq + 1,
+            "job.failed",
+            self._clock.now(),
+            "",
+            {"error": error.to_json()},
+        )
+        await self._append(found.job_id, [event], found.epoch)
+
+    async def _controls(self) -> None:
+        for control in await asyncio.to_thread(self._store.controls, self._owner):
+            try:
+                await self._on_control(control)
+            except GanglineError as error:
+                logger.warning("%s of job %s: %s", control.kind, control.job_id, error)
+        while self._asked:
+            self._release(*self._asked.popitem())
+
+    async def _follow(self) -> None:
+        """Tell listeners here of jobs that run elsewhere, by reading their logs."""
+        for job_id in self._hub.watched - self._runner.held.keys():
+            after = self._hub.seen(job_id)
+            row = await asyncio.to_thread(self._store.find, job_id)
+            if row is None or row.status in (*FINAL_STATUSES, "input_required"):
+                self._hub.tell_stopped(job_id)
+            if after is not None and row is not None and row.last_seq > after:
+                page = self._settings.page_events
+                self._hub.relay(await asyncio.to_thread(self._store.events, job_id, after, page))
+
+    def _release(self, job_id: str, epoch: int) -> None:
+        try:
+            self._store.release(job_id, epoch)
+        except StoreError as error:
+            logger.warning("the lease of job %s could not be given back: %s", job_id, error)
+
+
+def count_takeovers(events: Sequence[Event]) -> int:
+    """Count the takeovers from dead servers since the job last got any further."""
+    count = 0
+    for event in events:
+        if event.type in _PROGRESS:
+            count = 0
+        elif event.type == "job.started":
+            # A start that somebody asked for (a retry) begins the count anew.
+            count = event.data.get("takeover", 0)
+    return count
+
+
+def expires_s(events: Sequence[Event]) -> float | None:
+    """Give when a job that waits expires; None for one that may be late."""
+    queued = events[0]
+    if queued.data.get("on_deadline") != "expire":
+        return None
+    at_s, limit = queued.at_s, queued.data.get("deadline_s")
+    for event in events[1:]:
+        if event.type in ("job.started", "job.replanned") and event.data.get("deadline_s"):
+            at_s, limit = event.at_s, event.data["deadline_s"]
+    return None if limit is None else at_s + limit

@@ -1,0 +1,244 @@
+"""Cancel, resume, retry and fork: whoever runs the job.
+
+A job that nobody holds is changed here and now, under a lease of our own. One that runs here is
+told so; one that another server holds gets a request in the store, which that server polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from gangline.ir.errors import ConflictError, InputError, JobCancelled, LeaseLost
+from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.runtime.clock import Clock
+from gangline.runtime.executor import Executor
+from gangline.runtime.fork import fork, retry_from
+from gangline.runtime.job import missing_secret
+from gangline.runtime.job_id import job_id as make_job_id
+from gangline.runtime.redact import redacted
+from gangline.runtime.store import JobRow, Store
+from gangline.runtime.store.records import Control
+
+from .fair_queue import Waiting
+from .hub import Hub
+from .reader import STOPPED
+from .recovery import expires_s
+from .runner import Held, Runner
+
+STOP_WAIT_S = 0.5
+"""How long a cancel waits for a job that runs here to have stopped, in seconds."""
+
+TRIES = 3
+"""A job may change hands between the look at its row and the change."""
+
+
+class Steering:
+    """Change the course of jobs. The caller has checked whose they are."""
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        runner: Runner,
+        hub: Hub,
+        clock: Clock,
+        append: Callable[[str, Sequence[Event], int], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._runner = runner
+        self._hub = hub
+        self._clock = clock
+        self._append = append
+
+    async def cancel(self, row: JobRow) -> None:
+        """Stop a job; ConflictError if it has ended otherwise."""
+        if row.status == "cancelled":
+            return
+        if row.status in FINAL_STATUSES:
+            raise _ended(row)
+        for _ in range(TRIES):
+            if await self._cancel_here(row.id):
+                return
+            try:
+                epoch = await self._acquire(row.id)
+            except LeaseLost:
+                await self._store.control(row.id, "cancel", {})
+                return
+            if await self._record_cancel(row.id, epoch):
+                return
+
+    async def apply(self, control: Control) -> None:
+        """Carry out what another server asked of a job we hold."""
+        if control.kind != "cancel" or await self._cancel_here(control.job_id):
+            return
+        await self._record_cancel(control.job_id, control.epoch)
+
+    async def retry(
+        self,
+        row: JobRow,
+        step: str | None,
+        rerun: Sequence[str],
+        inputs: Mapping[str, Any],
+    ) -> None:
+        """Have a job that stopped go on; ConflictError while it runs or once it succeeded."""
+        if row.status not in STOPPED:
+            raise ConflictError(
+                f"The job has not stopped: it is {row.status}",
+                where=f"job {row.id}",
+                next_step="Cancel it first, or wait.",
+            )
+        if row.status == "succeeded" and step is None:
+            raise _ended(row)
+        epoch = await self._held(row)
+        try:
+            events = await asyncio.to_thread(self._store.events, row.id)
+            data = await asyncio.to_thread(_retried, events, step, rerun, inputs)
+            started = self._next(events, "job.started", {"resumed": True, **data})
+            await self._append(row.id, [started], epoch)
+        except BaseException:
+            self._store.release(row.id, epoch)
+            raise
+        self._go_on(row, epoch, [_with_inputs(events[0], inputs), *events[1:], started])
+
+    async def resume(self, row: JobRow, interrupt: str, value: Any) -> None:
+        """Answer a job's question; ConflictError if it does not ask this one now."""
+        if row.status != "input_required":
+            raise ConflictError(
+                f"The job asks nothing: it is {row.status}",
+                where=f"job {row.id}",
+                next_step="See its document for what it waits for.",
+            )
+        epoch = await self._held(row)
+        try:
+            events = await asyncio.to_thread(self._store.events, row.id)
+            answer = await asyncio.to_thread(_answered, events, interrupt, value)
+            made = [self._next(events, "job.started", {"resumed": True, **answer})]
+            await self._append(row.id, made, epoch)
+        except BaseException:
+            self._store.release(row.id, epoch)
+            raise
+        self._go_on(row, epoch, [*events, *made])
+
+    async def forked(
+        self, row: JobRow, step: str, inputs: Mapping[str, Any], changes: Mapping[str, Any]
+    ) -> list[Event]:
+        """Give the log of a fork of a job, not stored yet."""
+        events = await asyncio.to_thread(self._store.events, row.id)
+        now = self._clock.now()
+        job_id = make_job_id(now, os.urandom(10))
+        return await asyncio.to_thread(
+            lambda: fork(events, step, job_id=job_id, now=now, inputs=inputs, changes=changes)
+        )
+
+    async def _cancel_here(self, job_id: str) -> bool:
+        """Cancel a job this process holds; False if it holds none such."""
+        held = self._runner.held.get(job_id)
+        if held is None:
+            return False
+        if not held.running and self._runner.take_back(job_id) is not None:
+            return await self._record_cancel(job_id, held.epoch)
+        stopped = self._hub.stopped(job_id)
+        self._executor.cancel(job_id)
+        try:
+            await asyncio.wait([stopped], timeout=STOP_WAIT_S)
+        finally:
+            self._hub.forget(job_id, stopped)
+        return True
+
+    async def _record_cancel(self, job_id: str, epoch: int) -> bool:
+        """End a job of which nothing runs; False if it ended meanwhile."""
+        row = await asyncio.to_thread(self._store.find, job_id)
+        if row is None or row.status in FINAL_STATUSES:
+            self._store.release(job_id, epoch)
+            return True
+        error = JobCancelled("The job was cancelled").to_json()
+        event = Event(
+            job_id, row.last_seq + 1, "job.cancelled", self._clock.now(), "", {"error": error}
+        )
+        await self._append(job_id, [event], epoch)
+        return True
+
+    async def _held(self, row: JobRow) -> int:
+        """Take the lease of a stopped job; ConflictError if somebody else was quicker."""
+        if row.id in self._runner.held:
+            raise _busy(row)
+        try:
+            epoch = await self._acquire(row.id)
+        except LeaseLost:
+            raise _busy(row) from None
+        now = await asyncio.to_thread(self._store.find, row.id)
+        if now is None or now.last_seq != row.last_seq:
+            self._store.release(row.id, epoch)
+            raise _busy(row)
+        return epoch
+
+    async def _acquire(self, job_id: str) -> int:
+        owner = self._executor.owner
+        return await asyncio.to_thread(self._store.acquire, job_id, owner)
+
+    def _next(self, events: Sequence[Event], kind: str, data: Mapping[str, Any]) -> Event:
+        return Event(events[0].job_id, events[-1].seq + 1, kind, self._clock.now(), "", data)
+
+    def _go_on(self, row: JobRow, epoch: int, events: Sequence[Event]) -> None:
+        now = self._clock.now()
+        waiting = Waiting(row.id, row.tenant, row.priority, now, expires_s=expires_s(events))
+        self._runner.add(waiting, Held(epoch, row.tenant, events))
+
+
+def _retried(
+    events: Sequence[Event], step: str | None, rerun: Sequence[str], inputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    queued = _with_inputs(events[0], inputs)
+    data: dict[str, Any] = {"rerun": sorted(rerun)}
+    if step is not None:
+        data.update(retry_from([queued, *events[1:]], step, rerun))
+    return data
+
+
+def _with_inputs(queued: Event, given: Mapping[str, Any]) -> Event:
+    """Put secrets back into the inputs; InputError if one is missing or was not asked for."""
+    stored = queued.data["inputs"]
+    for name in given:
+        if not (isinstance(stored.get(name), str) and redacted(stored[name])):
+            raise InputError(
+                f"The input {name!r} is stored, and a retry keeps it",
+                where=name,
+                next_step="Fork the job to run it with another value.",
+            )
+    inputs = {**stored, **given}
+    for name, value in inputs.items():
+        if isinstance(value, str) and redacted(value):
+            raise missing_secret(name)
+    data = {**queued.data, "inputs": inputs}
+    return Event(queued.job_id, queued.seq, queued.type, queued.at_s, "", data)
+
+
+def _answered(events: Sequence[Event], interrupt: str, value: Any) -> dict[str, Any]:
+    asked = events[-1].data.get("interrupt") or {}
+    if asked.get("id") != interrupt:
+        raise ConflictError(
+            "The job does not ask this",
+            where=f"interrupt {interrupt[:100]!r}",
+            next_step="See its document for what it waits for; some questions end with a retry.",
+        )
+    return {"answer": {"id": interrupt, "value": value}}
+
+
+def _ended(row: JobRow) -> ConflictError:
+    return ConflictError(
+        f"The job has ended: it {row.status}" if row.status != "expired" else "The job expired",
+        where=f"job {row.id}",
+        next_step="Fork it, or submit a new job.",
+    )
+
+
+def _busy(row: JobRow) -> ConflictError:
+    return ConflictError(
+        "The job is being worked on", where=f"job {row.id}", next_step="Look at it again."
+    )
+
+
