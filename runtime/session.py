@@ -6,6 +6,7 @@ question to the same database finds the schema already computed.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -25,7 +26,7 @@ from .job import DEFAULT_PRIORITY, LOCAL, Job, JobResult
 from .models import catalogue
 from .models import find as find_model
 from .store import Store
-from .surroundings import OnEvent
+from .surroundings import OnEvent, Publish
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
@@ -52,6 +53,7 @@ class Session:
         fleet: where stages may be placed; None makes no plan and uses the first backend.
         backends: by device id or name; None builds the default ones of the fleet.
         store: where jobs are kept; None opens the user's own.
+        loop, publish: as for `Executor`: a server's loop, and who is told of events.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class Session:
         backends: Mapping[str, Backend] | None = None,
         store: Store | None = None,
         clock: Clock | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        publish: Publish | None = None,
     ) -> None:
         from gangline.workflows.registry import TOOLS
 
@@ -73,13 +77,21 @@ class Session:
             assert fleet is not None
             backends = default_backends(fleet, clock)
         self.fleet = fleet
-        self._backends = backends
+        self.backends = backends
         # Backends somebody brings (scripted ones, say) tell nothing about this fleet's devices.
-        self._history = History() if own_backends else None
-        self._device = next(iter(backends), "")
+        self.history = History() if own_backends else None
+        self.device = next(iter(backends), "")
         self._owned_store = Store() if store is None else None
         self.store = self._owned_store or store
-        self.executor = Executor(backends, TOOLS.get, fleet=fleet, store=self.store, clock=clock)
+        self.executor = Executor(
+            backends,
+            TOOLS.get,
+            fleet=fleet,
+            store=self.store,
+            clock=clock,
+            loop=loop,
+            publish=publish,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -102,10 +114,10 @@ class Session:
     ) -> JobResult:
         """Run one job and wait; the result says how it went."""
         job = self.job(workflow, inputs, options or Options())
-        self._prepare(job)
+        self.prepare(job.program, job.plan)
         result = self.executor.run(job, on_event)
-        if self._history is not None:
-            self._history.learn(job.program, result, self.fleet, catalogue())
+        if self.history is not None:
+            self.history.learn(job.program, result, self.fleet, catalogue())
         return result
 
     def submit(
@@ -117,15 +129,15 @@ class Session:
     ) -> Future[JobResult]:
         """Start one job among others; the future gives its result."""
         job = self.job(workflow, inputs, options or Options())
-        self._prepare(job)
+        self.prepare(job.program, job.plan)
         return self.executor.submit(job, on_event)
 
-    def _prepare(self, job: Job) -> None:
-        """Begin to load the job's models, so that it overlaps with its first tools."""
-        for stage in job.program.stages:
+    def prepare(self, program: Program, plan: Plan | None) -> None:
+        """Begin to load a job's models, so that it overlaps with its first tools."""
+        for stage in program.stages:
             if stage.op == "prefill":
-                device = job.plan.stage(stage.name).device if job.plan else self._device
-                for name, backend in self._backends.items():
+                device = plan.stage(stage.name).device if plan else self.device
+                for name, backend in self.backends.items():
                     if name.split("/", 1)[0] == device.split("/", 1)[0]:
                         backend.prepare(stage.attributes["model"])
 
@@ -143,7 +155,7 @@ class Session:
             plan=self.plan(program, deadline_s, budget_usd),
             deadline_s=_limit("deadline", deadline_s),
             budget_usd=_limit("budget_usd", budget_usd),
-            device=self._device,
+            device=self.device,
             source=options.source,
             tenant=options.tenant,
             priority=options.priority,
@@ -161,7 +173,7 @@ class Session:
 
         from .profiles import profile_for
 
-        known = self._history
+        known = self.history
         return propose(
             program,
             profile_for(program) if known is not None else None,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, get_args
 
 from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
 from gangline.runtime.job import check_inputs
 from gangline.runtime.session import with_model
+
+from gangline.workflows import hints
+from gangline.workflows.databases import DATABASES
+from gangline.workflows.values import Database
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
@@ -30,6 +34,11 @@ class Offer:
         self.name = workflow.name
         self.source = source
         self._programs: dict[str | None, Program] = {}
+        self._databases = {
+            name: find
+            for name, field in workflow.signature.fields.items()
+            if (find := _databases(field.annotation)) is not None
+        }
 
     def program(self, model: str | None = None) -> Program:
         """Give the compiled program, every llm on `model` where one is named; ModelError if the
@@ -47,9 +56,13 @@ class Offer:
 
     def checked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Give inputs as plain JSON; InputError for one that is missing, unknown or of a wrong
-        type."""
+        type, or for a database that is not a registered name: callers never send a location."""
         check_inputs(self.program(), inputs)
-        return self.workflow.checked(inputs)
+        checked = self.workflow.checked(inputs)
+        for name, find in self._databases.items():
+            for database in find(checked.get(name)):
+                DATABASES.require(str(database))
+        return checked
 
     def document(self) -> dict[str, Any]:
         """Describe the workflow to callers: what it takes, and its own limits."""
@@ -109,6 +122,38 @@ class Offers:
     def names(self) -> list[str]:
         """Give all names, sorted."""
         return sorted(self._found)
+
+
+Find = Callable[[Any], Iterable[Any]]
+
+
+def _databases(annotation: Any, depth: int = 4) -> Find | None:
+    """Give what finds the databases in a value of a type; None for a type without any."""
+    kind = hints.strip(annotation)
+    if kind == Database:
+        return lambda value: () if value is None else (value,)
+    if depth == 0 or not (get_args(kind) or hints.fields(kind)):
+        return None
+    if (fields := hints.fields(kind)) is not None:
+        named = {name: _databases(inner, depth - 1) for name, inner in fields.items()}
+        found = {name: find for name, find in named.items() if find is not None}
+        return (lambda value: _in_members(value, found)) if found else None
+    inner = [find for part in get_args(kind) if (find := _databases(part, depth - 1)) is not None]
+    return (lambda value: _in_any(value, inner)) if inner else None
+
+
+def _in_members(value: Any, found: Mapping[str, Find]) -> Iterator[Any]:
+    for name, find in found.items():
+        if isinstance(value, Mapping):
+            yield from find(value.get(name))
+
+
+def _in_any(value: Any, inner: Iterable[Find]) -> Iterator[Any]:
+    """Look into a list, a mapping's values, or the value itself (of an optional type)."""
+    parts = value.values() if isinstance(value, Mapping) else value
+    for part in parts if isinstance(value, list | tuple | Mapping) else (value,):
+        for find in inner:
+            yield from find(part)
 
 
 def _first(*values: float | None) -> float | None:

@@ -1,0 +1,216 @@
+"""Accept jobs: check, plan, admit, and make the job that the store will hold.
+
+The hot path of a server. What is alike for many jobs is made once: the compiled program, the
+plan, the adapters of the inputs, and most of the first event's data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gangline.ir.errors import AdmissionError, ConflictError, RequestError, TooLargeError
+from gangline.ir.specs.event import Event
+from gangline.ir.specs.plan import Plan
+from gangline.runtime.clock import Clock
+from gangline.runtime.job import Job
+from gangline.runtime.job_id import job_id as make_job_id
+from gangline.runtime.redact import redact
+from gangline.runtime.session import Session
+from gangline.runtime.store.records import NewJob
+
+from .job_request import JobRequest
+from .offers import Offer, Offers
+from .plan_report import misses
+from .plans import Planned, Plans
+from .settings import Settings
+from .tenant import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that may be stored.
+
+    Attributes:
+        keep: it must wait in this process's memory: an input holds a secret, which is not stored.
+    """
+
+    queued: Event
+    offer: Offer
+    planned: Planned
+    keep: bool
+
+    def new_job(
+        self,
+        tenant: Tenant,
+        request: JobRequest,
+        owner: str,
+        idempotency: tuple[str, str] | None,
+    ) -> NewJob:
+        """Give what the store is handed."""
+        webhook = request.webhook
+        return NewJob(
+            self.queued,
+            self.offer.name,
+            owner,
+            tenant=tenant.name,
+            priority=request.priority,
+            idempotency=idempotency,
+            webhook=None if webhook is None else webhook.model_dump(exclude_none=True),
+        )
+
+
+class Intake:
+    """Turn requests into jobs."""
+
+    def __init__(
+        self, offers: Offers, plans: Plans, session: Session, settings: Settings, clock: Clock
+    ) -> None:
+        self._offers = offers
+        self._plans = plans
+        self._session = session
+        self._settings = settings
+        self._clock = clock
+        self._bases: dict[tuple[str, int, int], tuple[Planned, dict[str, Any]]] = {}
+        self._prepared: set[tuple[int, int]] = set()
+
+    async def accept(self, tenant: Tenant, request: JobRequest, trace: str | None) -> Accepted:
+        """Check a request and make its first event; nothing is stored.
+
+        Raises:
+            NotFoundError: no such workflow. InputError: an input is wrong. RequestError: the id
+            is no UUID. TooLargeError: the input is. AdmissionError: it was to be admitted only
+            if it can be done in time and budget.
+        """
+        offer = self._offers.find(request.workflow)
+        inputs = offer.checked(request.input)
+        keep = self._measure(inputs)
+        program = offer.program(request.model)
+        deadline_s, budget_usd = limits(offer, request)
+        planned = self._plans.known(program, deadline_s, budget_usd)
+        if planned is None:
+            planned = await self._plans.get(program, deadline_s, budget_usd)
+        if request.admit == "feasible":
+            admit(planned.plan, deadline_s, budget_usd)
+        now = self._clock.now()
+        data = {
+            **self._base(offer, planned),
+            "inputs": inputs,
+            "deadline_s": deadline_s,
+            "budget_usd": budget_usd,
+            "tenant": tenant.name,
+            "priority": request.priority,
+            "on_deadline": request.on_deadline,
+            "metadata": request.metadata,
+        }
+        if trace is not None:
+            data["trace"] = trace
+        queued = Event(_job_id(request.id, now), 1, "job.queued", now, "", data)
+        return Accepted(queued, offer, planned, keep)
+
+    def _base(self, offer: Offer, planned: Planned) -> Mapping[str, Any]:
+        """Give the part of the first event that all jobs of a program and plan share."""
+        key = (offer.name, id(planned.program), id(planned.plan))
+        found = self._bases.get(key)
+        if found is None:
+            if len(self._bases) > 4 * self._settings.plans_kept:
+                self._bases.clear()
+            job = Job(
+                offer.name,
+                planned.program,
+                {},
+                planned.plan,
+                device=self._session.device,
+                source=offer.source,
+            )
+            data = job_data(job)
+            # The key's ids are good for as long as their objects live: they are kept beside it.
+            found = self._bases[key] = (planned, data)
+            self._session.prepare(planned.program, planned.plan)
+        return found[1]
+
+    def _measure(self, inputs: Mapping[str, Any]) -> bool:
+        """Check the size of the inputs; say whether one holds a secret that is not stored."""
+        text = json.dumps(inputs, ensure_ascii=False)
+        if len(text) > self._settings.max_input_bytes:
+            raise TooLargeError(
+                f"The input has {len(text)} characters of JSON; at most "
+                f"{self._settings.max_input_bytes} are taken",
+                where="input",
+                next_step="Give a reference to the data (a database, a URL) instead of the data.",
+            )
+        return ("://" in text or "password=" in text) and redact(text) != text
+
+
+def job_data(job: Job) -> dict[str, Any]:
+    """Give the data of a first event whose inputs are filled in later; objects stay objects."""
+    return {
+        "workflow": job.workflow,
+        "program": job.program,
+        "program_hash": job.program.hash,
+        "inputs": {},
+        "plan": job.plan,
+        "deadline_s": None,
+        "budget_usd": None,
+        "device": job.device,
+        "source": job.source,
+        "tenant": job.tenant,
+        "priority": job.priority,
+        "on_deadline": job.on_deadline,
+        "metadata": {},
+        "forked_from": "",
+    }
+
+
+def limits(offer: Offer, request: JobRequest) -> tuple[float | None, float | None]:
+    """Give deadline (seconds from now) and budget (US dollars): the request's, or the author's."""
+    workflow, program = offer.workflow, offer.program()
+    deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000.0
+    if deadline_s is None:
+        deadline_s = program.deadline_s if workflow.deadline_s is None else workflow.deadline_s
+    budget_usd = request.budget_usd
+    if budget_usd is None:
+        budget_usd = program.budget_usd if workflow.budget_usd is None else workflow.budget_usd
+    return deadline_s, budget_usd
+
+
+def admit(plan: Plan | None, deadline_s: float | None, budget_usd: float | None) -> None:
+    """Raise AdmissionError where a plan is expected to miss a limit."""
+    reasons = misses(plan, deadline_s, budget_usd)
+    if reasons:
+        raise AdmissionError(
+            f"The job was not admitted: {' and '.join(reasons)}",
+            next_step='Give it more, or submit it with admit="always".',
+        )
+
+
+def body_hash(request: JobRequest) -> str:
+    """Hash what a request asks for; how the caller waits for it is no part of that."""
+    text = request.model_dump_json(exclude={"mode"})
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def _job_id(given: str | None, now: float) -> str:
+    if given is None:
+        return make_job_id(now, os.urandom(10))
+    try:
+        found = str(uuid.UUID(given))
+    except ValueError:
+        found = ""
+    if found != given.lower():
+        raise RequestError(
+            "The id is not a UUID", where="id", next_step="Leave it out, or send a UUID."
+        )
+    return found
+
+
+def taken(job_id: str) -> ConflictError:
+    """Say that the id a caller chose is in use: the same words whoever's job it is."""
+    return ConflictError(
+        "The id is taken", where="id", next_step="Leave it out, or send another UUID."
+    )
