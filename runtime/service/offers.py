@@ -9,7 +9,6 @@ from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
 from gangline.runtime.job import check_inputs
 from gangline.runtime.session import with_model
-
 from gangline.workflows import hints
 from gangline.workflows.databases import DATABASES
 from gangline.workflows.values import Database

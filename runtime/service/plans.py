@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,9 +77,7 @@ class Plans:
         found = self.known(program, deadline_s, budget_usd)
         if found is not None:
             return found
-        return await asyncio.shield(
-            self._make(program, self._key(program, deadline_s, budget_usd))
-        )
+        return await asyncio.shield(self._make(program, self._key(program, deadline_s, budget_usd)))
 
     async def percentiles(self, planned: Planned) -> Mapping[str, float] | None:
         """Predict the median and the 95th percentile of the latency of such jobs, in seconds."""
@@ -154,5 +152,3 @@ def _rounded(limit: float | None) -> float | None:
         return limit
     unit = 10.0 ** (math.floor(math.log10(limit)) - 1)
     return math.floor(limit / unit + 1e-9) * unit
-
-

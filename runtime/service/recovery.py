@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from gangline.ir.errors import GanglineError, JobError, StoreError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.runtime.clock import Clock
+from gangline.runtime.job import missing_secret
+from gangline.runtime.redact import redacted
 from gangline.runtime.store import Store
 from gangline.runtime.store.records import Claimed, Control
 
@@ -58,6 +60,7 @@ class Recovery:
         self._asked: dict[str, int] = {}
         self.spilled: set[str] = set()
         self.healthy = True
+        self._left = 0
 
     def start(self) -> None:
         """Begin to look."""
@@ -69,9 +72,15 @@ class Recovery:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    @property
+    def num_queued(self) -> int:
+        """Count the jobs that wait, here and (as last seen) in the store for anybody."""
+        return len(self._runner.queue) + self._left
+
     def spill(self, tenant: str) -> None:
-        """Note that a tenant has jobs in the store that wait to be claimed."""
+        """Note that a tenant has a job more in the store that waits to be claimed."""
         self.spilled.add(tenant)
+        self._left += 1
 
     def feed(self) -> None:
         """Look for free jobs now if some were left in the store and there is room for them."""
@@ -115,15 +124,19 @@ class Recovery:
         claimed = await asyncio.to_thread(
             lambda: self._store.claim(self._owner, min(room, 512), per_tenant=max(part, 1))
         )
-        counts: dict[str, int] = {}
+        taken: dict[str, int] = {}
         for found in claimed:
-            counts[found.tenant] = counts.get(found.tenant, 0) + 1
+            taken[found.tenant] = taken.get(found.tenant, 0) + 1
             await self._take(found)
         # A tenant of whom all free jobs were taken has none left behind.
         if len(claimed) < min(room, 512):
-            self.spilled = {name for name in self.spilled if counts.get(name, 0) >= part}
+            self.spilled = {name for name in self.spilled if taken.get(name, 0) >= part}
         else:
             self._hungry.set()
+        self._left = 0
+        if self.spilled:
+            counts = await asyncio.to_thread(self._store.counts)
+            self._left = max(0, counts.get("queued", 0) - len(self._runner.queue))
 
     async def _take(self, found: Claimed) -> None:
         """Put a claimed job where it belongs: among those that wait, or aside for good."""
@@ -136,6 +149,12 @@ class Recovery:
             self._asked[found.job_id] = found.epoch  # it stopped, and somebody asks for something
             return
         events = await asyncio.to_thread(self._store.events, found.job_id)
+        secret = next(
+            (name for name, value in events[0].data["inputs"].items() if _is_masked(value)), None
+        )
+        if secret is not None:
+            await self._stop(found, events, "job.input_required", missing_secret(secret))
+            return
         takeovers = count_takeovers(events) + found.abandoned
         if takeovers > self._settings.max_takeovers:
             await self._give_up(found, events, takeovers)
@@ -159,14 +178,14 @@ class Recovery:
             next_step="Find out what its next step does to the process (memory, a crash in native "
             "code), then retry the job.",
         )
-        event = Event(
-            found.job_id,
-            events[-1].seq + 1,
-            "job.failed",
-            self._clock.now(),
-            "",
-            {"error": error.to_json()},
-        )
+        await self._stop(found, events, "job.failed", error)
+
+    async def _stop(
+        self, found: Claimed, events: Sequence[Event], kind: str, error: GanglineError
+    ) -> None:
+        """Record that a job stops although nothing of it ran here."""
+        data, now = {"error": error.to_json()}, self._clock.now()
+        event = Event(found.job_id, events[-1].seq + 1, kind, now, "", data)
         await self._append(found.job_id, [event], found.epoch)
 
     async def _controls(self) -> None:
@@ -194,6 +213,10 @@ class Recovery:
             self._store.release(job_id, epoch)
         except StoreError as error:
             logger.warning("the lease of job %s could not be given back: %s", job_id, error)
+
+
+def _is_masked(value: object) -> bool:
+    return isinstance(value, str) and redacted(value)
 
 
 def count_takeovers(events: Sequence[Event]) -> int:

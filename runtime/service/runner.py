@@ -150,7 +150,7 @@ class Runner:
         held.events = None  # the driver has what it needs of them
         try:
             self._executor.start_job(job_id, held.epoch, events, self._done, data=held.start)
-        except Exception as error:  # noqa: BLE001 (one job's fault must not stop the others)
+        except Exception as error:
             logger.exception("job %s could not be started", job_id)
             self._release(job_id, held.epoch)
             self._left(job_id, error)

@@ -1,32 +1,62 @@
-"""The job service: one object a server asks for everything about jobs. On one asyncio loop."""
+"""The job service: one object a server asks for everything about jobs. On one asyncio loop.
+
+submit -> Intake (check, plan, admit) -> Store -> Runner (fair queue, slots) -> Executor
+read   <- Reader (log, rows, folds)   <- Store     Hub <- events, once they are durable
+steer  -> Steering                    Recovery: what dead servers left, what others ask for
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gangline.backends.base import Backend
-from gangline.ir.errors import GanglineError, NotFoundError
+from gangline.ir.errors import (
+    ConflictError,
+    GanglineError,
+    JobError,
+    OverloadedError,
+    QuotaError,
+    StoreError,
+    TooLargeError,
+)
+from gangline.ir.program import Program
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.ir.specs.fleet import Fleet
 from gangline.runtime.clock import Clock, WallClock
-from gangline.runtime.job import result_of
-from gangline.runtime.session import Options, Session
-from gangline.runtime.store import JobRow, Store
+from gangline.runtime.job_id import job_id as make_job_id
+from gangline.runtime.session import Session
+from gangline.runtime.store import JobRow, Store, open_store
 
-from .documents import job_resource, job_row
-from .hub import ENDED, STOPPED, Hub, Lagged
+from .deliveries import Deliveries
+from .documents import job_resource
+from .fair_queue import Waiting
+from .fleet import device_rows
+from .graph import graph_document
+from .hub import Hub
+from .intake import Accepted, Intake, body_hash, limits, taken
 from .job_request import JobRequest
 from .offers import Offers
+from .plan_report import plan_document, plan_report
+from .plans import Plans
+from .quotas import Quotas
+from .reader import STOPPED, JobFilter, Reader, no_job, planned_of, program_of
+from .recovery import Recovery
+from .runner import Held, Runner, is_fault
 from .settings import Settings
+from .steering import Steering
 from .tenant import Tenant
+from .webhooks import Sender
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +72,14 @@ class Submitted:
         return str(self.document["id"])
 
 
-@dataclass(frozen=True, slots=True)
-class JobFilter:
-    """Which jobs a list shows, newest first; times are seconds since the epoch."""
-
-    limit: int = 50
-    after: str = ""
-    status: str | None = None
-    workflow: str | None = None
-    created_after: float | None = None
-    created_before: float | None = None
-    tenant: str | None = None  # admins only: one tenant's jobs; None shows an admin all
-
-
 class Service:
     """Submit, watch and steer jobs. Every method takes the tenant who asks.
 
     Another tenant's job is NotFoundError, the same as one that does not exist.
+
+    Args:
+        session: on the running loop, its events published to `hub`.
+        sender: sends webhooks; None makes one.
     """
 
     def __init__(
@@ -66,34 +87,81 @@ class Service:
         session: Session,
         store: Store,
         offers: Offers,
+        hub: Hub,
         settings: Settings | None = None,
         clock: Clock | None = None,
+        sender: Sender | None = None,
     ) -> None:
         self.session = session
         self.store = store
         self.offers = offers
-        self.settings = settings or Settings()
-        self.clock = clock or WallClock()
-        self.hub = Hub(self.settings.hub_queue)
+        self.hub = hub
+        self.settings = limits_ = settings or Settings()
+        self.clock = clock = clock or WallClock()
         self.draining = False
-        self._tenants: dict[str, str] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        executor = session.executor
+        self._weights: dict[str, float] = {}
+        self.plans = Plans(session, limits_, clock)
+        self._intake = Intake(offers, self.plans, session, limits_, clock)
+        self.runner = Runner(executor, store, limits_, clock, self._weight, self._ended)
+        self.reader = Reader(store, hub, limits_, self.runner.queue.position)
+        self._quotas = Quotas(self._read_usage, clock, limits_.usage_ttl_s)
+        self._steering = Steering(store, executor, self.runner, hub, clock, self._append)
+        self._recovery = Recovery(
+            store,
+            self.runner,
+            hub,
+            limits_,
+            clock,
+            executor.owner,
+            self._steering.apply,
+            self._append,
+        )
+        self._sender = sender or Sender(limits_)
+        self._deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
+        self._with_webhook: set[str] = set()
+        self._burying: set[asyncio.Task[None]] = set()
+        self._listeners: dict[str, int] = {}
+
+    # -- its life
 
     async def start(self) -> None:
         """Begin: take what a dead server left, and look for work from then on."""
-        self._loop = asyncio.get_running_loop()
+        await self.session.executor.start()
+        self._recovery.start()
+        self._deliveries.start()
 
     async def drain(self) -> None:
-        """Accept nothing more, and leave running jobs in the store for other servers."""
+        """Accept nothing more, and leave all jobs in the store for other servers to go on with."""
+        if self.draining:
+            return
         self.draining = True
+        await self._recovery.stop()
+        for job_id, epoch in self.runner.stop():
+            self._release(job_id, epoch)
+        executor = self.session.executor
+        for job_id in list(executor.running):
+            executor.drop(job_id)
+        try:
+            async with asyncio.timeout(self.settings.drain_s):
+                await asyncio.to_thread(self.store.flush)
+        except (TimeoutError, GanglineError) as error:
+            logger.warning("the store did not take all leases back: %s", error)
 
     async def close(self) -> None:
         """Drain and end every task of the service."""
         await self.drain()
+        await self._deliveries.stop()
 
     def ready(self) -> dict[str, Any]:
-        """Say whether the service can take jobs: `{"ready": bool, "checks": {name: text}}`."""
-        return {"ready": not self.draining, "checks": {"store": "ok", "service": "ok"}}
+        """Say whether the service can take jobs: `{"ready": bool, "checks": {name: bool}}`."""
+        backends = self.session.backends.values()
+        checks = {
+            "store": self.store.healthy() and self._recovery.healthy,
+            "accepting": not self.draining,
+            "engines": all(getattr(backend, "alive", True) for backend in backends),
+        }
+        return {"ready": all(checks.values()), "checks": checks}
 
     # -- jobs begin
 
@@ -110,26 +178,70 @@ class Service:
             NotFoundError: no such workflow. InputError: an input is wrong. QuotaError,
             OverloadedError, AdmissionError, IdempotencyError, ConflictError (the id is taken).
         """
-        offer = self.offers.find(request.workflow)
-        deadline_s = request.deadline_ms / 1000 if request.deadline_ms else None
-        options = Options(deadline_s, request.budget_usd, request.model, offer.source)
-        job = self.session.job(offer.workflow, request.input, options)
-        loop = asyncio.get_running_loop()
-        first: asyncio.Future[str] = loop.create_future()
+        self._check_room()
+        idempotency = None if key is None else (key, body_hash(request))
+        accepted = await self._intake.accept(tenant, request, trace)
+        if request.webhook is not None:
+            await self._sender.check(request.webhook.url)
+        try:
+            reserved = await self._quotas.reserve(tenant)
+        except QuotaError:
+            replayed = await self._earlier(tenant, idempotency)
+            if replayed is None:
+                raise
+            return replayed
+        return await self._create(tenant, request, accepted, idempotency, reserved)
 
-        def tell(event: Event) -> None:
-            loop.call_soon_threadsafe(self._tell, first, event)
+    async def _create(
+        self,
+        tenant: Tenant,
+        request: JobRequest,
+        accepted: Accepted,
+        idempotency: tuple[str, str] | None,
+        reserved: bool,
+    ) -> Submitted:
+        """Store a job, and queue it here if there is room in memory."""
+        queued, name = accepted.queued, tenant.name
+        spilled = name in self._recovery.spilled or not self.runner.has_room(name)
+        ours = accepted.keep or not spilled
+        new = accepted.new_job(
+            tenant, request, self.session.executor.owner if ours else "", idempotency
+        )
+        made = None
+        try:
+            made = await self.store.create(
+                new.queued,
+                new.workflow,
+                new.owner,
+                tenant=new.tenant,
+                priority=new.priority,
+                idempotency=new.idempotency,
+                webhook=new.webhook,
+            )
+        except ConflictError:
+            raise taken(queued.job_id) from None
+        finally:
+            if reserved:
+                self._quotas.settle(name, made is not None and not made.replayed)
+        if made.replayed:
+            row = await self._row(tenant, made.job_id)
+            return Submitted(await self.reader.document(row), replayed=True)
+        self._weights[name] = tenant.quota.weight
+        if request.webhook is not None:
+            self._with_webhook.add(queued.job_id)
+        self.hub.publish([queued])
+        if ours:
+            self._queue(queued, made.epoch, request.priority, tenant, accepted.expires_s)
+        else:
+            self._recovery.spill(name)
+        row = _fresh_row(queued, made.epoch)
+        return Submitted(job_resource(row, None, self.runner.queue.position(queued.job_id)))
 
-        self.session.executor.submit(job, tell)
-        job_id = await first
-        await asyncio.to_thread(self.store.flush)
-        self._tenants[job_id] = tenant.name
-        return Submitted(await self.job(tenant, job_id))
-
-    def _tell(self, first: asyncio.Future[str], event: Event) -> None:
-        if event.type == "job.queued":
-            first.set_result(event.job_id)
-        self.hub.publish([event])
+    def _queue(
+        self, queued: Event, epoch: int, priority: int, tenant: Tenant, expires_s: float | None
+    ) -> None:
+        waiting = Waiting(queued.job_id, tenant.name, priority, queued.at_s, expires_s=expires_s)
+        self.runner.add(waiting, Held(epoch, tenant.name, (queued,)))
 
     async def submit_many(
         self,
@@ -142,6 +254,12 @@ class Service:
 
         With `key`, item n has the idempotency key `key:n`.
         """
+        if len(requests) > self.settings.max_batch:
+            raise TooLargeError(
+                f"The batch has {len(requests)} jobs; at most {self.settings.max_batch} are taken",
+                where="jobs",
+                next_step="Send it in parts.",
+            )
         keys = [None if key is None else f"{key}:{n}" for n in range(len(requests))]
         given = zip(requests, keys, strict=True)
         calls = [self.submit(tenant, request, name, trace) for request, name in given]
@@ -150,20 +268,31 @@ class Service:
 
     async def plan(self, tenant: Tenant, request: JobRequest) -> dict[str, Any]:
         """Predict a job without running it (schema: docs/schemas/job_plan.json)."""
-        raise NotImplementedError
+        offer = self.offers.find(request.workflow)
+        offer.checked(request.input)
+        program = offer.program(request.model)
+        limit = limits(offer, request)
+        planned = await self.plans.get(program, *limit)
+        return plan_document(
+            planned.plan,
+            workflow=offer.name,
+            program_hash=planned.program_hash,
+            percentiles=await self.plans.percentiles(planned),
+            limits=limit,
+            calibration=await self.plans.calibration(),
+            waiting=self.runner.queue.num_waiting(tenant.name),
+        )
 
     # -- jobs seen
 
     async def job(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give one job's document."""
-        row = self._row(tenant, job_id)
-        last = self.store.events(job_id, row.last_seq - 1)
-        return job_resource(row, last[-1] if last else None)
+        return await self.reader.document(await self._row(tenant, job_id))
 
     async def steps(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give the job's step records: `{"data": [...]}` (schema: docs/schemas/step.json)."""
-        self._row(tenant, job_id)
-        return {"data": result_of(self.store.events(job_id)).to_json()["steps"]}
+        await self._row(tenant, job_id)
+        return await self.reader.steps(job_id)
 
     async def events(self, tenant: Tenant, job_id: str, after: int = 0) -> AsyncIterator[Event]:
         """Give the job's events with a number above `after`, then live ones as they happen.
@@ -172,64 +301,72 @@ class Service:
         when the job is over; a job that asks a person (`input_required`) is not over. Awaiting
         this checks the id; iterating waits for events. Close the iterator when you leave early.
         """
-        self._row(tenant, job_id)
-        return self._events(job_id, after)
+        await self._row(tenant, job_id)
+        if self._listeners.get(tenant.name, 0) >= self.settings.max_listeners:
+            raise QuotaError(
+                f"There are {self.settings.max_listeners} open event streams",
+                next_step="Close some of them.",
+            )
+        return self._events(tenant.name, job_id, after)
 
-    async def _events(self, job_id: str, after: int) -> AsyncIterator[Event]:
-        with self.hub.subscribe(job_id) as live:
-            # Invariant: every event up to `after` was given, none twice.
-            while True:
-                for event in self.store.events(job_id, after):
-                    after = event.seq
-                    yield event
-                if self.store.job(job_id).status in FINAL_STATUSES:
-                    return
-                try:
-                    while True:
-                        event = await live.get()
-                        if event.seq > after or event.seq == 0:
-                            after = max(after, event.seq)
-                            yield event
-                        if event.type in ENDED and event.seq == after:
-                            return
-                except Lagged:
-                    continue
+    async def _events(self, tenant: str, job_id: str, after: int) -> AsyncIterator[Event]:
+        self._listeners[tenant] = self._listeners.get(tenant, 0) + 1
+        following = self.reader.follow(job_id, after)
+        try:
+            async for event in following:
+                yield event
+        finally:
+            await following.aclose()
+            self._listeners[tenant] -= 1
+            if not self._listeners[tenant]:
+                del self._listeners[tenant]
 
     async def plan_of(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give predicted against actual, per stage (schema: docs/schemas/job_plan_report.json)."""
-        raise NotImplementedError
+        await self._row(tenant, job_id)
+        fold = await self.reader.fold(job_id)
+        return plan_report(job_id, fold, planned_of(fold), await self.plans.calibration())
 
     async def graph(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give the job's graph with the states of its steps (schema: docs/schemas/job_graph.json)."""
-        raise NotImplementedError
+        await self._row(tenant, job_id)
+        fold = await self.reader.fold(job_id)
+        return await asyncio.to_thread(
+            lambda: graph_document(job_id, program_of(fold), fold, planned_of(fold))
+        )
+
+    async def program(self, tenant: Tenant, job_id: str) -> Program:
+        """Give the program a job carries, for drawings of it."""
+        await self._row(tenant, job_id)
+        return program_of(await self.reader.fold(job_id))
 
     async def artifacts(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give what the job left behind: `{"data": [...]}`; empty today."""
-        self._row(tenant, job_id)
+        await self._row(tenant, job_id)
         return {"data": []}
 
     async def jobs(self, tenant: Tenant, wanted: JobFilter | None = None) -> dict[str, Any]:
         """Give one page of jobs: `{"data": [...], "next": cursor or null}`."""
-        wanted = wanted or JobFilter()
-        rows = self.store.jobs(wanted.limit + 1, wanted.after, wanted.status)
-        page = [job_row(row) for row in rows[: wanted.limit]]
-        return {"data": page, "next": page[-1]["id"] if len(rows) > wanted.limit else None}
+        return await self.reader.page(tenant, wanted or JobFilter())
 
     async def wait(self, tenant: Tenant, job_id: str, seconds: float) -> dict[str, Any]:
         """Give the job's document when it stopped, or as it is after `seconds`."""
         stopped = self.hub.stopped(job_id)
-        document = await self.job(tenant, job_id)
-        if document["status"] not in {*FINAL_STATUSES, "input_required"}:
-            await asyncio.wait([stopped], timeout=seconds)
-            document = await self.job(tenant, job_id)
-        return document
+        try:
+            row = await self._row(tenant, job_id)
+            if row.status not in STOPPED:
+                limit = min(seconds, self.settings.max_wait_s)
+                await asyncio.wait([stopped], timeout=limit)
+                row = await self._row(tenant, job_id)
+        finally:
+            self.hub.forget(job_id, stopped)
+        return await self.reader.document(row)
 
     # -- jobs steered
 
     async def cancel(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Stop a job, whoever runs it; ConflictError if it has ended. Gives its document."""
-        self._row(tenant, job_id)
-        self.session.executor.cancel(job_id)
+        await self._steering.cancel(await self._row(tenant, job_id))
         return await self.job(tenant, job_id)
 
     async def resume(
@@ -237,7 +374,9 @@ class Service:
     ) -> dict[str, Any]:
         """Answer a job's question; ConflictError if it does not ask this one, InputError if the
         value does not fit. Gives its document."""
-        raise NotImplementedError
+        self._check_open()
+        await self._steering.resume(await self._row(tenant, job_id), interrupt, value)
+        return await self.job(tenant, job_id)
 
     async def retry(
         self,
@@ -255,7 +394,10 @@ class Service:
             rerun: writing steps that a person has confirmed may run again.
             inputs: values for inputs whose secrets were not stored.
         """
-        raise NotImplementedError
+        self._check_open()
+        row = await self._row(tenant, job_id)
+        await self._steering.retry(row, step, rerun, inputs or {})
+        return await self.job(tenant, job_id)
 
     async def fork(
         self,
@@ -267,8 +409,18 @@ class Service:
         key: str | None = None,
     ) -> Submitted:
         """Make a new job from a recorded one: results of all that does not come after `step`
-        are taken over; `inputs` replace inputs."""
-        raise NotImplementedError
+        are taken over; `inputs` replace inputs. Without a step nothing is taken over."""
+        self._check_room()
+        row = await self._row(tenant, job_id)
+        reserved = await self._quotas.reserve(tenant)
+        stored = False
+        try:
+            made = await self._forked(tenant, row, step, inputs or {}, key)
+            stored = not made.replayed
+        finally:
+            if reserved:
+                self._quotas.settle(tenant.name, stored)
+        return made
 
     # -- what is there
 
@@ -281,18 +433,139 @@ class Service:
         return self.offers.find(name).document()
 
     async def devices(self, tenant: Tenant) -> dict[str, Any]:
-        """Give the fleet's devices: `{"data": [...]}` (schema: docs/schemas/fleet_devices.json)."""
-        return {"data": []}
+        """Give the fleet's devices: `{"data": [...]}` (schema: docs/schemas/devices_live.json)."""
+        return {"data": device_rows(self.session, "admin" in tenant.scopes)}
 
     async def capacity(self, tenant: Tenant) -> dict[str, Any]:
-        """Give how much room the caller has (schema: docs/schemas/capacity.json)."""
-        return {}
+        """Give how much room the caller has (schema: docs/schemas/capacity.json).
 
-    def _row(self, tenant: Tenant, job_id: str) -> JobRow:
-        owner = self._tenants.get(job_id)
-        if owner is None or (owner != tenant.name and "admin" not in tenant.scopes):
-            raise no_job(job_id)
-        return self.store.job(job_id)
+        Callers see their own jobs and limits; the server's load as a whole is an admin's.
+        """
+        admin, queue = "admin" in tenant.scopes, self.runner.queue
+        shares = {share.name: share for share in queue.tenants()}
+        mine = shares.get(tenant.name)
+        running = queue.num_running if admin else (mine.running if mine else 0)
+        waiting = len(queue) if admin else (mine.num_waiting if mine else 0)
+        document: dict[str, Any] = {
+            "accepting": not self.draining,
+            "max_running": self.settings.max_running,
+            "running": running,
+            "queued": waiting,
+            "left": await self._quotas.left(tenant),
+            "tenants": None,
+        }
+        if admin:
+            document["tenants"] = [
+                {"tenant": share.name, "running": share.running, "queued": share.num_waiting}
+                for share in shares.values()
+            ]
+        return document
+
+    # -- inside
+
+    async def _row(self, tenant: Tenant, job_id: str) -> JobRow:
+        return await self.reader.row(tenant, job_id)
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise _overloaded("The server is stopping", 1.0)
+
+    def _check_room(self) -> None:
+        self._check_open()
+        if self.store.queue_depth > self.settings.max_queued:
+            raise _overloaded("The store has more to write than it can keep up with", 1.0)
+        if self._recovery.num_queued >= self.settings.max_queued:
+            raise _overloaded(f"{self.settings.max_queued} jobs wait already", 5.0)
+
+    def _weight(self, tenant: str) -> float:
+        return self._weights.get(tenant, 1.0)
+
+    async def _read_usage(self, tenant: str, since_s: float) -> Any:
+        return await self.reader.light(self.store.usage, tenant, since_s)
+
+    async def _append(self, job_id: str, events: Sequence[Event], epoch: int) -> None:
+        """Store events of a job this process holds but does not run, and tell of them."""
+        await self.store.append(job_id, events, epoch)
+        self.hub.publish(events)
+
+    async def _told(self, job_id: str) -> dict[str, Any] | None:
+        row = await self.reader.find(job_id)
+        return None if row is None else await self.reader.document(row)
+
+    async def _earlier(
+        self, tenant: Tenant, idempotency: tuple[str, str] | None
+    ) -> Submitted | None:
+        """Give the job an idempotency key stands for already; None if there is none."""
+        if idempotency is None:
+            return None
+        job_id = await self.reader.light(self.store.earlier, tenant.name, *idempotency)
+        if job_id is None:
+            return None
+        return Submitted(await self.job(tenant, job_id), replayed=True)
+
+    async def _forked(
+        self,
+        tenant: Tenant,
+        row: JobRow,
+        step: str | None,
+        inputs: Mapping[str, Any],
+        key: str | None,
+    ) -> Submitted:
+        now = self.clock.now()
+        changes = {"tenant": row.tenant}
+        events = await self._steering.forked(row, step, inputs, changes)
+        owner = self.session.executor.owner
+        body = None if key is None else (key, f"fork {row.id} {step} {sorted(inputs)}")
+        queued = events[0]
+        made = await self.store.create(
+            queued, row.workflow, owner, tenant=row.tenant, idempotency=body, forked_from=row.id
+        )
+        if made.replayed:
+            return Submitted(await self.job(tenant, made.job_id), replayed=True)
+        if len(events) > 1:
+            await self.store.append(queued.job_id, events[1:], made.epoch)
+        self.hub.publish(events)
+        waiting = Waiting(queued.job_id, row.tenant, row.priority, now)
+        self.runner.add(waiting, Held(made.epoch, row.tenant, events))
+        fresh = replace(_fresh_row(queued, made.epoch), last_seq=events[-1].seq)
+        return Submitted(job_resource(fresh, None, self.runner.queue.position(queued.job_id)))
+
+    def _ended(self, job_id: str, tenant: str, error: BaseException | None) -> None:
+        """A job has left this process: it stopped, or was given up."""
+        self._recovery.feed()
+        if job_id in self._with_webhook:
+            self._with_webhook.discard(job_id)
+            self._deliveries.look()
+        if is_fault(error):
+            logger.error("job %s failed inside the server", job_id, exc_info=error)
+            task = asyncio.get_running_loop().create_task(self._bury(job_id, error))
+            self._burying.add(task)
+            task.add_done_callback(self._burying.discard)
+        elif error is not None and not self.draining:
+            logger.warning("job %s was left as it is stored: %s", job_id, error)
+
+    async def _bury(self, job_id: str, error: BaseException | None) -> None:
+        """End a job that our own fault ended: continued, it would end the same way."""
+        told = JobError(
+            f"The server failed while it ran this job: {type(error).__name__}: {error}"[:500],
+            where=f"job {job_id}",
+            next_step="Report this as a fault of gangline; the server's log has the traceback.",
+        )
+        try:
+            epoch = await asyncio.to_thread(self.store.acquire, job_id, self.session.executor.owner)
+            row = await self.reader.find(job_id)
+            if row is not None and row.status not in FINAL_STATUSES:
+                data = {"error": told.to_json()}
+                event = Event(job_id, row.last_seq + 1, "job.failed", self.clock.now(), "", data)
+                await self._append(job_id, [event], epoch)
+        except GanglineError:
+            logger.exception("job %s could not be ended", job_id)
+
+    def _release(self, job_id: str, epoch: int) -> None:
+        try:
+            self.store.release(job_id, epoch)
+        except StoreError:
+            logger.warning("the lease of job %s could not be given back", job_id)
 
 
 @asynccontextmanager
@@ -304,6 +577,7 @@ async def open_service(
     backends: Mapping[str, Backend] | None = None,
     settings: Settings | None = None,
     clock: Clock | None = None,
+    sender: Sender | None = None,
 ) -> AsyncIterator[Service]:
     """Open a service on the running loop; it is drained and closed at the end.
 
@@ -311,23 +585,56 @@ async def open_service(
         workflows: what is offered: workflows, or their names as on the command line.
         store: an open store (left open), or where it is: a path, a URL, None for the user's own.
         fleet, backends: as for `Session`.
+        sender: sends webhooks, in tests.
     """
-    opened = store if isinstance(store, Store) else Store(Path(store) if store else None)
-    session = Session(fleet, backends, opened, clock)
-    service = Service(session, opened, Offers(workflows), settings, clock)
-    await service.start()
+    settings = settings or Settings()
+    opened = store if isinstance(store, Store) else open_store(store)
+    hub = Hub(settings.hub_queue)
+    loop = asyncio.get_running_loop()
+    session = Session(fleet, backends, opened, clock, loop, hub.publish)
+    service = Service(session, opened, Offers(workflows), hub, settings, clock, sender)
     try:
+        await service.start()
         yield service
     finally:
         await service.close()
-        await asyncio.to_thread(session.close)
+        await session.executor.aclose()
         if opened is not store:
             await asyncio.to_thread(opened.close)
 
 
-def no_job(job_id: str) -> NotFoundError:
-    """Say that there is no such job: the same words whether it is somebody else's or nobody's."""
-    return NotFoundError(f"There is no job {job_id[:64]!r}", next_step="Check the id.")
+def _fresh_row(queued: Event, epoch: int) -> JobRow:
+    """Give the row of a job that was just stored, without reading it back."""
+    data = queued.data
+    plan, deadline_s = data["plan"], data["deadline_s"]
+    if isinstance(plan, Mapping):
+        predicted = plan.get("seconds"), plan.get("usd")
+    else:
+        predicted = (plan.seconds, plan.usd) if plan is not None else (None, None)
+    return JobRow(
+        id=queued.job_id,
+        status="queued",
+        workflow=data["workflow"],
+        created_s=queued.at_s,
+        updated_s=queued.at_s,
+        last_seq=1,
+        epoch=epoch,
+        tenant=data["tenant"],
+        priority=data["priority"],
+        deadline_at_s=None if deadline_s is None else queued.at_s + deadline_s,
+        on_deadline=data["on_deadline"],
+        budget_usd=data["budget_usd"],
+        forked_from=data.get("forked_from", ""),
+        predicted_s=predicted[0],
+        predicted_usd=predicted[1],
+        metadata=data["metadata"],
+    )
+
+
+def _overloaded(what: str, retry_after_s: float) -> OverloadedError:
+    error = OverloadedError(what, next_step="Try again a little later.")
+    error.retry_after_s = retry_after_s
+    return error
 
 
 def _outcome(found: Submitted | BaseException) -> Submitted | GanglineError:
@@ -336,4 +643,4 @@ def _outcome(found: Submitted | BaseException) -> Submitted | GanglineError:
     raise found
 
 
-__all__ = ["ENDED", "STOPPED", "JobFilter", "Service", "Submitted", "no_job", "open_service"]
+__all__ = ["JobFilter", "Service", "Submitted", "make_job_id", "no_job", "open_service"]

@@ -240,5 +240,3 @@ def _busy(row: JobRow) -> ConflictError:
     return ConflictError(
         "The job is being worked on", where=f"job {row.id}", next_step="Look at it again."
     )
-
-

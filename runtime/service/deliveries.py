@@ -1,0 +1,133 @@
+"""Send what is in the outbox: one task that looks for messages that are due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gangline.ir.errors import GanglineError
+from gangline.runtime.clock import Clock
+from gangline.runtime.store import Store
+from gangline.runtime.store.records import Delivery
+
+from .settings import Settings
+from .webhooks import Message, Sender, backoff_s, message_body
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE, AT_ONCE_PER_TENANT = 16, 4
+"""Messages sent side by side; a tenant whose receiver hangs must not hold up the others'."""
+
+LOOK_EVERY_S = 2.0
+"""How often the outbox is looked at when nobody says that something is in it."""
+
+
+class Deliveries:
+    """Deliver webhook messages, each until it arrived or is given up.
+
+    Args:
+        document: gives the document of a job; None where there is none any more.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sender: Sender,
+        settings: Settings,
+        clock: Clock,
+        document: Callable[[str], Awaitable[dict[str, Any] | None]],
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._settings = settings
+        self._clock = clock
+        self._document = document
+        self._due = asyncio.Event()
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._tenants: dict[str, int] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.get_running_loop().create_task(self._rounds(), name="webhooks")
+
+    async def stop(self) -> None:
+        """End; what is under way is sent again later, with the same id."""
+        tasks = [*self._sending, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._sender.close()
+
+    def look(self) -> None:
+        """Look now: a job with a webhook has stopped."""
+        self._due.set()
+
+    async def _rounds(self) -> None:
+        while True:
+            self._due.clear()
+            try:
+                found = await asyncio.to_thread(self._store.deliveries, self._clock.now(), AT_ONCE)
+            except GanglineError as error:
+                logger.warning("the outbox cannot be read: %s", error)
+                found = []
+            for delivery in found:
+                await self._at_once.acquire()
+                task = asyncio.get_running_loop().create_task(self._deliver(delivery))
+                self._sending.add(task)
+                task.add_done_callback(self._sent)
+            if len(found) == AT_ONCE:
+                continue
+            try:
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._at_once.release()
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("a webhook could not be dealt with", exc_info=task.exception())
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        busy = self._tenants.get(delivery.tenant, 0)
+        if busy >= AT_ONCE_PER_TENANT:
+            self._store.postpone(
+                delivery.id, delivery.attempts, self._clock.now() + 1.0, delivery.error
+            )
+            return
+        self._tenants[delivery.tenant] = busy + 1
+        try:
+            await self._attempt(delivery)
+        finally:
+            self._tenants[delivery.tenant] -= 1
+            if not self._tenants[delivery.tenant]:
+                del self._tenants[delivery.tenant]
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        wanted = delivery.webhook.get("events")
+        document = await self._document(delivery.job_id)
+        if document is None or (wanted is not None and delivery.event not in wanted):
+            self._store.delivered(delivery.id)
+            return
+        limit = self._settings.webhook_body_bytes
+        body = message_body(delivery.event, delivery.at_s, document, limit)
+        url, secret = str(delivery.webhook["url"]), delivery.webhook.get("secret")
+        now = self._clock.now()
+        attempt = await self._sender.send(Message(delivery.id, url, secret, body), now)
+        if attempt.ok:
+            await self._store.delivered(delivery.id)
+            return
+        attempts = delivery.attempts + 1
+        host = url.partition("://")[2].partition("/")[0]
+        logger.warning("webhook %s to %s: %s", delivery.id, host, attempt.error)
+        if attempt.final or attempts >= self._settings.webhook_tries:
+            await self._store.postpone(delivery.id, attempts, now, attempt.error)
+            await self._store.dropped(delivery.id)
+        else:
+            next_at_s = now + backoff_s(attempts)
+            await self._store.postpone(delivery.id, attempts, next_at_s, attempt.error)
