@@ -498,10 +498,10 @@ class Service:
         """Give the job an idempotency key stands for already; None if there is none."""
         if idempotency is None:
             return None
-        job_id = await self.reader.light(self.store.earlier, tenant.name, *idempotency)
-        if job_id is None:
+        found = await self.reader.light(self.store.earlier, tenant.name, idempotency[0])
+        if found is None or found[1] != idempotency[1]:
             return None
-        return Submitted(await self.job(tenant, job_id), replayed=True)
+        return Submitted(await self.job(tenant, found[0]), replayed=True)
 
     async def _forked(
         self,
