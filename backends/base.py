@@ -98,6 +98,21 @@ class Sampled:
     embedding: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What one model's engine on a device does at the moment.
+
+    `kv_used` is the share of its KV blocks that requests hold (0 to 1), `busy_s` the seconds it
+    has computed since it was loaded.
+    """
+
+    model: str
+    running: int
+    waiting: int
+    kv_used: float
+    busy_s: float
+
+
 class Backend(Protocol):
     """A device, as a dispatcher drives it."""
 

@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gangline.backends.base import Emit, Encode, ModelRunner, PromptEncoder
+from gangline.backends.base import Emit, Encode, EngineLoad, ModelRunner, PromptEncoder
 from gangline.ir.errors import BackendError, GanglineError
 from gangline.ir.specs.request import EngineMessage, RequestFailed, Shutdown, Submit
 
@@ -29,6 +29,7 @@ class _Worker:
     thread: threading.Thread | None = None
     inbox: queue.SimpleQueue[EngineMessage] = field(default_factory=queue.SimpleQueue)
     loaded: Future[None] = field(default_factory=Future)
+    engine: Engine | None = None
 
 
 class EngineBackend:
@@ -106,6 +107,12 @@ class EngineBackend:
         """Say whether the model can be loaded here."""
         return self._serves(model)
 
+    def loads(self) -> list[EngineLoad]:
+        """Give what the engines of the models loaded so far do now."""
+        with self._lock:
+            engines = [(worker.model, worker.engine) for worker in self._workers.values()]
+        return [replace(engine.load, model=model) for model, engine in engines if engine is not None]
+
     def prompts(self, model: str) -> PromptEncoder:
         """Give what turns any prompt into tokens; BackendError if only messages can be."""
         loaded = self._loaded_encoder(model)
@@ -157,6 +164,7 @@ class EngineBackend:
         try:
             runner = self._load(worker.model)
             engine = Engine(runner, self._clock, self._deliver(), self._config, worker.inbox)
+            worker.engine = engine
             with self._lock:
                 worker.loaded.set_result(None)
                 self._ended.pop(worker.model, None)

@@ -6,7 +6,7 @@ import logging
 import queue
 from collections.abc import Callable, Iterable
 
-from gangline.backends.base import Emit, ModelRunner, SchedulerOutput
+from gangline.backends.base import Emit, EngineLoad, ModelRunner, SchedulerOutput
 from gangline.ir.errors import BackendError
 from gangline.ir.specs.request import EngineEvent, EngineMessage, Shutdown
 
@@ -42,6 +42,20 @@ class Engine:
         self._emit = emit
         self._inbox = inbox or queue.SimpleQueue()
         self._num_failed_steps = 0
+        self._busy_s = 0.0
+
+    @property
+    def load(self) -> EngineLoad:
+        """Give what the engine does now; from any thread, each figure for itself."""
+        scheduler = self.core.scheduler
+        running, blocks = scheduler.num_running, self.runner.num_blocks
+        return EngineLoad(
+            model="",
+            running=running,
+            waiting=max(0, scheduler.num_unfinished - running),
+            kv_used=1.0 - scheduler.blocks.num_free / blocks if blocks else 0.0,
+            busy_s=self._busy_s,
+        )
 
     def send(self, message: EngineMessage) -> None:
         """Queue a message; it is taken in before the next step."""
@@ -88,6 +102,7 @@ class Engine:
                 return
             sampled = self.runner.execute(output)
             end_s = self._clock()
+            self._busy_s += end_s - begin_s
             self._send_events(self.core.update(output, sampled, begin_s, [end_s]))
             self._num_failed_steps = 0
         except Exception as error:

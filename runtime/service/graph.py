@@ -47,7 +47,8 @@ def graph_mermaid(document: Mapping[str, Any]) -> str:
     for node in document["nodes"]:
         inside.setdefault(node["parent"], []).append(node)
     lines = ["flowchart LR"]
-    stack = [(node, 1) for node in reversed(inside.get(None, []))]
+    stack: list[tuple[Mapping[str, Any] | str, int]] = []
+    stack.extend((node, 1) for node in reversed(inside.get(None, [])))
     # Invariant: a box's lines are written before those of what stands after it.
     while stack:
         found, depth = stack.pop()
@@ -57,7 +58,7 @@ def graph_mermaid(document: Mapping[str, Any]) -> str:
         name, label = numbers[found["id"]], _escaped(found["label"])
         if found["id"] in inside:
             lines.append("  " * depth + f'subgraph {name}["{label}"]')
-            stack.append(("end", depth))  # type: ignore[arg-type]
+            stack.append(("end", depth))
             stack.extend((child, depth + 1) for child in reversed(inside[found["id"]]))
         else:
             shape = _MARKS.get(found["op"], "[{}]").format(f'"{label}"')

@@ -22,7 +22,6 @@ from gangline.runtime.job import Job
 from gangline.runtime.job_id import job_id as make_job_id
 from gangline.runtime.redact import redact
 from gangline.runtime.session import Session
-from gangline.runtime.store.records import NewJob
 
 from .job_request import JobRequest
 from .offers import Offer, Offers
@@ -52,25 +51,6 @@ class Accepted:
         if data["on_deadline"] != "expire" or data["deadline_s"] is None:
             return None
         return self.queued.at_s + float(data["deadline_s"])
-
-    def new_job(
-        self,
-        tenant: Tenant,
-        request: JobRequest,
-        owner: str,
-        idempotency: tuple[str, str] | None,
-    ) -> NewJob:
-        """Give what the store is handed."""
-        webhook = request.webhook
-        return NewJob(
-            self.queued,
-            self.offer.name,
-            owner,
-            tenant=tenant.name,
-            priority=request.priority,
-            idempotency=idempotency,
-            webhook=None if webhook is None else webhook.model_dump(exclude_none=True),
-        )
 
 
 class Intake:
@@ -217,7 +197,7 @@ def _job_id(given: str | None, now: float) -> str:
     return found
 
 
-def taken(job_id: str) -> ConflictError:
+def taken() -> ConflictError:
     """Say that the id a caller chose is in use: the same words whoever's job it is."""
     return ConflictError(
         "The id is taken", where="id", next_step="Leave it out, or send another UUID."

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gangline.ir.errors import NotFoundError, StoreError
+from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.ir.specs.plan import Plan
 from gangline.runtime.job import result_of
+from gangline.runtime.programs import plan_of, program_of
 from gangline.runtime.store import JobRow, Store
 
 from .documents import job_resource, job_row
@@ -131,7 +132,7 @@ class Reader:
         fold.add(events)
         return len(events)
 
-    async def follow(self, job_id: str, after: int) -> AsyncIterator[Event]:
+    async def follow(self, job_id: str, after: int) -> AsyncGenerator[Event, None]:
         """Give events above `after` from the log, then live ones: no gap, none twice.
 
         `step.delta` events come live only. Ends when the job is over.
@@ -191,17 +192,12 @@ def no_job(job_id: str) -> NotFoundError:
     return NotFoundError(f"There is no job {job_id[:64]!r}", next_step="Check the id.")
 
 
-def program_of(fold: JobFold) -> Program:
-    """Give the program a job carries; StoreError where its log has not begun."""
-    found = fold.queued.get("program")
-    if found is None:
-        raise StoreError("The job's log does not begin with its program")
-    return found if isinstance(found, Program) else Program.from_json(found)
+def carried_program(fold: JobFold) -> Program:
+    """Give the program a job carries."""
+    return program_of(fold.queued["program"])
 
 
-def planned_of(fold: JobFold) -> Plan | None:
+def carried_plan(fold: JobFold) -> Plan | None:
     """Give the plan a job was queued with."""
     found = fold.queued.get("plan")
-    if found is None or isinstance(found, Plan):
-        return found
-    return Plan.from_json(found)
+    return None if found is None else plan_of(found)

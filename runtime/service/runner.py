@@ -47,7 +47,12 @@ Ended = Callable[[str, str, BaseException | None], None]
 
 
 class Runner:
-    """Give slots to jobs and jobs to the executor."""
+    """Give slots to jobs and jobs to the executor.
+
+    Attributes:
+        held: every job this process holds, by id.
+        weights: of tenants, as their quotas say; 1 where nothing is known.
+    """
 
     def __init__(
         self,
@@ -55,7 +60,6 @@ class Runner:
         store: Store,
         settings: Settings,
         clock: Clock,
-        weight: Callable[[str], float],
         on_ended: Ended,
     ) -> None:
         self.queue = FairQueue(settings.max_running, settings.aging_s)
@@ -64,7 +68,7 @@ class Runner:
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._weight = weight
+        self.weights: dict[str, float] = {}
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
         self._pump_due = False
@@ -89,7 +93,7 @@ class Runner:
             return
         waiting.epoch = held.epoch
         self.held[waiting.job_id] = held
-        self.queue.push(waiting, self._clock.now(), self._weight(waiting.tenant))
+        self.queue.push(waiting, self._clock.now(), self.weights.get(waiting.tenant, 1.0))
         self.pump_soon()
 
     def take_back(self, job_id: str) -> Held | None:

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gangline.backends.base import Backend
 from gangline.ir.errors import (
-    ConflictError,
     GanglineError,
     JobError,
     OverloadedError,
@@ -29,25 +27,22 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.ir.specs.fleet import Fleet
 from gangline.runtime.clock import Clock, WallClock
-from gangline.runtime.job_id import job_id as make_job_id
 from gangline.runtime.session import Session
 from gangline.runtime.store import JobRow, Store, open_store
 
+from .creation import Creation, Submitted
 from .deliveries import Deliveries
-from .documents import job_resource
-from .fair_queue import Waiting
-from .fleet import device_rows
+from .fleet import FleetView
 from .graph import graph_document
 from .hub import Hub
-from .intake import Accepted, Intake, body_hash, limits, taken
+from .intake import Intake, limits
 from .job_request import JobRequest
 from .offers import Offers
 from .plan_report import plan_document, plan_report
 from .plans import Plans
-from .quotas import Quotas
-from .reader import STOPPED, JobFilter, Reader, no_job, planned_of, program_of
+from .reader import STOPPED, JobFilter, Reader, carried_plan, carried_program, no_job
 from .recovery import Recovery
-from .runner import Held, Runner, is_fault
+from .runner import Runner, is_fault
 from .settings import Settings
 from .steering import Steering
 from .tenant import Tenant
@@ -57,19 +52,6 @@ if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """An accepted job: its document, and whether an idempotency key gave an earlier one."""
-
-    document: Mapping[str, Any]
-    replayed: bool = False
-
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return str(self.document["id"])
 
 
 class Service:
@@ -100,12 +82,12 @@ class Service:
         self.clock = clock = clock or WallClock()
         self.draining = False
         executor = session.executor
-        self._weights: dict[str, float] = {}
+        self.fleet = FleetView(session, clock)
+        hub.taps.append(self.fleet.count)
         self.plans = Plans(session, limits_, clock)
         self._intake = Intake(offers, self.plans, session, limits_, clock)
-        self.runner = Runner(executor, store, limits_, clock, self._weight, self._ended)
+        self.runner = Runner(executor, store, limits_, clock, self._ended)
         self.reader = Reader(store, hub, limits_, self.runner.queue.position)
-        self._quotas = Quotas(self._read_usage, clock, limits_.usage_ttl_s)
         self._steering = Steering(store, executor, self.runner, hub, clock, self._append)
         self._recovery = Recovery(
             store,
@@ -116,6 +98,9 @@ class Service:
             executor.owner,
             self._steering.apply,
             self._append,
+        )
+        self._creation = Creation(
+            store, executor.owner, self.runner, self.reader, self._recovery, hub, limits_, clock
         )
         self._sender = sender or Sender(limits_)
         self._deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
@@ -179,69 +164,13 @@ class Service:
             OverloadedError, AdmissionError, IdempotencyError, ConflictError (the id is taken).
         """
         self._check_room()
-        idempotency = None if key is None else (key, body_hash(request))
         accepted = await self._intake.accept(tenant, request, trace)
         if request.webhook is not None:
             await self._sender.check(request.webhook.url)
-        try:
-            reserved = await self._quotas.reserve(tenant)
-        except QuotaError:
-            replayed = await self._earlier(tenant, idempotency)
-            if replayed is None:
-                raise
-            return replayed
-        return await self._create(tenant, request, accepted, idempotency, reserved)
-
-    async def _create(
-        self,
-        tenant: Tenant,
-        request: JobRequest,
-        accepted: Accepted,
-        idempotency: tuple[str, str] | None,
-        reserved: bool,
-    ) -> Submitted:
-        """Store a job, and queue it here if there is room in memory."""
-        queued, name = accepted.queued, tenant.name
-        spilled = name in self._recovery.spilled or not self.runner.has_room(name)
-        ours = accepted.keep or not spilled
-        new = accepted.new_job(
-            tenant, request, self.session.executor.owner if ours else "", idempotency
-        )
-        made = None
-        try:
-            made = await self.store.create(
-                new.queued,
-                new.workflow,
-                new.owner,
-                tenant=new.tenant,
-                priority=new.priority,
-                idempotency=new.idempotency,
-                webhook=new.webhook,
-            )
-        except ConflictError:
-            raise taken(queued.job_id) from None
-        finally:
-            if reserved:
-                self._quotas.settle(name, made is not None and not made.replayed)
-        if made.replayed:
-            row = await self._row(tenant, made.job_id)
-            return Submitted(await self.reader.document(row), replayed=True)
-        self._weights[name] = tenant.quota.weight
-        if request.webhook is not None:
-            self._with_webhook.add(queued.job_id)
-        self.hub.publish([queued])
-        if ours:
-            self._queue(queued, made.epoch, request.priority, tenant, accepted.expires_s)
-        else:
-            self._recovery.spill(name)
-        row = _fresh_row(queued, made.epoch)
-        return Submitted(job_resource(row, None, self.runner.queue.position(queued.job_id)))
-
-    def _queue(
-        self, queued: Event, epoch: int, priority: int, tenant: Tenant, expires_s: float | None
-    ) -> None:
-        waiting = Waiting(queued.job_id, tenant.name, priority, queued.at_s, expires_s=expires_s)
-        self.runner.add(waiting, Held(epoch, tenant.name, (queued,)))
+        made = await self._creation.create(tenant, request, accepted, key)
+        if request.webhook is not None and not made.replayed:
+            self._with_webhook.add(made.id)
+        return made
 
     async def submit_many(
         self,
@@ -294,7 +223,9 @@ class Service:
         await self._row(tenant, job_id)
         return await self.reader.steps(job_id)
 
-    async def events(self, tenant: Tenant, job_id: str, after: int = 0) -> AsyncIterator[Event]:
+    async def events(
+        self, tenant: Tenant, job_id: str, after: int = 0
+    ) -> AsyncGenerator[Event, None]:
         """Give the job's events with a number above `after`, then live ones as they happen.
 
         Without gap or duplicate; `step.delta` events (seq 0) come live only. The iterator ends
@@ -309,7 +240,7 @@ class Service:
             )
         return self._events(tenant.name, job_id, after)
 
-    async def _events(self, tenant: str, job_id: str, after: int) -> AsyncIterator[Event]:
+    async def _events(self, tenant: str, job_id: str, after: int) -> AsyncGenerator[Event, None]:
         self._listeners[tenant] = self._listeners.get(tenant, 0) + 1
         following = self.reader.follow(job_id, after)
         try:
@@ -325,20 +256,20 @@ class Service:
         """Give predicted against actual, per stage (schema: docs/schemas/job_plan_report.json)."""
         await self._row(tenant, job_id)
         fold = await self.reader.fold(job_id)
-        return plan_report(job_id, fold, planned_of(fold), await self.plans.calibration())
+        return plan_report(job_id, fold, carried_plan(fold), await self.plans.calibration())
 
     async def graph(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give the job's graph with the states of its steps (schema: docs/schemas/job_graph.json)."""
         await self._row(tenant, job_id)
         fold = await self.reader.fold(job_id)
         return await asyncio.to_thread(
-            lambda: graph_document(job_id, program_of(fold), fold, planned_of(fold))
+            lambda: graph_document(job_id, carried_program(fold), fold, carried_plan(fold))
         )
 
     async def program(self, tenant: Tenant, job_id: str) -> Program:
         """Give the program a job carries, for drawings of it."""
         await self._row(tenant, job_id)
-        return program_of(await self.reader.fold(job_id))
+        return carried_program(await self.reader.fold(job_id))
 
     async def artifacts(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give what the job left behind: `{"data": [...]}`; empty today."""
@@ -412,15 +343,7 @@ class Service:
         are taken over; `inputs` replace inputs. Without a step nothing is taken over."""
         self._check_room()
         row = await self._row(tenant, job_id)
-        reserved = await self._quotas.reserve(tenant)
-        stored = False
-        try:
-            made = await self._forked(tenant, row, step, inputs or {}, key)
-            stored = not made.replayed
-        finally:
-            if reserved:
-                self._quotas.settle(tenant.name, stored)
-        return made
+        return await self._creation.fork(tenant, row, step, inputs or {}, key)
 
     # -- what is there
 
@@ -433,8 +356,8 @@ class Service:
         return self.offers.find(name).document()
 
     async def devices(self, tenant: Tenant) -> dict[str, Any]:
-        """Give the fleet's devices: `{"data": [...]}` (schema: docs/schemas/devices_live.json)."""
-        return {"data": device_rows(self.session, "admin" in tenant.scopes)}
+        """Give the fleet's devices: `{"data": [...]}` (schema: docs/schemas/fleet_devices.json)."""
+        return {"data": self.fleet.rows("admin" in tenant.scopes)}
 
     async def capacity(self, tenant: Tenant) -> dict[str, Any]:
         """Give how much room the caller has (schema: docs/schemas/capacity.json).
@@ -451,7 +374,7 @@ class Service:
             "max_running": self.settings.max_running,
             "running": running,
             "queued": waiting,
-            "left": await self._quotas.left(tenant),
+            "left": await self._creation.quotas.left(tenant),
             "tenants": None,
         }
         if admin:
@@ -477,12 +400,6 @@ class Service:
         if self._recovery.num_queued >= self.settings.max_queued:
             raise _overloaded(f"{self.settings.max_queued} jobs wait already", 5.0)
 
-    def _weight(self, tenant: str) -> float:
-        return self._weights.get(tenant, 1.0)
-
-    async def _read_usage(self, tenant: str, since_s: float) -> Any:
-        return await self.reader.light(self.store.usage, tenant, since_s)
-
     async def _append(self, job_id: str, events: Sequence[Event], epoch: int) -> None:
         """Store events of a job this process holds but does not run, and tell of them."""
         await self.store.append(job_id, events, epoch)
@@ -491,44 +408,6 @@ class Service:
     async def _told(self, job_id: str) -> dict[str, Any] | None:
         row = await self.reader.find(job_id)
         return None if row is None else await self.reader.document(row)
-
-    async def _earlier(
-        self, tenant: Tenant, idempotency: tuple[str, str] | None
-    ) -> Submitted | None:
-        """Give the job an idempotency key stands for already; None if there is none."""
-        if idempotency is None:
-            return None
-        found = await self.reader.light(self.store.earlier, tenant.name, idempotency[0])
-        if found is None or found[1] != idempotency[1]:
-            return None
-        return Submitted(await self.job(tenant, found[0]), replayed=True)
-
-    async def _forked(
-        self,
-        tenant: Tenant,
-        row: JobRow,
-        step: str | None,
-        inputs: Mapping[str, Any],
-        key: str | None,
-    ) -> Submitted:
-        now = self.clock.now()
-        changes = {"tenant": row.tenant}
-        events = await self._steering.forked(row, step, inputs, changes)
-        owner = self.session.executor.owner
-        body = None if key is None else (key, f"fork {row.id} {step} {sorted(inputs)}")
-        queued = events[0]
-        made = await self.store.create(
-            queued, row.workflow, owner, tenant=row.tenant, idempotency=body, forked_from=row.id
-        )
-        if made.replayed:
-            return Submitted(await self.job(tenant, made.job_id), replayed=True)
-        if len(events) > 1:
-            await self.store.append(queued.job_id, events[1:], made.epoch)
-        self.hub.publish(events)
-        waiting = Waiting(queued.job_id, row.tenant, row.priority, now)
-        self.runner.add(waiting, Held(made.epoch, row.tenant, events))
-        fresh = replace(_fresh_row(queued, made.epoch), last_seq=events[-1].seq)
-        return Submitted(job_resource(fresh, None, self.runner.queue.position(queued.job_id)))
 
     def _ended(self, job_id: str, tenant: str, error: BaseException | None) -> None:
         """A job has left this process: it stopped, or was given up."""
@@ -603,34 +482,6 @@ async def open_service(
             await asyncio.to_thread(opened.close)
 
 
-def _fresh_row(queued: Event, epoch: int) -> JobRow:
-    """Give the row of a job that was just stored, without reading it back."""
-    data = queued.data
-    plan, deadline_s = data["plan"], data["deadline_s"]
-    if isinstance(plan, Mapping):
-        predicted = plan.get("seconds"), plan.get("usd")
-    else:
-        predicted = (plan.seconds, plan.usd) if plan is not None else (None, None)
-    return JobRow(
-        id=queued.job_id,
-        status="queued",
-        workflow=data["workflow"],
-        created_s=queued.at_s,
-        updated_s=queued.at_s,
-        last_seq=1,
-        epoch=epoch,
-        tenant=data["tenant"],
-        priority=data["priority"],
-        deadline_at_s=None if deadline_s is None else queued.at_s + deadline_s,
-        on_deadline=data["on_deadline"],
-        budget_usd=data["budget_usd"],
-        forked_from=data.get("forked_from", ""),
-        predicted_s=predicted[0],
-        predicted_usd=predicted[1],
-        metadata=data["metadata"],
-    )
-
-
 def _overloaded(what: str, retry_after_s: float) -> OverloadedError:
     error = OverloadedError(what, next_step="Try again a little later.")
     error.retry_after_s = retry_after_s
@@ -643,4 +494,4 @@ def _outcome(found: Submitted | BaseException) -> Submitted | GanglineError:
     raise found
 
 
-__all__ = ["JobFilter", "Service", "Submitted", "make_job_id", "no_job", "open_service"]
+__all__ = ["JobFilter", "Service", "Submitted", "no_job", "open_service"]

@@ -16,8 +16,9 @@ from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.executor import Executor
 from gangline.runtime.fork import fork, retry_from
-from gangline.runtime.job import missing_secret
+from gangline.runtime.job import check_inputs, missing_secret
 from gangline.runtime.job_id import job_id as make_job_id
+from gangline.runtime.programs import program_of
 from gangline.runtime.redact import redacted
 from gangline.runtime.store import JobRow, Store
 from gangline.runtime.store.records import Control
@@ -123,17 +124,6 @@ class Steering:
             raise
         self._go_on(row, epoch, [*events, *made])
 
-    async def forked(
-        self, row: JobRow, step: str, inputs: Mapping[str, Any], changes: Mapping[str, Any]
-    ) -> list[Event]:
-        """Give the log of a fork of a job, not stored yet."""
-        events = await asyncio.to_thread(self._store.events, row.id)
-        now = self._clock.now()
-        job_id = make_job_id(now, os.urandom(10))
-        return await asyncio.to_thread(
-            lambda: fork(events, step, job_id=job_id, now=now, inputs=inputs, changes=changes)
-        )
-
     async def _cancel_here(self, job_id: str) -> bool:
         """Cancel a job this process holds; False if it holds none such."""
         held = self._runner.held.get(job_id)
@@ -187,6 +177,33 @@ class Steering:
         now = self._clock.now()
         waiting = Waiting(row.id, row.tenant, row.priority, now, expires_s=expires_s(events))
         self._runner.add(waiting, Held(epoch, row.tenant, events))
+
+
+async def forked_log(
+    store: Store, row: JobRow, step: str | None, inputs: Mapping[str, Any], now: float
+) -> list[Event]:
+    """Give the log of a fork of a job, not stored yet; without a step nothing is taken over."""
+    job_id = make_job_id(now, os.urandom(10))
+
+    def make() -> list[Event]:
+        return _forked(store.events(row.id), step, job_id=job_id, now=now, inputs=inputs)
+
+    return await asyncio.to_thread(make)
+
+
+def _forked(
+    events: Sequence[Event], step: str | None, *, job_id: str, now: float, inputs: Mapping[str, Any]
+) -> list[Event]:
+    if step is not None:
+        return fork(events, step, job_id=job_id, now=now, inputs=inputs)
+    data = events[0].data
+    given = {**data["inputs"], **inputs}
+    check_inputs(program_of(data["program"]), given)
+    for name, value in given.items():
+        if isinstance(value, str) and redacted(value):
+            raise missing_secret(name)
+    changed = {**data, "inputs": given, "forked_from": events[0].job_id, "recorded": 0}
+    return [Event(job_id, 1, "job.queued", now, "", changed)]
 
 
 def _retried(
