@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from gangline.ir.errors import GanglineError, JobError, StoreError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
@@ -184,7 +185,10 @@ class Recovery:
         self, found: Claimed, events: Sequence[Event], kind: str, error: GanglineError
     ) -> None:
         """Record that a job stops although nothing of it ran here."""
-        data, now = {"error": error.to_json()}, self._clock.now()
+        data: dict[str, Any] = {"error": error.to_json()}
+        if kind == "job.input_required":
+            data.update(interrupt=None, interrupts=[])
+        now = self._clock.now()
         event = Event(found.job_id, events[-1].seq + 1, kind, now, "", data)
         await self._append(found.job_id, [event], found.epoch)
 

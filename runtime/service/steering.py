@@ -18,6 +18,8 @@ from gangline.runtime.executor import Executor
 from gangline.runtime.fork import fork, retry_from
 from gangline.runtime.job import check_inputs, missing_secret
 from gangline.runtime.job_id import job_id as make_job_id
+from gangline.runtime.job_run import JobRun
+from gangline.runtime.pricing import Pricing
 from gangline.runtime.programs import program_of
 from gangline.runtime.redact import redacted
 from gangline.runtime.store import JobRow, Store
@@ -74,9 +76,11 @@ class Steering:
 
     async def apply(self, control: Control) -> None:
         """Carry out what another server asked of a job we hold."""
-        if control.kind != "cancel" or await self._cancel_here(control.job_id):
-            return
-        await self._record_cancel(control.job_id, control.epoch)
+        if control.kind == "resume":
+            given = control.data
+            self._executor.take_answer(control.job_id, given["interrupt"], given["value"])
+        elif control.kind == "cancel" and not await self._cancel_here(control.job_id):
+            await self._record_cancel(control.job_id, control.epoch)
 
     async def retry(
         self,
@@ -107,6 +111,9 @@ class Steering:
 
     async def resume(self, row: JobRow, interrupt: str, value: Any) -> None:
         """Answer a job's question; ConflictError if it does not ask this one now."""
+        if row.status == "running":
+            await self._answer_running(row, interrupt, value)
+            return
         if row.status != "input_required":
             raise ConflictError(
                 f"The job asks nothing: it is {row.status}",
@@ -116,13 +123,22 @@ class Steering:
         epoch = await self._held(row)
         try:
             events = await asyncio.to_thread(self._store.events, row.id)
-            answer = await asyncio.to_thread(_answered, events, interrupt, value)
-            made = [self._next(events, "job.started", {"resumed": True, **answer})]
+            now = self._clock.now()
+            made = await asyncio.to_thread(_answered, events, interrupt, value, now)
             await self._append(row.id, made, epoch)
         except BaseException:
             self._store.release(row.id, epoch)
             raise
         self._go_on(row, epoch, [*events, *made])
+
+    async def _answer_running(self, row: JobRow, interrupt: str, value: Any) -> None:
+        """Answer a question of a job of which other branches still run."""
+        if row.id in self._executor.running:
+            self._executor.take_answer(row.id, interrupt, value)
+            return
+        if row.id in self._runner.held:
+            raise _busy(row)
+        await self._store.control(row.id, "resume", {"interrupt": interrupt, "value": value})
 
     async def _cancel_here(self, job_id: str) -> bool:
         """Cancel a job this process holds; False if it holds none such."""
@@ -234,15 +250,14 @@ def _with_inputs(queued: Event, given: Mapping[str, Any]) -> Event:
     return Event(queued.job_id, queued.seq, queued.type, queued.at_s, "", data)
 
 
-def _answered(events: Sequence[Event], interrupt: str, value: Any) -> dict[str, Any]:
-    asked = events[-1].data.get("interrupt") or {}
-    if asked.get("id") != interrupt:
-        raise ConflictError(
-            "The job does not ask this",
-            where=f"interrupt {interrupt[:100]!r}",
-            next_step="See its document for what it waits for; some questions end with a retry.",
-        )
-    return {"answer": {"id": interrupt, "value": value}}
+def _answered(events: Sequence[Event], interrupt: str, value: Any, now: float) -> list[Event]:
+    """Give the events that record an answer, and that the job goes on; what follows from them is
+    issued when it has a slot."""
+    run = JobRun(events[0].job_id, Pricing(None))
+    run.replay(events)
+    made = run.start(now, {"resumed": True, "answers": {interrupt: value}}).events
+    started = next(at for at, event in enumerate(made) if event.type == "job.started")
+    return list(made[: started + 1])
 
 
 def _ended(row: JobRow) -> ConflictError:

@@ -548,6 +548,7 @@ def test_a_secret_stays_in_memory_and_is_asked_for_after_a_crash(
             done = await service.wait(A, made.id, 20)
             assert done["status"] == "succeeded" and Path(path).read_text() == 2 * f"{secret}\n"
             await service.submit(A, request("held", input={"gate": "g"}))
+            await until(lambda: CALLS == ["g"])
             waits = await service.submit(A, request("notes", input={"path": path, "text": secret}))
             await service.drain()
             async with serve() as second:
