@@ -366,6 +366,13 @@ class Dispatcher:
     def _backoff_s(self, step_id: str, flight: Flight) -> float:
         return backoff_s(flight.attempt, f"{self.job_id}/{step_id}")
 
+    def hold(self) -> None:
+        """Issue nothing more and end nothing; what is in flight is still taken in.
+
+        The job is left so for another process, which replays it: nothing is recorded of this.
+        """
+        self._running = False
+
     def writing(self) -> list[Step]:
         """Give the steps whose effects are under way."""
         flights = self._flights.items()

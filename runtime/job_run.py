@@ -221,6 +221,15 @@ class JobRun:
             return Advance()
         return self._advance([("step.retrying", step.id, {"attempt": step.attempt + 1})], now)
 
+    def hold(self) -> None:
+        """Begin nothing more, so that the job can be left to another process (see `writing`)."""
+        self.dispatcher.hold()
+
+    @property
+    def writing(self) -> bool:
+        """Say whether steps are in flight that must not be left: their effects are under way."""
+        return bool(self.dispatcher.writing())
+
     def cancel(self, now: float) -> Advance:
         """Stop the job on request."""
         if self.dispatcher.status != "running":

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DRAIN_LOOK_S = 0.005
+"""How often a server that stops looks whether writes have ended, in seconds."""
+
 
 class Service:
     """Submit, watch and steer jobs. Every method takes the tenant who asks.
@@ -124,14 +127,28 @@ class Service:
         await self._recovery.stop()
         for job_id, epoch in self.runner.stop():
             self._release(job_id, epoch)
-        executor = self.session.executor
-        for job_id in list(executor.running):
-            executor.drop(job_id)
+        await self._leave_running()
         try:
             async with asyncio.timeout(self.settings.drain_s):
                 await asyncio.to_thread(self.store.flush)
         except (TimeoutError, GanglineError) as error:
             logger.warning("the store did not take all leases back: %s", error)
+
+    async def _leave_running(self) -> None:
+        """Drop the jobs that run here, each once no effect of a writing step is under way.
+
+        A job dropped in the middle of one would have to ask a person what became of it.
+        """
+        executor, waited_s = self.session.executor, 0.0
+        for driver in executor.running.values():
+            driver.run.hold()
+        while executor.running:
+            late = waited_s >= self.settings.drain_s
+            for job_id, driver in list(executor.running.items()):
+                if late or not driver.run.writing:
+                    executor.drop(job_id)
+            await asyncio.sleep(DRAIN_LOOK_S)
+            waited_s += DRAIN_LOOK_S
 
     async def close(self) -> None:
         """Drain and end every task of the service."""

@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gangline.ir.errors import ConflictError, InputError, JobCancelled, LeaseLost
 from gangline.ir.specs.event import FINAL_STATUSES, Event
@@ -38,6 +39,9 @@ TRIES = 3
 """A job may change hands between the look at its row and the change."""
 
 
+Change = Callable[[Sequence[Event], float], list[Event]]
+
+
 class Steering:
     """Change the course of jobs. The caller has checked whose they are."""
 
@@ -56,9 +60,14 @@ class Steering:
         self._hub = hub
         self._clock = clock
         self._append = append
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def cancel(self, row: JobRow) -> None:
         """Stop a job; ConflictError if it has ended otherwise."""
+        async with self._turn(row.id):
+            await self._cancel(row)
+
+    async def _cancel(self, row: JobRow) -> None:
         if row.status == "cancelled":
             return
         if row.status in FINAL_STATUSES:
@@ -98,16 +107,14 @@ class Steering:
             )
         if row.status == "succeeded" and step is None:
             raise _ended(row)
-        epoch = await self._held(row)
-        try:
-            events = await asyncio.to_thread(self._store.events, row.id)
-            data = await asyncio.to_thread(_retried, events, step, rerun, inputs)
-            started = self._next(events, "job.started", {"resumed": True, **data})
-            await self._append(row.id, [started], epoch)
-        except BaseException:
-            self._store.release(row.id, epoch)
-            raise
-        self._go_on(row, epoch, [_with_inputs(events[0], inputs), *events[1:], started])
+
+        def change(events: Sequence[Event], now: float) -> list[Event]:
+            data = _retried(events, step, rerun, inputs)
+            seq = events[-1].seq + 1
+            return [Event(row.id, seq, "job.started", now, "", {"resumed": True, **data})]
+
+        async with self._turn(row.id):
+            await self._restart(row, change, inputs)
 
     async def resume(self, row: JobRow, interrupt: str, value: Any) -> None:
         """Answer a job's question; ConflictError if it does not ask this one now."""
@@ -120,16 +127,40 @@ class Steering:
                 where=f"job {row.id}",
                 next_step="See its document for what it waits for.",
             )
+
+        def change(events: Sequence[Event], now: float) -> list[Event]:
+            return _answered(events, interrupt, value, now)
+
+        async with self._turn(row.id):
+            await self._restart(row, change, {})
+
+    async def _restart(self, row: JobRow, change: Change, inputs: Mapping[str, Any]) -> None:
+        """Record why a job that stopped goes on, and queue it: what was acknowledged is stored.
+
+        Args:
+            change: gives the events to record, the last one a job.started; what it refuses
+                leaves the job as it was.
+            inputs: secrets that were given again, for this process only.
+        """
         epoch = await self._held(row)
         try:
             events = await asyncio.to_thread(self._store.events, row.id)
-            now = self._clock.now()
-            made = await asyncio.to_thread(_answered, events, interrupt, value, now)
+            made = await asyncio.to_thread(change, events, self._clock.now())
             await self._append(row.id, made, epoch)
-        except BaseException:
+        except BaseException as error:
             self._store.release(row.id, epoch)
+            if isinstance(error, LeaseLost):
+                raise _busy(row) from None
             raise
-        self._go_on(row, epoch, [*events, *made])
+        log = [_with_inputs(events[0], inputs), *events[1:], *made]
+        waiting = Waiting(
+            row.id, row.tenant, row.priority, self._clock.now(), expires_s=expires_s(log)
+        )
+        self._runner.add(waiting, Held(epoch, row.tenant, log))
+
+    def _turn(self, job_id: str) -> asyncio.Lock:
+        """Give the lock of a job: our own lease would not keep our own calls apart."""
+        return self._turns.setdefault(job_id, asyncio.Lock())
 
     async def _answer_running(self, row: JobRow, interrupt: str, value: Any) -> None:
         """Answer a question of a job of which other branches still run."""
@@ -185,14 +216,6 @@ class Steering:
     async def _acquire(self, job_id: str) -> int:
         owner = self._executor.owner
         return await asyncio.to_thread(self._store.acquire, job_id, owner)
-
-    def _next(self, events: Sequence[Event], kind: str, data: Mapping[str, Any]) -> Event:
-        return Event(events[0].job_id, events[-1].seq + 1, kind, self._clock.now(), "", data)
-
-    def _go_on(self, row: JobRow, epoch: int, events: Sequence[Event]) -> None:
-        now = self._clock.now()
-        waiting = Waiting(row.id, row.tenant, row.priority, now, expires_s=expires_s(events))
-        self._runner.add(waiting, Held(epoch, row.tenant, events))
 
 
 async def forked_log(

@@ -88,6 +88,33 @@ def hold_text(gate: str, text: str) -> str:
     return text
 
 
+@gl.tool(effects="write")
+def slow_note(gate: str, path: str, text: str) -> str:
+    """Append a line, in the middle of which a test may wait."""
+    CALLS.append(gate)
+    if not GATES[gate].wait(60):
+        raise TimeoutError(gate)
+    return note.fn(path, text)
+
+
+@gl.workflow()
+def slow_notes(gate: str, path: str, text: str) -> str:
+    """Write two lines, each when a test lets it."""
+    return slow_note(gate, path, slow_note(gate, path, text))
+
+
+@gl.workflow()
+def asking(n: int) -> int:
+    """Ask a person between two steps."""
+    return added(twice(n), gl.ask("How many more?", returns=int))
+
+
+@gl.tool(effects="read")
+def added(n: int, more: int) -> int:
+    """Add two numbers."""
+    return n + more
+
+
 @gl.workflow()
 def mended(path: str, n: int) -> str:
     """A good step, then one that fails until a file is there."""
@@ -106,7 +133,7 @@ def many(n: int) -> list[int]:
     return gl.map(lambda item: twice(item), numbers(n))
 
 
-WORKFLOWS = (four, notes, held, held_notes, mended, many)
+WORKFLOWS = (four, notes, slow_notes, held, held_notes, asking, mended, many)
 
 
 def request(workflow: str = "four", **options: Any) -> JobRequest:

@@ -502,7 +502,7 @@ def test_more_jobs_than_memory_holds_wait_in_the_store(serve: Any, gate: Any) ->
             plug = [await service.submit(A, request("held", input={"gate": "g"})) for _ in range(2)]
             made = [await service.submit(A, request()) for _ in range(60)]
             others = [await service.submit(B, request()) for _ in range(3)]
-            assert len(service.runner.queue) <= 12
+            assert len(service.runner.queue) <= 12 + 2
             opened.set()
             for found in plug + made:
                 assert (await service.wait(A, found.id, 30))["status"] == "succeeded"
@@ -675,5 +675,57 @@ def test_a_store_is_left_open_where_it_was_brought(serve: Any, db: Path) -> None
                 made = await service.submit(A, request())
                 await service.wait(A, made.id, 20)
             assert store.job(made.id).status == "succeeded"
+
+    asyncio.run(main())
+
+
+def test_a_stopping_server_lets_a_write_end_and_begins_no_other(
+    serve: Any, gate: Any, tmp_path: Path
+) -> None:
+    opened, path = gate("w"), tmp_path / "told"
+
+    async def main() -> None:
+        asked = request("slow_notes", input={"gate": "w", "path": str(path), "text": "x"})
+        async with serve() as first:
+            made = await first.submit(A, asked)
+            await until(lambda: CALLS == ["w"])
+            draining = asyncio.ensure_future(first.drain())
+            await asyncio.sleep(0.05)
+            assert not draining.done()
+            opened.set()
+            await draining
+            assert path.read_text() == "x\n"
+            events = first.store.events(made.id)
+            assert [event.type for event in events][-1] == "step.completed"
+        async with serve() as second:
+            done = await second.wait(A, made.id, 20)
+            assert (done["status"], path.read_text()) == ("succeeded", "x\nx\n")
+
+    asyncio.run(main())
+
+
+def test_a_question_is_answered_once_and_only_if_it_fits(serve: Any, validate: Validate) -> None:
+    async def main() -> None:
+        async with serve() as service:
+            made = await service.submit(A, request("asking", input={"n": 4}))
+            asks = await service.wait(A, made.id, 20)
+            validate("job", asks)
+            assert asks["status"] == "input_required"
+            assert asks["interrupt"]["question"] == "How many more?"
+            name = asks["interrupt"]["id"]
+            with pytest.raises(ConflictError):
+                await service.resume(A, made.id, "no such question", 1)
+            with pytest.raises(InputError):
+                await service.resume(A, made.id, name, "some")
+            again = (await service.job(A, made.id))["status"], service.runner.held
+            assert again == ("input_required", {})
+            answers = [service.resume(A, made.id, name, 2) for _ in range(4)]
+            outcomes = await asyncio.gather(*answers, return_exceptions=True)
+            refused = [found for found in outcomes if isinstance(found, BaseException)]
+            assert len(refused) == 3 and all(isinstance(found, ConflictError) for found in refused)
+            done = await service.wait(A, made.id, 20)
+            assert (done["status"], done["output"], done["interrupt"]) == ("succeeded", 10, None)
+            with pytest.raises(ConflictError):
+                await service.resume(A, made.id, name, 3)
 
     asyncio.run(main())
