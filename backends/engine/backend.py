@@ -111,7 +111,9 @@ class EngineBackend:
         """Give what the engines of the models loaded so far do now."""
         with self._lock:
             engines = [(worker.model, worker.engine) for worker in self._workers.values()]
-        return [replace(engine.load, model=model) for model, engine in engines if engine is not None]
+        return [
+            replace(engine.load, model=model) for model, engine in engines if engine is not None
+        ]
 
     def prompts(self, model: str) -> PromptEncoder:
         """Give what turns any prompt into tokens; BackendError if only messages can be."""

@@ -24,7 +24,6 @@ class Settings:
         hub_queue: events a listener may be behind before it is told to read the log again.
         page_events: events read from the log at once.
         max_listeners: open event streams of one tenant.
-        lease_s: how long this process's jobs stay its own without a word of it.
         control_every_s: how often requests of other servers are looked for, and the log of jobs
             that other servers run while somebody listens.
         claim_every_s: how often free jobs are looked for.
@@ -56,7 +55,6 @@ class Settings:
     hub_queue: int = 2048
     page_events: int = 500
     max_listeners: int = 256
-    lease_s: float = 15.0
     control_every_s: float = 0.25
     claim_every_s: float = 1.0
     max_takeovers: int = 3

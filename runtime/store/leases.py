@@ -102,7 +102,7 @@ def claim(database: Database, owner: str, limit: int, per_tenant: int | None) ->
         (*live, share, limit),
     )
     return [
-        Claimed(job_id, epoch + 1, tenant, priority, status)
+        Claimed(job_id, epoch + 1, tenant, priority, status, holder != "")
         for job_id, epoch, tenant, priority, status, holder in rows
         if _take(database, job_id, owner, holder, epoch)
     ]

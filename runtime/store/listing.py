@@ -32,6 +32,22 @@ def read_job(database: Database, job_id: str) -> JobRow:
     return _row(rows[0])
 
 
+def find_job(database: Database, job_id: str) -> JobRow | None:
+    """Find a job's row; None if there is none."""
+    rows = database.read(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (job_id,))
+    return _row(rows[0]) if rows else None
+
+
+def find_call(database: Database, tenant: str, key: str) -> tuple[str, str] | None:
+    """Give the job and the body's hash of an earlier call with an idempotency key, or None."""
+    rows = database.read(
+        "SELECT id, body_hash FROM jobs WHERE tenant = ? AND idempotency_key = ? "
+        "AND idempotency_key <> ''",
+        (tenant, key),
+    )
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
 def read_jobs(
     database: Database,
     limit: int,

@@ -45,13 +45,17 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job this owner now holds, with the epoch its appends must name."""
+    """A job this owner now holds, with the epoch its appends must name.
+
+    `abandoned` says that its last owner neither stopped it nor gave it back: that owner died.
+    """
 
     job_id: str
     epoch: int
     tenant: str
     priority: int
     status: str
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

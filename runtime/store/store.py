@@ -88,6 +88,11 @@ class Store:
         return self.database.path
 
     @property
+    def is_local(self) -> bool:
+        """Say whether the database is a file of this machine: small reads take microseconds."""
+        return isinstance(self.database, SqliteDatabase)
+
+    @property
     def commits(self) -> int:
         """Count the transactions that were committed, each with one sync of the disk."""
         return self._writer.commits
@@ -162,6 +167,14 @@ class Store:
     def job(self, job_id: str) -> JobRow:
         """Find a job's row; StoreError if there is none."""
         return listing.read_job(self.database, job_id)
+
+    def find(self, job_id: str) -> JobRow | None:
+        """Find a job's row; None if there is none."""
+        return listing.find_job(self.database, job_id)
+
+    def earlier(self, tenant: str, key: str) -> tuple[str, str] | None:
+        """Give the job and the body's hash of an earlier create with an idempotency key."""
+        return listing.find_call(self.database, tenant, key)
 
     def resolve(self, part: str) -> str:
         """Find the one job whose id begins or ends with `part`; StoreError if none or several."""

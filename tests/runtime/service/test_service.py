@@ -234,7 +234,7 @@ def test_no_event_is_lost_between_the_log_and_the_live_tail(
             read = service.store.events
 
             def slow(job_id: str, *args: Any) -> list[Event]:
-                found = read(job_id, *args)
+                found: list[Event] = read(job_id, *args)
                 if not opened.is_set():
                     opened.set()
                     assert ended.wait(20)
@@ -254,7 +254,7 @@ def test_listeners_at_every_moment_hear_each_event_once(serve: Any) -> None:
     async def main() -> None:
         async with serve(Settings(page_events=7, hub_queue=16)) as service:
             made = await service.submit(A, request("many", input={"n": 800}))
-            listeners = []
+            listeners: list[tuple[int, asyncio.Future[list[Event]]]] = []
             while (await service.job(A, made.id))["status"] in ("queued", "running"):
                 after = len(listeners) % 20
                 listeners.append((after, asyncio.ensure_future(read_all(service, made.id, after))))
@@ -605,9 +605,13 @@ def test_jobs_that_cannot_be_done_in_time_are_not_admitted(serve: Any, validate:
             validate("job_plan", plan)
             assert plan["admission"]["feasible"] is False and plan["admission"]["reasons"]
             assert plan["predicted"]["p50_s"] <= plan["predicted"]["p95_s"]
-            calls = []
-            planner = service.session.plan
-            service.session.plan = lambda *args: calls.append(args) or planner(*args)
+            calls, planner = [], service.session.plan
+
+            def plan_once(*args: Any) -> Any:
+                calls.append(args)
+                return planner(*args)
+
+            service.session.plan = plan_once
             ids = [
                 (
                     await service.submit(A, request("many", input={"n": 3}, deadline_ms=60_000 + n))
