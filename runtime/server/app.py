@@ -17,6 +17,7 @@ from .call import Call
 from .context import Access, Context
 from .example_jobs import example_jobs
 from .guard import Guard
+from .mcp import routes as mcp_routes
 from .not_found import not_found
 from .openai.operations import operations as openai_operations
 from .openapi import openapi_document
@@ -78,4 +79,4 @@ def all_operations(context: Context) -> list[Operation]:
 
 def mounts(context: Context) -> list[BaseRoute]:
     """Collect what is served beside the operations: the page, MCP."""
-    return []
+    return [*mcp_routes(context)]

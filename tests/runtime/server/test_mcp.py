@@ -1,0 +1,188 @@
+"""Workflows as MCP tools, with the official client against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mcp")
+
+import httpx2
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+
+Serve = Callable[..., Any]
+
+
+@asynccontextmanager
+async def session(url: str, key: str = "") -> AsyncIterator[ClientSession]:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=20) as http,
+        streamable_http_client(f"{url}/mcp", http_client=http) as streams,
+        ClientSession(streams[0], streams[1]) as opened,
+    ):
+        await opened.initialize()
+        yield opened
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await test()
+
+    asyncio.run(limited())
+
+
+@pytest.fixture
+def url(open_server: Any) -> Iterator[str]:
+    yield open_server.url
+
+
+def test_workflows_are_listed_with_their_schemas(url: str) -> None:
+    async def test() -> None:
+        async with session(url) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert set(tools) == {"five_steps", "failing", "gated", "resume_job"}
+            tool = tools["five_steps"]
+            assert tool.description == "Add one, five times."
+            assert tool.input_schema["properties"]["number"]["type"] == "integer"
+            assert tool.input_schema["required"] == ["number"]
+            assert tool.output_schema is not None
+            assert tool.output_schema["properties"]["result"]["type"] == "integer"
+
+    run(test)
+
+
+def test_a_call_is_a_job_with_progress_and_structured_content(open_server: Any) -> None:
+    seen: list[tuple[float, str | None]] = []
+
+    async def progress(value: float, total: float | None, message: str | None) -> None:
+        seen.append((value, message))
+
+    async def test() -> None:
+        async with session(open_server.url) as client:
+            result = await client.call_tool("five_steps", {"number": 1}, progress_callback=progress)
+            assert not result.is_error and result.structured_content == {"result": 6}
+            assert [part.text for part in result.content] == ["6"]  # type: ignore[union-attr]
+            job_id = (result.meta or {})["gangline/job_id"]
+            with open_server.client() as http:
+                job = http.get(f"/v1/jobs/{job_id}").json()
+            assert (job["status"], job["output"]) == ("succeeded", 6)
+
+    run(test)
+    values = [value for value, _ in seen]
+    assert len(values) >= 5 and values == sorted(set(values))
+    assert any("step.completed" in (message or "") for _, message in seen)
+
+
+def test_what_fails_is_told_to_the_model_not_to_the_protocol(url: str) -> None:
+    async def test() -> None:
+        async with session(url) as client:
+            result = await client.call_tool("failing", {"number": 7})
+            assert result.is_error and result.structured_content is None
+            assert "no 7" in result.content[0].text  # type: ignore[union-attr]
+            wrong = await client.call_tool("five_steps", {"number": "x"})
+            assert wrong.is_error and "number" in wrong.content[0].text  # type: ignore[union-attr]
+            missing = await client.call_tool("five_steps", {})
+            assert missing.is_error
+            with pytest.raises(MCPError, match="No workflow is called"):
+                await client.call_tool("rm_rf", {})
+
+    run(test)
+
+
+def test_a_call_given_up_cancels_its_job(open_server: Any, entrance: Any) -> None:
+    service = open_server.service
+    cancel, told = service.cancel, threading.Event()
+
+    async def cancel_and_tell(*args: Any) -> Any:
+        try:
+            return await cancel(*args)
+        finally:
+            told.set()
+
+    service.cancel = cancel_and_tell
+
+    async def test() -> None:
+        async with session(open_server.url) as client:
+            call = asyncio.create_task(client.call_tool("gated", {"number": 1}))
+            await asyncio.to_thread(entrance.entered.wait, 20)
+            with open_server.client() as http:
+                (job,) = http.get("/v1/jobs?workflow=gated").json()["data"]
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+                assert await asyncio.to_thread(told.wait, 20)
+                entrance.open()
+                for _ in range(1000):
+                    status = http.get(f"/v1/jobs/{job['id']}").json()["status"]
+                    if status == "cancelled":
+                        return
+                    await asyncio.sleep(0.01)
+                raise AssertionError(status)
+
+    run(test)
+
+
+def test_keys_tenants_and_origins_are_checked(locked: Any, keys: dict[str, Any]) -> None:
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    accept = {"accept": "application/json, text/event-stream"}
+    with locked.client() as http:
+        assert http.post("/mcp", json=ask, headers=accept).status_code == 401
+    with locked.client(keys["reader"].key) as http:
+        assert http.post("/mcp", json=ask, headers=accept).status_code == 403
+    with locked.client(keys["anna"].key) as http:
+        foreign = {**accept, "origin": "https://evil.example"}
+        assert http.post("/mcp", json=ask, headers=foreign).status_code == 403
+        named = {**accept, "host": "evil.example"}
+        assert http.post("/mcp", json=ask, headers=named).status_code in (400, 403)
+
+    async def test() -> None:
+        async with session(locked.url, keys["anna"].key) as client:
+            result = await client.call_tool("five_steps", {"number": 0})
+            job_id = (result.meta or {})["gangline/job_id"]
+        with locked.client(keys["bert"].key) as http:
+            assert http.get(f"/v1/jobs/{job_id}").status_code == 404
+        with locked.client(keys["anna"].key) as http:
+            assert http.get(f"/v1/jobs/{job_id}").status_code == 200
+
+    run(test)
+
+
+def test_a_session_is_its_tenants_own(locked: Any, keys: dict[str, Any]) -> None:
+    begin = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        },
+    }
+    accept = {"accept": "application/json, text/event-stream"}
+    with locked.client(keys["anna"].key) as anna, locked.client(keys["bert"].key) as bert:
+        opened = anna.post("/mcp", json=begin, headers=accept)
+        assert opened.status_code == 200
+        own = {**accept, "mcp-session-id": opened.headers["mcp-session-id"]}
+        ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+        assert anna.post("/mcp", json=ping, headers=own).status_code == 200
+        assert bert.post("/mcp", json=ping, headers=own).status_code == 404
+
+
+def test_without_the_package_the_rest_works(
+    open_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "mcp.server.streamable_http_manager", None)
+    with open_server.client() as http:
+        reply = http.post("/mcp", json={})
+        assert reply.status_code == 503 and "gangline[mcp]" in reply.json()["next_step"]
+        assert http.get("/healthz").status_code == 200
