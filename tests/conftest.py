@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import referencing
+
+from tests.postgres_server import PostgresServer, Unavailable
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
 
@@ -37,3 +40,28 @@ def validate() -> Callable[[str, Any], None]:
         jsonschema.Draft202012Validator(schemas[name], registry=registry).validate(document)
 
     return check
+
+
+_without_postgres: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the whole run; skips without one, or fails if GANGLINE_NEED_POSTGRES."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    try:
+        server = PostgresServer()
+    except Unavailable as error:
+        if os.environ.get("GANGLINE_NEED_POSTGRES"):
+            raise
+        _without_postgres.append(str(error))
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say aloud that what runs on PostgreSQL was not tested."""
+    for reason in _without_postgres[:1]:
+        terminalreporter.section("PostgreSQL was not tested")
+        terminalreporter.line(f"{reason}: install it (Debian: apt-get install postgresql)")

@@ -203,23 +203,24 @@ class Pending:
 
     def write(self, database: Database, outcomes: list[Outcome]) -> None:
         """Write all of it and note the outcomes; Unexpected if something was not so."""
-        database.run_all(self._statements())
+        database.run_all(self._statements(database))
         for operation in self._operations:
             value = _created(operation) if isinstance(operation, Create) else None
             outcomes.append((operation, value, None))
 
-    def _statements(self) -> list[Statement]:
+    def _statements(self, database: Database) -> list[Statement]:
         documents: dict[str, str] = {}
         for create in self._creates.values():
             documents.update(create.documents)
         rows = ([values[name] for name in JOB_COLUMNS] for values in self._values.values())
         return [
-            *sql.many(sql.KEEP_DOCUMENTS, documents.items()),
+            *(database.sharing if documents else ()),
+            *sql.many(sql.KEEP_DOCUMENTS, sorted(documents.items())),
             *sql.many(sql.INSERT_JOBS, rows),
             *sql.many(sql.UPDATE_JOBS, self._change_rows(), counted=True),
             *sql.many(sql.INSERT_EVENTS, self._events),
             *sql.many(sql.RELEASE_JOBS, self._releases.items()),
-            *sql.many(sql.ADD_USAGE, usage_rows(self._spent)),
+            *sql.many(sql.ADD_USAGE, usage_rows(self._spent, database.writer)),
             *sql.many(sql.ADD_DELIVERIES, self._stops),
             *sql.many(sql.FORGET_CONTROLS, [(job_id,) for job_id in self._restatus]),
         ]
@@ -247,6 +248,8 @@ class Pending:
                 change.predicted_s,
                 change.predicted_usd,
                 1 if change.stops else 0,
+                change.deadline_at_s,
+                change.budget_usd,
             )
 
 

@@ -33,11 +33,18 @@ class Database(Protocol):
         where: the file or URL, for messages; no password in it.
         errors: exceptions the driver raises.
         conflicts: those of `errors` that a value causes, not the state of the world.
+        writer: under which name this process adds to sums, so that it shares no row of them
+            with another process, and waits for none.
+        sharing: what a transaction runs before it creates jobs; `excluding` before it drops
+            documents that no job refers to.
     """
 
     where: str
     errors: tuple[type[BaseException], ...]
     conflicts: tuple[type[BaseException], ...]
+    writer: str
+    sharing: tuple[Statement, ...]
+    excluding: tuple[Statement, ...]
 
     def begin(self) -> None:
         """Begin a transaction that no other writer disturbs."""
@@ -81,6 +88,13 @@ class Database(Protocol):
 
     def clock(self) -> tuple[float, str]:
         """Give seconds on the clock of leases and the clock's era (another era: all lapsed)."""
+        ...
+
+    def again(self, error: BaseException, num_tries: int) -> bool:
+        """Say whether a transaction that failed with one of `errors` is worth repeating now.
+
+        Waits for a server that went away; `num_tries` counts the attempts so far.
+        """
         ...
 
     def refusal(self, error: BaseException) -> StoreError:

@@ -20,6 +20,7 @@ STATUS_OF = {
     "job.cancelled": "cancelled",
     "job.expired": "expired",
 }
+_LIMITING = frozenset({"job.started", "job.planned", "job.replanned"})
 STOPPED = frozenset({"input_required", "succeeded", "failed", "cancelled", "expired"})
 """Statuses in which nobody works on a job; the lease ends with the event that says so."""
 
@@ -86,6 +87,8 @@ class RowChange:
     steps: int = 0
     predicted_s: float | None = None
     predicted_usd: float | None = None
+    deadline_at_s: float | None = None
+    budget_usd: float | None = None
     stops: list[Event] | None = None
 
     def add(self, event: Event) -> None:
@@ -98,8 +101,8 @@ class RowChange:
             self._step(event.data)
         elif kind in STATUS_OF:
             self._status(event)
-        if kind == "job.planned" or kind == "job.replanned":
-            self._plan(event.data.get("plan"))
+        if kind in _LIMITING:
+            self._limits(event)
 
     def merged(self, later: RowChange) -> RowChange:
         """Give what this and then `later` change."""
@@ -113,7 +116,7 @@ class RowChange:
             ended_s=status_from.ended_s,
             error_code=status_from.error_code,
             started_s=later.started_s if self.started_s is None else self.started_s,
-            seconds=self.seconds if later.seconds is None else later.seconds,
+            seconds=_later(self.seconds, later.seconds),
             late=self.late or later.late,
             usd=self.usd + later.usd,
             prompt_tokens=self.prompt_tokens + later.prompt_tokens,
@@ -121,6 +124,8 @@ class RowChange:
             steps=self.steps + later.steps,
             predicted_s=plan_from.predicted_s,
             predicted_usd=plan_from.predicted_usd,
+            deadline_at_s=_later(self.deadline_at_s, later.deadline_at_s),
+            budget_usd=_later(self.budget_usd, later.budget_usd),
             stops=[*(self.stops or ()), *(later.stops or ())] or None,
         )
 
@@ -149,9 +154,18 @@ class RowChange:
             self.ended_s = None if status == "input_required" else event.at_s
             self.stops = [*(self.stops or ()), event]
 
-    def _plan(self, plan: Any) -> None:
-        if plan is not None:
-            self.predicted_s, self.predicted_usd = totals_of(plan)
+    def _limits(self, event: Event) -> None:
+        data = event.data
+        if data.get("plan") is not None:
+            self.predicted_s, self.predicted_usd = totals_of(data["plan"])
+        if data.get("deadline_s") is not None:
+            self.deadline_at_s = event.at_s + data["deadline_s"]
+        if data.get("budget_usd") is not None:
+            self.budget_usd = data["budget_usd"]
+
+
+def _later(before: float | None, after: float | None) -> float | None:
+    return before if after is None else after
 
 
 def totals_of(plan: Any) -> tuple[float | None, float | None]:

@@ -110,6 +110,9 @@ def changed(values: dict[str, Any], change: RowChange) -> None:
     values["late"] = max(values["late"], int(change.late))
     if change.seconds is not None:
         values["seconds"] = change.seconds
+    for name in ("deadline_at_s", "budget_usd"):
+        if getattr(change, name) is not None:
+            values[name] = getattr(change, name)
     if values["started_s"] is None:
         values["started_s"] = change.started_s
     if change.predicted_s is not None:

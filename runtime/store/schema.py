@@ -85,7 +85,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             slot INTEGER NOT NULL,
             usd REAL NOT NULL,
             tokens INTEGER NOT NULL,
-            PRIMARY KEY (tenant, width_s, slot)
+            writer TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (tenant, width_s, slot, writer)
         ) WITHOUT ROWID""",
         """CREATE TABLE api_keys (
             id TEXT PRIMARY KEY,

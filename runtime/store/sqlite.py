@@ -24,6 +24,7 @@ except ImportError:  # not on Windows: writers of several processes then poll
 BUSY_S = 30.0
 """How long to wait for a writer that is not ours (the `sqlite3` shell, a backup)."""
 
+MAX_TRIES = 4
 MAX_READERS = 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -39,6 +40,10 @@ class SqliteDatabase:
         UnicodeError,
         OverflowError,
     )
+
+    writer = ""  # there is one writer at a time, and its rows are nobody's hurdle
+    sharing: tuple[Statement, ...] = ()
+    excluding: tuple[Statement, ...] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -145,6 +150,9 @@ class SqliteDatabase:
         # Not the wall clock, which people and time servers set: a jump would free every job or
         # hold them for ever. This one goes on while the machine sleeps, and starts anew with it.
         return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), self._era
+
+    def again(self, error: BaseException, num_tries: int) -> bool:
+        return "locked" in str(error) and num_tries < MAX_TRIES
 
     def refusal(self, error: BaseException) -> StoreError:
         return StoreError(

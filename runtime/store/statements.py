@@ -39,6 +39,8 @@ CHANGE_TYPES = (
     _REAL,  # column16: predicted_s
     _REAL,  # column17: predicted_usd
     _INT,  # column18: 1 if the lease ends
+    _REAL,  # column19: deadline_at_s
+    _REAL,  # column20: budget_usd
 )
 
 UPDATE_JOBS = """UPDATE jobs SET
@@ -56,7 +58,9 @@ UPDATE_JOBS = """UPDATE jobs SET
     steps = steps + v.column15,
     predicted_s = coalesce(v.column16, predicted_s),
     predicted_usd = CASE WHEN v.column16 IS NULL THEN predicted_usd ELSE v.column17 END,
-    owner = CASE WHEN v.column18 = 1 THEN '' ELSE owner END
+    owner = CASE WHEN v.column18 = 1 THEN '' ELSE owner END,
+    deadline_at_s = coalesce(v.column19, deadline_at_s),
+    budget_usd = coalesce(v.column20, budget_usd)
 FROM (VALUES {rows}) AS v
 WHERE jobs.id = v.column1 AND jobs.epoch = v.column2 AND jobs.last_seq = v.column3"""
 
@@ -65,11 +69,11 @@ INSERT_EVENTS = "INSERT INTO events (job_id, seq, type, step_id, at_s, data) VAL
 RELEASE_JOBS = """UPDATE jobs SET owner = '' FROM (VALUES {rows}) AS v
 WHERE jobs.id = v.column1 AND jobs.epoch = v.column2"""
 KEEP_DOCUMENTS = "INSERT INTO programs (hash, document) VALUES {rows} ON CONFLICT (hash) DO NOTHING"
-ADD_USAGE = """INSERT INTO usage (tenant, width_s, slot, usd, tokens)
-SELECT j.tenant, v.column2, v.column3, sum(v.column4), sum(v.column5)
+ADD_USAGE = """INSERT INTO usage (tenant, width_s, slot, usd, tokens, writer)
+SELECT j.tenant, v.column2, v.column3, sum(v.column4), sum(v.column5), v.column6
 FROM (VALUES {rows}) AS v JOIN jobs AS j ON j.id = v.column1
-GROUP BY j.tenant, v.column2, v.column3
-ON CONFLICT (tenant, width_s, slot)
+GROUP BY j.tenant, v.column2, v.column3, v.column6
+ON CONFLICT (tenant, width_s, slot, writer)
 DO UPDATE SET usd = usage.usd + excluded.usd, tokens = usage.tokens + excluded.tokens"""
 ADD_DELIVERIES = """INSERT INTO deliveries
 (id, job_id, tenant, event, webhook, at_s, next_at_s)
@@ -87,7 +91,7 @@ TYPES: dict[str, tuple[str, ...]] = {
     INSERT_EVENTS: ("?",) * 6,
     RELEASE_JOBS: (_TEXT, _INT),
     KEEP_DOCUMENTS: ("?", "?"),
-    ADD_USAGE: (_TEXT, _INT, _INT, _REAL, _INT),
+    ADD_USAGE: (_TEXT, _INT, _INT, _REAL, _INT, _TEXT),
     ADD_DELIVERIES: (_TEXT, _TEXT, _TEXT, _REAL),
     FIND_KEYS: (_TEXT, _TEXT),
     FORGET_CONTROLS: ("?",),

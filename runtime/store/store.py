@@ -349,7 +349,14 @@ class Store:
 def _open(url: str | Path | None) -> Database:
     text = str(url) if url is not None else ""
     if text.startswith(("postgresql://", "postgres://")):
-        raise StoreError("PostgreSQL is not there yet", next_step="Give a path.")
+        try:
+            from .postgres import PostgresDatabase
+        except ImportError:
+            raise StoreError(
+                "A job store in PostgreSQL needs the package psycopg",
+                next_step="Install it: pip install 'gangline[postgres]'",
+            ) from None
+        return PostgresDatabase(text)
     if text.startswith("sqlite:///"):
         return SqliteDatabase(Path(text.removeprefix("sqlite:///")))
     if "://" in text:

@@ -15,8 +15,10 @@ FINE_S, DAY_S = 10, 86_400
 FINE_KEPT_S = 3600.0
 
 
-def usage_rows(appends: Iterable[Append]) -> list[tuple[str, int, int, float, int]]:
-    """Give what some appends add, for each width of slot: job, width, slot, US dollars, tokens."""
+def usage_rows(
+    appends: Iterable[Append], writer: str
+) -> list[tuple[str, int, int, float, int, str]]:
+    """Give what some appends add: job, width and number of the slot, US dollars, tokens, writer."""
     sums: dict[tuple[str, int, int], tuple[float, int]] = {}
     for append in appends:
         change = append.change
@@ -25,7 +27,7 @@ def usage_rows(appends: Iterable[Append]) -> list[tuple[str, int, int, float, in
             usd, tokens = sums.get(slot, (0.0, 0))
             tokens += change.prompt_tokens + change.output_tokens
             sums[slot] = usd + change.usd, tokens
-    return [(*slot, usd, tokens) for slot, (usd, tokens) in sums.items()]
+    return [(*slot, usd, tokens, writer) for slot, (usd, tokens) in sums.items()]
 
 
 def read_usage(database: Database, tenant: str, since_s: float) -> Usage:

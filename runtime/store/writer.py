@@ -95,20 +95,29 @@ class Writer:
         return batch, False
 
     def _commit(self, batch: list[Operation]) -> list[Outcome]:
-        try:
+        num_tries = 0
+        while True:
+            num_tries += 1
             try:
-                return self._transaction(lambda: run_together(self._database, batch))
-            except self._doubts:
-                return self._transaction(
-                    lambda: [run_alone(self._database, operation) for operation in batch]
-                )
-        except self._database.errors as error:
-            self.failing = self._database.refusal(error)
-            return [(operation, None, self.failing) for operation in batch]
-        except Exception as error:
-            # A fault of ours: every caller hears of it, and the thread lives on.
-            logger.exception("the store's writer failed")
-            return [(operation, None, error) for operation in batch]
+                return self._try(batch)
+            except self._database.errors as error:
+                # Nothing of the batch is stored, so all of it can be done again.
+                if self._database.again(error, num_tries):
+                    continue
+                self.failing = self._database.refusal(error)
+                return [(operation, None, self.failing) for operation in batch]
+            except Exception as error:
+                # A fault of ours: every caller hears of it, and the thread lives on.
+                logger.exception("the store's writer failed")
+                return [(operation, None, error) for operation in batch]
+
+    def _try(self, batch: list[Operation]) -> list[Outcome]:
+        try:
+            return self._transaction(lambda: run_together(self._database, batch))
+        except self._doubts:
+            return self._transaction(
+                lambda: [run_alone(self._database, operation) for operation in batch]
+            )
 
     def _transaction(self, work: Callable[[], list[Outcome]]) -> list[Outcome]:
         self._database.begin()

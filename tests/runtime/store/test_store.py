@@ -99,7 +99,8 @@ def test_resolve_takes_a_beginning_or_an_end(store: Store) -> None:
             store.resolve(part)
 
 
-def test_passwords_are_not_stored(store: Store) -> None:
+def test_passwords_are_not_stored(sqlite_store: Store) -> None:
+    store = sqlite_store
     url = "postgresql://shop:p4ss@wörd@db.example:5432/shop?password=other&x=1"
     epoch = store.create(queued(inputs={"db": url}), "w", "me", 30.0).result().epoch
     store.append("a", [step(2, error={"detail": f"cannot open {url}"})], epoch).result()
@@ -114,12 +115,14 @@ def test_what_is_no_json_is_refused(store: Store) -> None:
             store.create(queued(value=value), "w", "me", 30.0)
 
 
-def test_folder_and_file_are_private(store: Store) -> None:
+def test_folder_and_file_are_private(sqlite_store: Store) -> None:
+    store = sqlite_store
     assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
 
 
-def test_full_disk_is_a_store_error(store: Store) -> None:
+def test_full_disk_is_a_store_error(sqlite_store: Store) -> None:
+    store = sqlite_store
     epoch = store.create(queued(), "w", "me", 30.0).result().epoch
     assert isinstance(store.database, SqliteDatabase)
     writer = store.database._writer
@@ -142,7 +145,8 @@ def test_not_a_database_and_no_folder(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "jobs.sqlite")
 
 
-def test_store_of_the_future_is_refused(store: Store) -> None:
+def test_store_of_the_future_is_refused(sqlite_store: Store) -> None:
+    store = sqlite_store
     store.close()
     with sqlite3.connect(store.path) as connection:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")

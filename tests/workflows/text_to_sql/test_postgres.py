@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -20,6 +13,7 @@ from gangline.workflows.text_to_sql.postgres_guard import refusal
 from gangline.workflows.text_to_sql.sandbox import Limits, Sandbox
 from gangline.workflows.text_to_sql.schema import Column, ForeignKey
 from gangline.workflows.text_to_sql.schema_reader import read_schema
+from tests.postgres_server import PostgresServer
 
 ALLOWED = (
     "SELECT 1",
@@ -107,45 +101,16 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """Start a throw-away PostgreSQL of the system's own, as a user who is not root."""
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    pg_ctl = shutil.which("pg_ctl") or (str(found[-1]) if found else None)
-    if pg_ctl is None:
-        pytest.skip("no PostgreSQL server is installed here")
-    # runuser lies in /usr/sbin, which a plain PATH leaves out.
-    runuser = shutil.which("runuser", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    as_user = [str(runuser), "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="gangline-pg-"))
-    try:
-        if as_user:
-            shutil.chown(folder, "postgres", "postgres")
-        port = _free_port()
-        data, log = folder / "data", folder / "log"
-        initdb = [str(Path(pg_ctl).with_name("initdb")), "-D", str(data), "-A", "trust"]
-        settings = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        start = [pg_ctl, "-D", str(data), "-l", str(log), "-o", settings, "-w", "start"]
-        for command in ([*initdb, "-U", "admin", "-E", "UTF8"], start):
-            made = subprocess.run(
-                [*as_user, *command], capture_output=True, cwd=folder, check=False
-            )
-            if made.returncode:
-                pytest.skip(f"no PostgreSQL could be started: {made.stderr[-200:]!r}")
-        urls = [f"postgresql://{user}@127.0.0.1:{port}/postgres" for user in ("admin", "reader")]
-        with psycopg.connect(urls[0]) as connection:
-            connection.execute(SHOP)
-        yield Server(*urls)
-        stop = [pg_ctl, "-D", str(data), "-m", "immediate", "stop"]
-        subprocess.run([*as_user, *stop], capture_output=True, cwd=folder, check=False)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def server(postgres_server: PostgresServer) -> Server:
+    """A shop in a database of its own, with an admin and a user who may read."""
+    import psycopg
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with psycopg.connect(postgres_server.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE shop")
+    urls = [postgres_server.url(user, "shop") for user in ("admin", "reader")]
+    with psycopg.connect(urls[0]) as connection:
+        connection.execute(SHOP)
+    return Server(*urls)
 
 
 def test_reads_the_schema_a_user_may_see(server: Server) -> None:
