@@ -218,6 +218,7 @@ class Pending:
             *sql.many(sql.KEEP_DOCUMENTS, sorted(documents.items())),
             *sql.many(sql.INSERT_JOBS, rows),
             *sql.many(sql.UPDATE_JOBS, self._change_rows(), counted=True),
+            *sql.many(sql.UPDATE_STEPS, self._step_rows(), counted=True),
             *sql.many(sql.INSERT_EVENTS, self._events),
             *sql.many(sql.RELEASE_JOBS, self._releases.items()),
             *sql.many(sql.ADD_USAGE, usage_rows(self._spent, database.writer)),
@@ -229,6 +230,8 @@ class Pending:
         # In the order of ids: two writers that lock rows in one order cannot lock each other out.
         for job_id in sorted(self._changes):
             epoch, change = self._changes[job_id]
+            if change.is_steps_only:
+                continue
             yield (
                 job_id,
                 epoch,
@@ -251,6 +254,22 @@ class Pending:
                 change.deadline_at_s,
                 change.budget_usd,
             )
+
+    def _step_rows(self) -> Iterable[tuple[Any, ...]]:
+        for job_id in sorted(self._changes):
+            epoch, change = self._changes[job_id]
+            if change.is_steps_only:
+                yield (
+                    job_id,
+                    epoch,
+                    change.first_seq - 1,
+                    change.last_seq,
+                    change.updated_s,
+                    change.usd,
+                    change.prompt_tokens,
+                    change.output_tokens,
+                    change.steps,
+                )
 
 
 def _created(create: Create) -> Created:

@@ -104,6 +104,12 @@ class RowChange:
         if kind in _LIMITING:
             self._limits(event)
 
+    @property
+    def is_steps_only(self) -> bool:
+        """Say whether the job's status, plan, limits and lease stay as they are."""
+        changed = (self.status, self.predicted_s, self.deadline_at_s, self.budget_usd, self.stops)
+        return not any(value is not None for value in changed)
+
     def merged(self, later: RowChange) -> RowChange:
         """Give what this and then `later` change."""
         status_from = self if later.status is None else later

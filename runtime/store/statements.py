@@ -64,6 +64,20 @@ UPDATE_JOBS = """UPDATE jobs SET
 FROM (VALUES {rows}) AS v
 WHERE jobs.id = v.column1 AND jobs.epoch = v.column2 AND jobs.last_seq = v.column3"""
 
+STEP_TYPES = (_TEXT, _INT, _INT, _INT, _REAL, _REAL, _INT, _INT, _INT)
+
+# SQLite rewrites every index that holds a column named here, changed or not: a commit of steps
+# would write eight pages instead of two.
+UPDATE_STEPS = """UPDATE jobs SET
+    last_seq = v.column4,
+    updated_s = v.column5,
+    usd = usd + v.column6,
+    prompt_tokens = prompt_tokens + v.column7,
+    output_tokens = output_tokens + v.column8,
+    steps = steps + v.column9
+FROM (VALUES {rows}) AS v
+WHERE jobs.id = v.column1 AND jobs.epoch = v.column2 AND jobs.last_seq = v.column3"""
+
 INSERT_JOBS = f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}) VALUES {{rows}}"
 INSERT_EVENTS = "INSERT INTO events (job_id, seq, type, step_id, at_s, data) VALUES {rows}"
 RELEASE_JOBS = """UPDATE jobs SET owner = '' FROM (VALUES {rows}) AS v
@@ -87,6 +101,7 @@ FORGET_CONTROLS = "DELETE FROM controls WHERE epoch > 0 AND job_id IN (VALUES {r
 
 TYPES: dict[str, tuple[str, ...]] = {
     UPDATE_JOBS: CHANGE_TYPES,
+    UPDATE_STEPS: STEP_TYPES,
     INSERT_JOBS: ("?",) * len(JOB_COLUMNS),
     INSERT_EVENTS: ("?",) * 6,
     RELEASE_JOBS: (_TEXT, _INT),
