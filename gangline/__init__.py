@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .workflows.cancel_token import cancelled, on_cancel
     from .workflows.combinators import branch, length, loop, map, record
     from .workflows.decorators import llm, tool, workflow
+    from .workflows.expanding import expand
     from .workflows.grammar import json_schema, lark, regex
     from .workflows.processes import run_process
     from .workflows.registry import load
@@ -31,6 +32,7 @@ __all__ = [
     "ask",
     "branch",
     "cancelled",
+    "expand",
     "json_schema",
     "lark",
     "length",
@@ -55,6 +57,7 @@ _HOMES = {
     **dict.fromkeys(("Database", "Free", "Rows"), "workflows.values"),
     **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
     "ask": "workflows.asking",
+    "expand": "workflows.expanding",
     "load": "workflows.registry",
     "run_process": "workflows.processes",
 }

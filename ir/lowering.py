@@ -1,7 +1,7 @@
 """Lowering: from what an author wrote (agent level) to what devices run (stage level).
 
     agent.llm  ->  stage.tokenize, stage.prefill, stage.decode, stage.detokenize
-    agent.tool, agent.ask, agent.constant, agent.compute  ->  the stage of that name
+    agent.tool, agent.ask, agent.expand, agent.constant, agent.compute  ->  the stage of that name
 
 Calls, glue and scf stay as they are.
 """

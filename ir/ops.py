@@ -39,6 +39,14 @@ SAMPLING_OPERANDS = ("seed", "temperature", "grammar")
 """Operands of an llm that steer decoding; all others are fields of its prompt."""
 ASK_OPERANDS = ("question", "choices")
 """Named operands of an ask: what is asked, and (not always) what may be answered."""
+PLANNED_TOOL = frozenset(
+    {
+        *("tool", "effects", "timeout_s", "retries", "idempotent", "signature"),
+        *("parameters", "required", "given"),
+    }
+)
+"""What an expand says of each tool that a plan may use: what a tool stage has, the JSON Schemas
+of the parameters a plan may set, which of them it must, and the names the author fills."""
 
 COMPUTE_ARITY: Mapping[str, tuple[int, int | None]] = {
     "get": (1, 1),
@@ -153,6 +161,12 @@ _TOOL = (
     AttributeSpec("signature", "str"),
 )
 _ASK = (_NAME, _NAMES, AttributeSpec("schema", "json"))
+_EXPAND = (
+    _NAME,
+    _NAMES,
+    AttributeSpec("tools", "json"),
+    AttributeSpec("max_steps", "int", minimum=1),
+)
 _COMPUTE = (
     AttributeSpec("fn", "str", choices=tuple(COMPUTE_ARITY)),
     AttributeSpec("key", "str", required=False),
@@ -171,6 +185,7 @@ _TABLE = (
     ),
     OpSpec("agent.tool", (), VALUE, (VALUE,), _TOOL, levels=_AGENT),
     OpSpec("agent.ask", (), VALUE, (VALUE,), _ASK, levels=_AGENT),
+    OpSpec("agent.expand", (), VALUE, (_one("json"),), _EXPAND, levels=_AGENT),
     OpSpec(
         "agent.constant",
         results=(VALUE,),
@@ -195,6 +210,7 @@ _TABLE = (
     # What a device runs.
     OpSpec("stage.tool", (), VALUE, (VALUE,), _TOOL, levels=_STAGE),
     OpSpec("stage.ask", (), VALUE, (VALUE,), _ASK, levels=_STAGE),
+    OpSpec("stage.expand", (), VALUE, (_one("json"),), _EXPAND, levels=_STAGE),
     OpSpec(
         "stage.constant",
         results=(VALUE,),

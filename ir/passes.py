@@ -135,7 +135,7 @@ def _effects(op: Any) -> str:
     """Give the effects of a tool; what calls or generates counts as `read` or worse."""
     if op.name == "agent.tool":
         return str(op.attributes["effects"].value)
-    return "write" if op.name == "agent.call" else "read"
+    return "write" if op.name in ("agent.call", "agent.expand") else "read"
 
 
 def _is_within(value: Any, op: Any) -> bool:

@@ -11,6 +11,8 @@ may read a value of any region around it.
     tool        arguments, named         -                            what the function returned
     ask         question, then choices   -                            what a person answered
                 where there are any
+    expand      plan, then values the    -                            results of the steps that the
+                author fills, named                                   plan asked for, by their ids
     tokenize    template fields, named   -                            prompt tokens
     prefill     tokens                   -                            kv handle
     decode      kv, then named options   -                            output tokens
@@ -55,10 +57,10 @@ COMPUTE_FUNCTIONS = (
     "range",  # (n) -> [0, ..., n-1]
 )
 
-STEP_OPS = frozenset({"tool", "ask", "tokenize", "prefill", "decode", "detokenize"})
+STEP_OPS = frozenset({"tool", "ask", "expand", "tokenize", "prefill", "decode", "detokenize"})
 """Ops that are recorded as steps; the others are evaluated by the dispatcher itself."""
 
-HOST_STEPS = frozenset({"tool", "ask"})
+HOST_STEPS = frozenset({"tool", "ask", "expand"})
 """Steps that no model takes part in: they need a host with CPU cores."""
 
 
@@ -74,7 +76,8 @@ class Stage:
         operands, results: value numbers.
         attributes: JSON. tool: `tool` (registered name), `names` (parameter of each operand),
             `effects`, `timeout_s`, `retries`, `idempotent`, `signature`. ask: `names`, `schema`
-            (JSON Schema of the answer). tokenize: `model`,
+            (JSON Schema of the answer). expand: `names`, `tools` (see ops.PLANNED_TOOL),
+            `max_steps`. tokenize: `model`,
             `template` (list of {role, text} with {field} marks), `names` (field of each
             operand). prefill: `model`. decode: `model`, `max_tokens`, `temperature`, `seed`,
             `stop`, `grammar` ({kind, text}) and `names` for operands after the kv. detokenize:

@@ -14,7 +14,16 @@ from gangline.ir.errors import GanglineError, VerifyError
 
 from .attributes import decode_all
 from .module import Module, blocks, mlir, walk, where
-from .ops import ASK_OPERANDS, COMPUTE_ARITY, GRAMMAR_KINDS, OPS, ROLES, SAMPLING_OPERANDS
+from .ops import (
+    ASK_OPERANDS,
+    COMPUTE_ARITY,
+    EFFECTS,
+    GRAMMAR_KINDS,
+    OPS,
+    PLANNED_TOOL,
+    ROLES,
+    SAMPLING_OPERANDS,
+)
 
 Rule = Callable[[Module], Iterator[VerifyError]]
 
@@ -40,8 +49,10 @@ def names_fit_operands(module: Module) -> Iterator[VerifyError]:
         "agent.llm",
         "agent.tool",
         "agent.ask",
+        "agent.expand",
         "stage.tool",
         "stage.ask",
+        "stage.expand",
         "stage.tokenize",
         "stage.decode",
     ):
@@ -49,7 +60,7 @@ def names_fit_operands(module: Module) -> Iterator[VerifyError]:
         if not isinstance(names, list):
             continue
         count = len(op.operands) - len(OPS[op.name].operands)
-        exact = not op.name.endswith((".tool", ".ask"))
+        exact = not op.name.endswith((".tool", ".ask", ".expand"))
         if len(names) > count or (exact and len(names) < count):
             yield VerifyError(f"{op.name} names {len(names)} of {count} operands", where=where(op))
         if len(set(map(str, names))) < len(names):
@@ -134,6 +145,36 @@ def asks_fit(module: Module) -> Iterator[VerifyError]:
             yield VerifyError(f"{op.name} does not name question (and choices)", where=where(op))
         if not isinstance(found.get("schema"), dict | bool):
             yield VerifyError(f"the schema of {op.name} is no JSON Schema", where=where(op))
+
+
+def expands_fit(module: Module) -> Iterator[VerifyError]:
+    """An expand names its plan first, then what the author fills; its tools are whole rows."""
+    for op in _all(module, "agent.expand", "stage.expand"):
+        found = _json(op)
+        names, tools = found.get("names"), found.get("tools")
+        if isinstance(names, list) and names[:1] != ["plan"]:
+            yield VerifyError(f"{op.name} does not name its plan first", where=where(op))
+        if not (isinstance(tools, list) and tools and all(map(_is_planned_tool, tools))):
+            yield VerifyError(f"the tools of {op.name} are no list of tools", where=where(op))
+            continue
+        if len({row["tool"] for row in tools}) < len(tools):
+            yield VerifyError(f"{op.name} lists a tool twice", where=where(op))
+        for name in sorted({name for row in tools for name in row["given"]} - set(names or ())):
+            yield VerifyError(f"{op.name} does not give {name!r} to its tools", where=where(op))
+
+
+def _is_planned_tool(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and set(row) == PLANNED_TOOL
+        and isinstance(row["tool"], str)
+        and row["effects"] in EFFECTS
+        and isinstance(row["parameters"], dict)
+        and isinstance(row["required"], list)
+        and set(row["required"]) <= set(row["parameters"])
+        and isinstance(row["given"], list)
+        and not set(row["given"]) & set(row["parameters"])
+    )
 
 
 def calls_resolve(module: Module) -> Iterator[VerifyError]:
@@ -288,6 +329,7 @@ RULES: tuple[Rule, ...] = (
     decode_names_are_options,
     computes_fit,
     asks_fit,
+    expands_fit,
     calls_resolve,
     branches_give_one,
     loops_are_bounded,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .placement import Assignment
     from .situation import Situation
 
-HOST_OPS = frozenset({"tool"})
+HOST_OPS = frozenset({"tool", "expand"})
 """Ops that need a core; text stages run beside the engine."""
 
 

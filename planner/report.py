@@ -20,6 +20,7 @@ LINE_WIDTH = 80  # of a plain terminal
 SVG_HEAD = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-size="12" role="img"'
 COLOURS = {
     "tool": "#5b8c5a",
+    "expand": "#5b8c5a",
     "tokenize": "#9a9a9a",
     "prefill": "#c2703d",
     "decode": "#3d6fb6",

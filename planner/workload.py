@@ -172,7 +172,7 @@ def _output_tokens(stage: Stage, producers: Mapping[int, Stage]) -> Amount:
 
 
 def _declared_seconds(stage: Stage, tokens: float) -> Amount | None:
-    if stage.op == "tool":
+    if stage.op in ("tool", "expand"):  # an expansion is priced as one call of a tool
         return _tool_seconds(stage)
     if stage.op in ("tokenize", "detokenize"):
         mean = TEXT_FIXED_S + TEXT_S_PER_TOKEN * tokens
@@ -256,7 +256,7 @@ def _region_visits(program: Program, profile: Profile, region: int) -> float | N
     """
     counts: list[float] = []
     for stage in (program.stages[index] for index in program.regions[region].stages):
-        if stage.op in STEP_OPS:
+        if stage.op in STEP_OPS and stage.op != "expand":  # it counts the steps it planned too
             counts.append(profile.stages[stage.name].visits)
         elif stage.op == "call":
             inner = (_region_visits(program, profile, region) for region in stage.regions)

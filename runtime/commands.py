@@ -92,6 +92,14 @@ class AskPerson:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """Check a plan written at run time and record it as the value of an `expand` step."""
+
+    step: Step
+    plan: Any
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequest:
     """Tell the engine that nobody waits for this request any more."""
 
@@ -145,11 +153,12 @@ Command = (
     | SubmitRequest
     | ParseOutput
     | AskPerson
+    | CheckPlan
     | CancelRequest
     | CancelTool
     | RetryAfter
     | Complete
     | Fail
 )
-Work = RunTool | Encode | SubmitRequest | ParseOutput | AskPerson
+Work = RunTool | Encode | SubmitRequest | ParseOutput | AskPerson | CheckPlan
 """Commands that carry out a step."""

@@ -62,7 +62,10 @@ def fork(
 
     def stale(activation: Activation) -> bool:
         known = before.get(activation.id)
-        same = known is not None and known.operands == activation.operands
+        same = known is not None and (known.operands, known.stage) == (
+            activation.operands,
+            activation.stage,
+        )
         return activation.id in held or not same
 
     holds = _holding(_walk(program, given, recorded, stale), recorded, stale)

@@ -16,6 +16,7 @@ from gangline.ir.errors import GanglineError, LoweringError, StepError
 from gangline.ir.program import Program, Stage
 
 from .compute import evaluate
+from .expansion import Expansion
 from .frame import Bound, Control, Frame, Parents, merge
 from .layout import layouts
 
@@ -43,6 +44,7 @@ class Activation:
     parents: Parents
     frame: Frame
     position: int
+    planned: tuple[Expansion, str] | None = None  # of a step that a plan asked for
 
 
 class Interpreter:
@@ -67,9 +69,48 @@ class Interpreter:
 
     def finish(self, activation: Activation, value: Any) -> None:
         """Give the result of a step, and find what has become ready."""
-        bound = Bound(value, (activation.id,))
-        self._finish(activation.frame, activation.position, bound)
+        if activation.planned is not None:
+            self._planned_ended(*activation.planned, value)
+        elif activation.stage.op == "expand":
+            self._expand(activation, value)
+        else:
+            bound = Bound(value, (activation.id,))
+            self._finish(activation.frame, activation.position, bound)
         self._drain()
+
+    def _expand(self, activation: Activation, plan: Any) -> None:
+        """Make the steps of a recorded plan ready, as far as they wait for nothing."""
+        stage = activation.stage
+        named = dict(zip(stage.attributes["names"], activation.operands, strict=False))
+        steps = {step["id"]: step for step in plan["steps"]}
+        frame, position = activation.frame, activation.position
+        made = Expansion(activation.id, stage, frame, position, named, steps)
+        if made.done:
+            self._finish(frame, position, Bound({}, (activation.id,)))
+        for name in made.first():
+            self._plan_step(made, name)
+
+    def _planned_ended(self, expansion: Expansion, name: str, value: Any) -> None:
+        for ready in expansion.end(name, value):
+            self._plan_step(expansion, ready)
+        if expansion.done:
+            ids = tuple(f"{expansion.step_id}/{step}" for step in expansion.steps)
+            bound = Bound(expansion.output, merge([ids, ()]))
+            self._finish(expansion.frame, expansion.position, bound)
+
+    def _plan_step(self, expansion: Expansion, name: str) -> None:
+        self.operations += 1
+        step_id = f"{expansion.step_id}/{name}"
+        try:
+            stage, operands, parents = expansion.call(name)
+        except GanglineError as error:
+            self.error = self.error or error
+            return
+        frame, position = expansion.frame, expansion.position
+        planned = (expansion, name)
+        self.ready.append(
+            Activation(step_id, stage, operands, merge([parents, ()]), frame, position, planned)
+        )
 
     def _drain(self) -> None:
         # Invariant: every position in the queue has all its values and was queued once.

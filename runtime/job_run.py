@@ -21,6 +21,7 @@ from .commands import (
     AskPerson,
     CancelRequest,
     CancelTool,
+    CheckPlan,
     Command,
     Complete,
     Encode,
@@ -35,6 +36,7 @@ from .dispatcher import Dispatcher
 from .fork import effective
 from .job_errors import deadline_error
 from .outcome import RequestOutcome
+from .planned_steps import checked_plan
 from .pricing import Pricing
 
 Check = Callable[[RunTool], JobError | None]
@@ -302,6 +304,8 @@ class JobRun:
                 self._complete(command, advance, now)
             case AskPerson():
                 return self._ask(command, advance, now)
+            case CheckPlan():
+                return self._check_plan(command, advance, now)
             case Fail():
                 self._fail(command, advance, now)
             case _:
@@ -366,6 +370,20 @@ class JobRun:
         }
         data = {**_static(step, step.device), "interrupt": interrupt}
         return self._record("step.started", step.id, data, now, advance)
+
+    def _check_plan(self, command: CheckPlan, advance: Advance, now: float) -> Sequence[Command]:
+        """Record a plan as it will be carried out, so that a resumed job never plans again."""
+        step, known = command.step, command.step.stage.attributes
+        if self.dispatcher.stopping:
+            return self.dispatcher.withdraw(step.id, now)
+        data = {**self._described(step, now, now), "usd": 0.0}
+        try:
+            steps = checked_plan(command.plan, known["tools"], known["max_steps"], step.where)
+        except StepError as error:
+            data.update(error=error.to_json(), retryable=False)
+            return self._record("step.failed", step.id, data, now, advance)
+        data["value"] = {"steps": steps}
+        return self._record("step.completed", step.id, data, now, advance)
 
     def _fail(self, command: Fail, advance: Advance, now: float) -> None:
         data: dict[str, Any] = {}
@@ -448,7 +466,7 @@ def _answered(step: Step, value: Any) -> Any:
 def _static(step: Step, device: str) -> dict[str, Any]:
     data: dict[str, Any] = {
         "op": step.stage.op,
-        "stage": step.stage.name,
+        "stage": step.stage.attributes.get("of", step.stage.name),
         "device": device,
         "parents": list(step.parents),
         "attempt": step.attempt,

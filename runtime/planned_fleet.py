@@ -12,6 +12,7 @@ from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.planner.calibration import Calibration
 from gangline.planner.engine_times import MEMORY_SHARE, EngineTimes
+from gangline.planner.load import HOST_OPS
 from gangline.planner.profile import Profile, Sample, StageProfile
 from gangline.planner.situation import HOST_HOP_S
 from gangline.planner.stage_cost import Option, StageCosts
@@ -157,7 +158,7 @@ class PlannedFleet:
     def _slots(self, served: Mapping[str, object]) -> dict[str, int]:
         """Tools at once: on every replica of a group that serves models, else on the group."""
         found: dict[str, int] = {}
-        for name in {row.device for row in self._rows if row.op == "tool"}:
+        for name in {row.device for row in self._rows if row.op in HOST_OPS}:
             option = self._option(name)
             cores = max(option.device.spec.cores, 1)
             if name not in served:

@@ -32,8 +32,12 @@ class Expectation:
             self._weigh(0, 0.0, in_loop=False)
 
     def row(self, stage: Stage) -> StagePlan | None:
-        """Find the plan's row for a stage, if there is one."""
-        return self._rows.get(stage.name)
+        """Find the plan's row for a stage, if there is one.
+
+        A step that was planned at run time has the row of the stage that expanded it.
+        """
+        row = self._rows.get(stage.name)
+        return row if row is not None else self._rows.get(stage.attributes.get("of", ""))
 
     def serving_device(self, tokenize: Stage) -> str:
         """Give the device of the prefill that reads a tokenize stage's tokens; `` if none."""

@@ -8,7 +8,7 @@ from typing import Any
 from gangline.ir.errors import StepError
 from gangline.ir.specs.request import Grammar, SamplingParams
 
-from .commands import AskPerson, Encode, ParseOutput, RunTool, Step, SubmitRequest, Work
+from .commands import AskPerson, CheckPlan, Encode, ParseOutput, RunTool, Step, SubmitRequest, Work
 from .interpreter import Activation, KvHandle
 from .prompt import render
 
@@ -49,6 +49,8 @@ def work_for(
             return ParseOutput(step, text, attributes.get("format", "text"))
         case "ask":
             return _ask(step, attributes, named)
+        case "expand":
+            return CheckPlan(step, named["plan"])
         case op:
             raise StepError(f"The dispatcher cannot run a stage of op {op!r}", where=step.where)
 

@@ -57,6 +57,29 @@ def test_iree_opt_refuses_what_the_table_forbids(tmp_path: Path, old: str, new: 
     assert check(tmp_path, text.replace(old, new, 1)).returncode != 0
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"agent.ask"', '"agent.asks"'),
+        ("schema = {", "schemes = {"),
+        ("max_steps = 8 : i64, ", ""),
+        ("max_steps = 8 : i64", 'max_steps = "8"'),
+        (") -> !agent.json\n", ") -> !agent.text\n"),
+    ],
+)
+def test_iree_opt_refuses_wrong_questions_and_expansions(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    text = (GOLDEN / "research_plan.agent.mlir").read_text()
+    head, mark, tail = text.partition('"agent.ask"')
+    assert old in mark + tail
+    broken = (mark + tail).replace(old, new, 1)
+    if "text" in new:
+        first, name, rest = (mark + tail).partition('"agent.expand"')
+        broken = first + name + rest.replace(old, new, 1)
+    assert check(tmp_path, head + broken).returncode != 0
+
+
 def test_every_compute_function_of_a_program_is_in_the_table() -> None:
     from gangline.ir.ops import COMPUTE_ARITY
     from gangline.ir.program import COMPUTE_FUNCTIONS

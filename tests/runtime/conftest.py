@@ -67,6 +67,12 @@ class ProgramBuilder:
         names = ["question", "choices"][: 1 + len(choices)]
         return self.op("ask", "ask", question, *choices, names=names, schema=schema)
 
+    def expand(self, plan: int, *given: int, tools: Any, max_steps: int = 16) -> int:
+        """Add the steps of a plan; `given` fill the names g0, g1, ..."""
+        names = ["plan", *(f"g{index}" for index in range(len(given)))]
+        options = {"names": names, "tools": tools, "max_steps": max_steps}
+        return self.op("expand", "expand", plan, *given, **options)
+
     def llm(self, name: str, *operands: int, format: str = "text", **attributes: Any) -> int:
         """Add tokenize, prefill, decode and detokenize; operands are prompt fields a0, a1, ..."""
         names = [f"a{index}" for index in range(len(operands))]
@@ -101,6 +107,22 @@ class ProgramBuilder:
         regions = tuple(region for region in self._regions if region is not None)
         stages = tuple(stage for stage in self._stages if stage is not None)
         return Program("hand_made", self._parameters, regions, stages, text="hand made", **limits)
+
+
+def planned_tool(tool: str, **changes: Any) -> dict[str, Any]:
+    """What an expand says of a tool of two numbers a0 and a1, of which a1 may be left out."""
+    row = {
+        "tool": tool,
+        "effects": "read",
+        "timeout_s": 30.0,
+        "retries": 2,
+        "idempotent": True,
+        "signature": "",
+        "parameters": {"a0": {"type": "integer"}, "a1": {"type": "integer"}},
+        "required": ["a0"],
+        "given": [],
+    }
+    return {**row, **changes}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from gangline.runtime.job_run import Advance, JobRun
 from gangline.runtime.outcome import RequestOutcome
 from gangline.runtime.pricing import Pricing
 
+from .conftest import planned_tool
+
 SETTINGS = settings(
     max_examples=120,
     deadline=None,
@@ -64,7 +66,7 @@ class Author:
 
     def add(self, numbers: list[int], lists: list[int], depth: int) -> None:
         pick: Callable[[], int] = lambda: self.draw(st.sampled_from(numbers))
-        flat = ["tool", "llm", "ask", "add", "list", "len"]
+        flat = ["tool", "llm", "ask", "expand", "add", "list", "len"]
         kinds = [*flat, "map", "branch", "loop", "call"] if depth < 3 else flat
         inner = depth + 1
         match self.draw(st.sampled_from(kinds)):
@@ -72,6 +74,10 @@ class Author:
                 numbers.append(self.p.tool("ask", pick(), pick(), retries=2))
             case "llm":
                 numbers.append(self.p.llm("draft", pick(), format="json"))
+            case "expand":
+                plan = self.p.tool("plan", pick(), retries=2)
+                made = self.p.expand(plan, tools=[planned_tool("ask")])
+                numbers.append(self.p.tool("ask", made, retries=2))
             case "ask":
                 choices = self.p.compute("list", pick(), pick(), pick())
                 question = self.p.constant(f"Which of {self.left}?")
@@ -132,7 +138,16 @@ def value_of(program: Program, stage: Any, given: list[Any], values: dict[int, A
         case "compute":
             return evaluate(stage.attributes["fn"], given, stage.attributes, "")
         case "tool":
-            return number("ask", given)
+            return called(stage.attributes["tool"], given)
+        case "expand":
+            results: dict[str, Any] = {}
+            for step in given[0]:
+                arguments = [
+                    results[value["$ref"]] if isinstance(value, dict) else value
+                    for value in step["arguments"].values()
+                ]
+                results[step["id"]] = called("ask", arguments)
+            return results
         case "tokenize":
             return number("draft", *given)
         case "ask":
@@ -151,6 +166,18 @@ def value_of(program: Program, stage: Any, given: list[Any], values: dict[int, A
                 value = run(1, value)
             return value
     return given[0]  # prefill, decode, detokenize pass on what the model will say
+
+
+def called(tool: str, arguments: list[Any]) -> Any:
+    """What the tools of these tests give: a digit, or a plan whose steps build on each other."""
+    if tool == "ask":
+        return number("ask", arguments)
+    steps = []
+    for index in range(number("plan", arguments)):
+        before = number("before", arguments, index)
+        first: Any = {"$ref": f"s{before}"} if before < index else before
+        steps.append({"id": f"s{index}", "tool": "ask", "arguments": {"a0": first, "a1": index}})
+    return steps
 
 
 def answered(question: str, choices: list[int]) -> int:
@@ -188,7 +215,7 @@ class World:
             ):
                 return run.failed(action.step, StepError("flaky"), now)
             case RunTool():
-                value = number("ask", list(action.arguments.values()))
+                value = called(action.name, list(action.arguments.values()))
                 return run.completed(action, value, now, now - 0.5, now)
             case Encode():
                 asked = action.messages[0]["content"].split(" ", 1)[1]

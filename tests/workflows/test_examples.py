@@ -63,18 +63,19 @@ def test_a_topic_without_notes_needs_no_model(tmp_path: Path) -> None:
     assert prompts == [] and output["sources"] == []
 
 
+@pytest.mark.parametrize("example", ["research_brief.py:brief", "research_plan.py:research"])
 @pytest.mark.parametrize("level", ["agent", "stage"])
-def test_goldens(level: str) -> None:
+def test_goldens(level: str, example: str) -> None:
     """Write goldens anew by deleting them; a diff in review shows what a change does."""
     # In a process of its own: a tool's name depends on which names other tests have taken.
     made = "trace()" if level == "agent" else "program()"
     code = (
         "import sys; from gangline.workflows.registry import load\n"
-        f"sys.stdout.write(load('examples/research_brief.py:brief').{made}.text)"
+        f"sys.stdout.write(load('examples/{example}').{made}.text)"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    golden = ROOT / "tests" / "golden" / f"research_brief.{level}.mlir"
+    golden = ROOT / "tests" / "golden" / f"{example.partition('.')[0]}.{level}.mlir"
     if not golden.exists():
         golden.write_text(done.stdout)
         pytest.fail(f"{golden.name} was missing and has been written; look at it")
