@@ -40,6 +40,10 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(limited())
 
 
+def texts(result: Any) -> list[str]:
+    return [part.text for part in result.content]
+
+
 @pytest.fixture
 def url(open_server: Any) -> Iterator[str]:
     yield open_server.url
@@ -63,14 +67,14 @@ def test_workflows_are_listed_with_their_schemas(url: str) -> None:
 def test_a_call_is_a_job_with_progress_and_structured_content(open_server: Any) -> None:
     seen: list[tuple[float, str | None]] = []
 
-    async def progress(value: float, total: float | None, message: str | None) -> None:
-        seen.append((value, message))
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, message))
 
     async def test() -> None:
         async with session(open_server.url) as client:
             result = await client.call_tool("five_steps", {"number": 1}, progress_callback=progress)
             assert not result.is_error and result.structured_content == {"result": 6}
-            assert [part.text for part in result.content] == ["6"]  # type: ignore[union-attr]
+            assert texts(result) == ["6"]
             job_id = (result.meta or {})["gangline/job_id"]
             with open_server.client() as http:
                 job = http.get(f"/v1/jobs/{job_id}").json()
@@ -87,9 +91,9 @@ def test_what_fails_is_told_to_the_model_not_to_the_protocol(url: str) -> None:
         async with session(url) as client:
             result = await client.call_tool("failing", {"number": 7})
             assert result.is_error and result.structured_content is None
-            assert "no 7" in result.content[0].text  # type: ignore[union-attr]
+            assert "no 7" in texts(result)[0]
             wrong = await client.call_tool("five_steps", {"number": "x"})
-            assert wrong.is_error and "number" in wrong.content[0].text  # type: ignore[union-attr]
+            assert wrong.is_error and "number" in texts(wrong)[0]
             missing = await client.call_tool("five_steps", {})
             assert missing.is_error
             with pytest.raises(MCPError, match="No workflow is called"):
