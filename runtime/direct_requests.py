@@ -89,14 +89,18 @@ class DirectRequests:
         """
         device = self._pick(submit.model)
         backend = self._backend(device)
-        await self._loaded(backend, submit.model)
+        self._around.routing.begin(device)  # loading counts: those who come meanwhile go elsewhere
+        try:
+            await self._loaded(backend, submit.model)
+        except BaseException:
+            self._around.routing.end(device)
+            raise
         now = self._around.clock.now()
         loop = asyncio.get_running_loop()
         direct = _Direct(replace(submit, arrival_s=now), device, now, loop)
         events = direct.events
         assert events is not None
         self._in_flight[submit.request_id] = direct
-        self._around.routing.begin(device)
         try:
             backend.send(direct.submit)
         except Exception:

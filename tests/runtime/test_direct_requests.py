@@ -125,10 +125,13 @@ def test_what_the_engine_refuses_is_raised_as_it_is() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("loaded", [True, False])
 def test_replicas_share_the_load() -> None:
     async def test() -> None:
         one, two = Heard(), Heard()
         async with executor(cpu_0=one, cpu_1=two) as made:
+            for backend in (one, two) if loaded else ():
+                await asyncio.wrap_future(backend.prepare("m"))
 
             async def ask(number: int) -> None:
                 async for _ in made.direct.stream(submit(f"r{number}")):

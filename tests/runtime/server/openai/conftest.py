@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,8 +65,11 @@ class Key:
 class Server:
     """Runs on a thread of its own until `close`."""
 
-    def __init__(self, folder: Path, backend: Backend, keys: list[Key]) -> None:
+    def __init__(
+        self, folder: Path, backend: Backend, keys: list[Key], workflows: Sequence[Any]
+    ) -> None:
         self.backend = backend
+        self._workflows = workflows
         self.outcomes: list[DirectOutcome] = []
         self.clients = ExitStack()
         self._keys = keys
@@ -96,6 +99,7 @@ class Server:
 
     def close(self) -> None:
         self.clients.close()
+        self._loop.call_soon_threadsafe(self._app.close)
         self._server.should_exit = True
         self._thread.join(20)
         assert not self._thread.is_alive()
@@ -109,12 +113,15 @@ class Server:
             self._listens.set()
 
     async def _serve(self) -> None:
-        opened = open_service([], store=self._folder / "jobs.db", backends={"cpu/0": self.backend})
-        async with opened as service:
-            service.store.keys = lambda: self._keys  # type: ignore
+        backends = {"cpu/0": self.backend}
+        store = self._folder / "jobs.db"
+        self._loop = asyncio.get_running_loop()
+        async with open_service(self._workflows, store=store, backends=backends) as service:
+            self.service = service
             self.direct = service.session.executor.direct
             self.direct.observers.append(self.outcomes.append)
-            config = uvicorn.Config(create_app(service), log_config=None, lifespan="off")
+            self._app = create_app(service, read_keys=lambda: self._keys)
+            config = uvicorn.Config(self._app, log_config=None, lifespan="off")
             self._server = uvicorn.Server(config)
             serving = asyncio.create_task(self._server.serve([self._socket]))
             while not self._server.started and not serving.done():
@@ -136,9 +143,11 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
             *,
             backend: Backend | None = None,
             keys: list[Key] | None = None,
+            workflows: Sequence[Any] = (),
             **runner: Any,
         ) -> Server:
-            server = Server(tmp_path, backend or Recording(replies, **runner), keys or [])
+            backend = backend or Recording(replies, **runner)
+            server = Server(tmp_path, backend, keys or [], workflows)
             closing.callback(server.close)
             return server
 
