@@ -126,7 +126,7 @@ def test_what_the_engine_refuses_is_raised_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_replicas_share_the_load() -> None:
+def test_replicas_share_the_load(loaded: bool) -> None:
     async def test() -> None:
         one, two = Heard(), Heard()
         async with executor(cpu_0=one, cpu_1=two) as made:
