@@ -37,6 +37,10 @@ Outcome = tuple[Operation, Any, BaseException | None]
 
 def run_together(database: Database, batch: Sequence[Operation]) -> list[Outcome]:
     """Run operations in order in the open transaction; Unexpected if one might be refused."""
+    first = batch[0]
+    if len(batch) == 1 and isinstance(first, Append) and first.change.is_steps_only:
+        database.run_all(_steps_of_one(first, database.writer))
+        return [(first, None, None)]
     outcomes: list[Outcome] = []
     known, pending = _known_keys(database, batch), Pending()
     for operation in batch:
@@ -52,6 +56,28 @@ def run_together(database: Database, batch: Sequence[Operation]) -> list[Outcome
             pending.add(operation)
     pending.write(database, outcomes)
     return outcomes
+
+
+def _steps_of_one(append: Append, writer: str) -> list[Statement]:
+    """Give what stores steps of one job that is alone: its next step waits for just this."""
+    job_id, change = append.job_id, append.change
+    spent = change.usd or change.prompt_tokens or change.output_tokens
+    values = (
+        change.last_seq,
+        change.updated_s,
+        change.usd,
+        change.prompt_tokens,
+        change.output_tokens,
+        change.steps,
+        job_id,
+        append.epoch,
+        change.first_seq - 1,
+    )
+    return [
+        Statement(sql.UPDATE_STEPS_OF_ONE, values, 1),
+        *sql.many(sql.INSERT_EVENTS, append.rows),
+        *sql.many(sql.ADD_USAGE, usage_rows([append], writer) if spent else ()),
+    ]
 
 
 def _known_keys(

@@ -78,6 +78,15 @@ UPDATE_STEPS = """UPDATE jobs SET
 FROM (VALUES {rows}) AS v
 WHERE jobs.id = v.column1 AND jobs.epoch = v.column2 AND jobs.last_seq = v.column3"""
 
+UPDATE_STEPS_OF_ONE = """UPDATE jobs SET
+    last_seq = ?,
+    updated_s = ?,
+    usd = usd + ?,
+    prompt_tokens = prompt_tokens + ?,
+    output_tokens = output_tokens + ?,
+    steps = steps + ?
+WHERE id = ? AND epoch = ? AND last_seq = ?"""
+
 INSERT_JOBS = f"INSERT INTO jobs ({', '.join(JOB_COLUMNS)}) VALUES {{rows}}"
 INSERT_EVENTS = "INSERT INTO events (job_id, seq, type, step_id, at_s, data) VALUES {rows}"
 RELEASE_JOBS = """UPDATE jobs SET owner = '' FROM (VALUES {rows}) AS v
