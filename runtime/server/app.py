@@ -28,6 +28,7 @@ from .settings import ServerSettings
 
 if TYPE_CHECKING:
     from gangline.runtime.service.service import Service
+    from gangline.runtime.telemetry.server_telemetry import ServerTelemetry
 
 
 def create_app(
@@ -35,25 +36,28 @@ def create_app(
     settings: ServerSettings | None = None,
     observers: Sequence[Callable[[Access], None]] = (),
     read_keys: Callable[[], Iterable[StoredKey]] | None = None,
+    telemetry: ServerTelemetry | None = None,
 ) -> Guard:
     """Make the ASGI application of a service that is open on the running loop.
 
     Args:
         observers: called with every request that was answered.
         read_keys: gives all keys; None takes the store's.
+        telemetry: told of every request, and served as `/metrics`.
     """
     settings = settings or ServerSettings()
     read = service.store.keys if read_keys is None else read_keys
     keys = KeyRing(read, open_access=settings.open_access, fresh_s=settings.keys_fresh_s)
-    context = Context(service, settings, keys, list(observers))
-    operations = all_operations(context)
+    told = [*observers, *([telemetry.on_request] if telemetry else [])]
+    context = Context(service, settings, keys, told)
+    operations = all_operations(context, telemetry.operations() if telemetry else ())
     fallback = Mounts(routes=mounts(context), default=not_found)
     return Guard(Router(operations, context, fallback), context)
 
 
-def all_operations(context: Context) -> list[Operation]:
+def all_operations(context: Context, more: Sequence[Operation] = ()) -> list[Operation]:
     """Collect the operations of every part of the server, and the document of them all."""
-    rows = [*table.OPERATIONS, *openai_operations(context)]
+    rows = [*table.OPERATIONS, *openai_operations(context), *more]
     document = dump(openapi_document(rows, __version__, example_jobs(context.service.workflows())))
 
     async def openapi(call: Call) -> Asgi:

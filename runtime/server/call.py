@@ -18,7 +18,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _TRACEPARENT = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?"
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 NOBODY = Tenant("", frozenset())
@@ -31,6 +31,7 @@ class Frame:
         headers: by lower-case name; of a header sent twice the last counts.
         trace_id: 32 hex digits, the caller's or a new one.
         span_id: 16 hex digits, new: this request in the trace.
+        parent_id: the caller's span, or empty.
         began_s: on the monotonic clock.
     """
 
@@ -38,6 +39,7 @@ class Frame:
         "began_s",
         "flags",
         "headers",
+        "parent_id",
         "request_id",
         "route",
         "span_id",
@@ -53,9 +55,11 @@ class Frame:
         given = self.headers.get(b"traceparent")
         match = _TRACEPARENT.fullmatch(given) if given else None
         if match:
-            self.trace_id, self.flags = match[1].decode(), match[2].decode()
+            self.trace_id, self.parent_id = match[1].decode(), match[2].decode()
+            self.flags = match[3].decode()
         else:
-            self.trace_id, self.flags = f"{getrandbits(128) or 1:032x}", "01"
+            self.trace_id, self.parent_id = f"{getrandbits(128) or 1:032x}", ""
+            self.flags = "01"
         self.span_id = f"{getrandbits(64) or 1:016x}"
         asked = self.headers.get(b"x-request-id")
         keep = asked is not None and _REQUEST_ID.fullmatch(asked)
@@ -65,6 +69,12 @@ class Frame:
     def traceparent(self) -> str:
         """W3C trace context of what this request causes."""
         return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+    @property
+    def cause(self) -> str:
+        """What a job keeps of the request that made it: `traceparent`, with `-root` behind it
+        where no caller began the trace (so that nobody has decided yet whether to sample it)."""
+        return self.traceparent if self.parent_id else f"{self.traceparent}-root"
 
     def header(self, name: bytes) -> str:
         """Give a header's text; empty where it was not sent."""

@@ -143,8 +143,19 @@ class Guard:
         if not self._context.observers:
             return
         seconds = time.perf_counter() - frame.began_s
-        tenant, request_id = frame.tenant.name, frame.request_id
-        told = Access(method, frame.route, status, seconds, tenant, request_id, frame.trace_id)
+        told = Access(
+            method=method,
+            route=frame.route,
+            status=status,
+            seconds=seconds,
+            tenant=frame.tenant.name,
+            request_id=frame.request_id,
+            trace_id=frame.trace_id,
+            at_s=time.time(),
+            span_id=frame.span_id,
+            parent_id=frame.parent_id,
+            sampled=bool(int(frame.flags, 16) & 1),
+        )
         for observer in self._context.observers:
             observer(told)
 

@@ -41,7 +41,7 @@ async def submit(call: Call) -> Asgi:
     request: JobRequest = call.body
     context = call.context
     made = await context.service.submit(
-        call.tenant, request, idempotency_key(call), call.frame.traceparent
+        call.tenant, request, idempotency_key(call), call.frame.cause
     )
     headers = submitted_headers(call, made)
     if request.mode == "stream":
@@ -97,7 +97,7 @@ def idempotency_key(call: Call) -> str | None:
 async def submit_batch(call: Call) -> Asgi:
     """Accept many jobs, each on its own."""
     outcomes = await call.context.service.submit_many(
-        call.tenant, call.body.jobs, idempotency_key(call), call.frame.traceparent
+        call.tenant, call.body.jobs, idempotency_key(call), call.frame.cause
     )
     items = [_item(call, outcome) for outcome in outcomes]
     return Reply.json({"data": items}, 200, rate_limit_headers(call))

@@ -1,4 +1,4 @@
-"""Log lines of jobs and of failed steps, with the ids to find them by."""
+"""Log lines of jobs, failed steps and requests, with the ids to find them by."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.server.context import Access
 
 from .job_table import JobFacts
 
 logger = logging.getLogger("gangline.jobs")
+requests = logging.getLogger("gangline.requests")
 
 _LEVELS = {
     "job.queued": logging.DEBUG,
@@ -57,6 +59,19 @@ class JobLog:
         }
         code = f" ({facts['code']})" if facts.get("code") else ""
         logger.log(level, "%s %s%s", event.type, job.workflow, code, extra=extra)
+
+    def request(self, access: Access) -> None:
+        """Log a request: one that failed by the server's fault always, others for debugging."""
+        level = logging.ERROR if access.status >= 500 else logging.DEBUG
+        if requests.isEnabledFor(level):
+            extra = {
+                "tenant": access.tenant,
+                "trace_id": access.trace_id,
+                "request_id": access.request_id,
+                "facts": {"seconds": round(access.seconds, 6), "status": access.status},
+            }
+            told = (access.method[:20], access.route or "(no route)", access.status)
+            requests.log(level, "%s %s %s", *told, extra=extra)
 
     def close(self) -> None:
         """Nothing is left to send."""

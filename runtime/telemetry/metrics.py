@@ -13,9 +13,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.server.context import Access
 
 from .job_table import NO_ATTRIBUTES, JobFacts
 from .labels import OTHER, Labels
+from .requests import RequestMetrics
 
 MAX_WORKFLOWS = 100
 MAX_MODELS = 50
@@ -92,6 +94,7 @@ class Metrics:
             registry=self.registry,
         )
         self._engine()
+        self._requests = RequestMetrics(self.registry)
 
     def _engine(self) -> None:
         model = "model_name"
@@ -146,6 +149,10 @@ class Metrics:
                 self._wait_s.labels(self._workflow(job.workflow)).observe(wait_s)
             case "job.completed" | "job.failed" | "job.cancelled" | "job.expired":
                 self._end(event, job)
+
+    def request(self, access: Access) -> None:
+        """Count one HTTP request."""
+        self._requests.count(access)
 
     def close(self) -> None:
         """Nothing is left to send: scrapes come and take."""

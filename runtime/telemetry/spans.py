@@ -31,6 +31,7 @@ from opentelemetry.trace import (
 )
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.server.context import Access
 
 from .job_table import ENDED, JobFacts
 
@@ -89,6 +90,32 @@ class Spans:
             case _ if event.type in ENDED:
                 self._job(event, job)
 
+    def request(self, access: Access) -> None:
+        """Make the span of an HTTP request; a job's span is a child of the one that asked for it."""
+        if not access.route.startswith("/v1/"):
+            return  # what watches the server is not what it does
+        began_s = access.at_s - access.seconds
+        flags = f"{int(access.sampled):02x}"
+        caller = f"00-{access.trace_id}-{access.parent_id}-{flags}" if access.parent_id else ""
+        attributes = {
+            "http.request.method": access.method,
+            "http.route": access.route,
+            "http.response.status_code": access.status,
+            "error.type": str(access.status) if access.status >= 500 else None,
+            "gangline.tenant": access.tenant or None,
+        }
+        self._ids.trace_id, self._ids.span_id = int(access.trace_id, 16), int(access.span_id, 16)
+        span = self._tracer.start_span(
+            f"{access.method} {access.route}",
+            _context_of(caller),
+            SpanKind.SERVER,
+            {key: value for key, value in attributes.items() if value is not None},
+            start_time=_ns(began_s),
+        )
+        if access.status >= 500:
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(_ns(access.at_s))
+
     def _job(self, event: Event, job: JobFacts) -> None:
         data = event.data
         status = "succeeded" if event.type == "job.completed" else event.type.removeprefix("job.")
@@ -110,7 +137,7 @@ class Spans:
         self._span(
             f"invoke_workflow {job.workflow}",
             _root_id(job),
-            _caller(job),
+            self._caller(job),
             (began_s, event.at_s),
             attributes,
             error=data.get("error") if status != "succeeded" else None,
@@ -240,11 +267,21 @@ class Spans:
     def _context(self, job: JobFacts, span_id: int) -> SpanContext:
         return SpanContext(_trace_id(job), span_id, False, self._flags(job))
 
+    def _caller(self, job: JobFacts) -> Context:
+        """Give the span that a job's own is a child of; for our own request, with our decision."""
+        if job.trace.endswith("-root"):
+            flags = self._decision(Context(), _trace_id(job), "")
+            return _context_of(job.trace.removesuffix("-root")[:-2] + f"{int(flags):02x}")
+        return _context_of(job.trace)
+
     def _flags(self, job: JobFacts) -> TraceFlags:
         """Say whether the job is sampled: what the sampler will say of its root as well."""
-        decision = self._provider.sampler.should_sample(
-            _caller(job), _trace_id(job), f"invoke_workflow {job.workflow}", SpanKind.INTERNAL
-        ).decision
+        name = f"invoke_workflow {job.workflow}"
+        return self._decision(self._caller(job), _trace_id(job), name)
+
+    def _decision(self, parent: Context, trace: int, name: str) -> TraceFlags:
+        sampler = self._provider.sampler
+        decision = sampler.should_sample(parent, trace, name, SpanKind.INTERNAL).decision
         sampled = decision is Decision.RECORD_AND_SAMPLE
         return _SAMPLED if sampled else TraceFlags(TraceFlags.DEFAULT)
 
@@ -254,8 +291,8 @@ def trace_id(job: JobFacts) -> str:
     return f"{_trace_id(job):032x}"
 
 
-def _caller(job: JobFacts) -> Context:
-    match = _TRACEPARENT.match(job.trace)
+def _context_of(traceparent: str) -> Context:
+    match = _TRACEPARENT.match(traceparent)
     if match is None:
         return Context()
     flags = TraceFlags(int(match[3], 16) & TraceFlags.SAMPLED)

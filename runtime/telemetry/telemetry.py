@@ -1,4 +1,4 @@
-"""Telemetry of a server: events in on the loop, everything else on a thread of its own."""
+"""Events and requests in on the loop; what is made of them, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.server.context import Access
 
 from .job_table import JobFacts, JobTable, ReadLog
 
@@ -29,6 +30,9 @@ class Listener(Protocol):
     def tell(self, event: Event, job: JobFacts) -> None:
         """Take one event of a job, with what is known of the job."""
 
+    def request(self, access: Access) -> None:
+        """Take one HTTP request that was answered."""
+
     def close(self) -> None:
         """Send out what is left."""
 
@@ -47,7 +51,7 @@ class Telemetry:
         self.dropped = 0
         self._listeners = list(listeners)
         self._jobs = JobTable(read_log)
-        self._waiting: deque[Sequence[Event]] = deque()
+        self._waiting: deque[Sequence[Event] | Access] = deque()
         self._draining = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,6 +62,13 @@ class Telemetry:
             self._waiting.append(events)
         else:
             self.dropped += len(events)
+
+    def on_request(self, access: Access) -> None:
+        """Take a request that was answered; an observer of the server. Costs an append."""
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(access)
+        else:
+            self.dropped += 1
 
     def start(self) -> None:
         """Begin to take events in now and then."""
@@ -82,24 +93,33 @@ class Telemetry:
         with self._draining:
             taken = 0
             while self._waiting:
-                for event in self._waiting.popleft():
-                    self._take(event)
+                item = self._waiting.popleft()
+                for one in (item,) if isinstance(item, Access) else item:
+                    self._take(one)
                     taken += 1
                     if taken % _BREATH == 0:
                         time.sleep(0)
 
-    def _take(self, event: Event) -> None:
-        # A listener that fails loses this event; jobs, and the other listeners, go on.
+    def _take(self, item: Event | Access) -> None:
+        if isinstance(item, Access):
+            self._tell(item, lambda listener: listener.request(item))
+            return
         try:
-            job = self._jobs.before(event)
-            for listener in list(self._listeners):
-                try:
-                    listener.tell(event, job)
-                except Exception:
-                    logger.exception("%s failed on %s", type(listener).__name__, event.type)
-            self._jobs.after(event)
+            job = self._jobs.before(item)
         except Exception:
-            logger.exception("telemetry failed on %s", event.type)
+            logger.exception("telemetry cannot place %s", item.type)
+            return
+        self._tell(item, lambda listener: listener.tell(item, job))
+        self._jobs.after(item)
+
+    def _tell(self, item: Event | Access, say: Callable[[Listener], None]) -> None:
+        # A listener that fails loses this one; jobs, and the other listeners, go on.
+        for listener in self._listeners:
+            try:
+                say(listener)
+            except Exception:
+                what = item.type if isinstance(item, Event) else item.route
+                logger.exception("%s failed on %s", type(listener).__name__, what)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_S):

@@ -1,0 +1,109 @@
+"""Telemetry of one server: listeners behind its hub and its requests, and the route of scrapes."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from gangline.runtime.server.auth import need
+from gangline.runtime.server.call import Call
+from gangline.runtime.server.operation import Answer, Asgi, Operation
+from gangline.runtime.server.reply import Reply
+
+from .job_log import JobLog
+from .metrics import Metrics
+from .otel import open_spans
+from .scrape import Scrape
+from .service_state import live_state
+from .telemetry import Listener, Telemetry
+
+if TYPE_CHECKING:
+    from gangline.runtime.service.service import Service
+
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"via")
+
+
+class ServerTelemetry:
+    """What a server needs of telemetry: `on_request`, an observer, and `operations`."""
+
+    def __init__(self, service: Service, telemetry: Telemetry, metrics: Metrics) -> None:
+        self._service = service
+        self._telemetry = telemetry
+        self._scrape = Scrape(metrics, telemetry.drain)
+        self.on_request = telemetry.on_request
+
+    def operations(self) -> list[Operation]:
+        """Give the route of scrapes."""
+        text = "Metrics in Prometheus's text format, or in OpenMetrics if that is accepted."
+        answers = (
+            Answer(200, text, {"type": "string"}, "text/plain"),
+            Answer(200, text, {"type": "string"}, "application/openmetrics-text"),
+        )
+        return [
+            Operation(
+                "GET",
+                "/metrics",
+                "getMetrics",
+                "Scrape metrics",
+                self._answer,
+                answers,
+                scope=None,
+                tag="health",
+            )
+        ]
+
+    async def _answer(self, call: Call) -> Asgi:
+        if not _from_here(call):
+            tenant = await call.context.keys.tenant(call.header(b"authorization"))
+            need(tenant, "admin")
+        state = await live_state(self._service, self._telemetry.dropped)
+        accept = call.header(b"accept")
+        body, content_type = await asyncio.to_thread(self._scrape.text, state, accept)
+        return Reply(200, body, content_type.encode())
+
+
+def _from_here(call: Call) -> bool:
+    """Say whether a caller on this machine asks for itself, and not for somebody behind it."""
+    client = call.scope.get("client")
+    if client is None or any(name in call.frame.headers for name in _FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+@asynccontextmanager
+async def open_telemetry(
+    service: Service, *, tenants: bool = False, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[ServerTelemetry]:
+    """Listen to a service's events until the end; what is left is then sent out.
+
+    Args:
+        tenants: also label metrics by tenant.
+        environment: OTEL_* variables that say where traces go.
+
+    Raises:
+        BackendUnavailable, ConfigError: traces are asked for and cannot be made.
+    """
+    metrics = Metrics(tenants=tenants)
+    listeners: list[Listener] = [metrics]
+    spans = open_spans(os.environ if environment is None else environment)
+    if spans is not None:
+        from .spans import trace_id
+
+        listeners += [spans, JobLog(trace_id)]
+    else:
+        listeners.append(JobLog())
+    telemetry = Telemetry(listeners, read_log=service.store.events)
+    service.hub.taps.append(telemetry.on_events)
+    telemetry.start()
+    try:
+        yield ServerTelemetry(service, telemetry, metrics)
+    finally:
+        service.hub.taps.remove(telemetry.on_events)
+        await asyncio.to_thread(telemetry.close)
