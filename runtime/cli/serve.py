@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,13 @@ Databases = Annotated[
 ]
 
 
+class LogFormat(StrEnum):
+    """How the server writes its logs."""
+
+    text = "text"
+    json = "json"
+
+
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8080,
@@ -44,6 +52,12 @@ def serve(
     allow_private_webhooks: Annotated[
         bool, typer.Option("--allow-private-webhooks", help="Let webhooks reach this network.")
     ] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="Logs on stderr: text or json.")
+    ] = LogFormat.text,
+    tenant_metrics: Annotated[
+        bool, typer.Option("--tenant-metrics", help="Label metrics by tenant, too.")
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen to the network without any key.")
     ] = False,
@@ -53,6 +67,8 @@ def serve(
     from gangline.runtime.server.settings import ServerSettings
     from gangline.runtime.service.service import open_service
     from gangline.runtime.service.settings import Settings
+    from gangline.runtime.telemetry.logs import configure_logging
+    from gangline.runtime.telemetry.server_telemetry import open_telemetry
 
     at = Listening(host, port)
     local = is_loopback(host)
@@ -72,14 +88,19 @@ def serve(
     def tell() -> None:
         console(stderr=True).print(f"gangline serves on {url}", markup=False)
 
-    run(
-        lambda: open_service(
-            workflow or ["text_to_sql"], store=db, fleet=fleet_of(fleet), settings=limits
-        ),
-        bound,
-        settings,
-        ready=tell,
-    )
+    stop_logging = configure_logging(log_format.value)
+    try:
+        run(
+            lambda: open_service(
+                workflow or ["text_to_sql"], store=db, fleet=fleet_of(fleet), settings=limits
+            ),
+            bound,
+            settings,
+            ready=tell,
+            telemetry=lambda service: open_telemetry(service, tenants=tenant_metrics),
+        )
+    finally:
+        stop_logging()
     return 0
 
 

@@ -8,8 +8,8 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,14 @@ import uvicorn
 from gangline.ir.errors import UsageError
 
 from .app import create_app
-from .context import Access
 from .protocol import protocol_class
 from .settings import ServerSettings
 
 if TYPE_CHECKING:
     from gangline.runtime.service.service import Service
+    from gangline.runtime.telemetry.server_telemetry import ServerTelemetry
+
+    Telemetry = Callable[[Service], AbstractAsyncContextManager[ServerTelemetry]]
 
 KEEP_ALIVE_S = 65
 """Longer than the 60 s after which common proxies close idle connections, so that they do it."""
@@ -72,16 +74,17 @@ def run(
     settings: ServerSettings,
     *,
     ready: Callable[[], None] = lambda: None,
-    observers: Sequence[Callable[[Access], None]] = (),
+    telemetry: Telemetry | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
 
     Args:
         service: opens the service, on the server's loop.
         ready: called once requests are answered.
+        telemetry: opens what listens to a service, on the server's loop.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(service, bound, settings, ready, observers))
+        runner.run(_serve(service, bound, settings, ready, telemetry))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -98,10 +101,12 @@ async def _serve(
     bound: socket.socket,
     settings: ServerSettings,
     ready: Callable[[], None],
-    observers: Sequence[Callable[[Access], None]],
+    telemetry: Telemetry | None,
 ) -> None:
-    async with opening() as service:
-        app = create_app(service, settings, observers)
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(opening())
+        told = await stack.enter_async_context(telemetry(service)) if telemetry else None
+        app = create_app(service, settings, telemetry=told)
         server = make_server(app, settings, ready)
         stopping: set[asyncio.Task[None]] = set()
 

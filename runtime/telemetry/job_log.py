@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import JobFacts
@@ -72,6 +73,9 @@ class JobLog:
             }
             told = (access.method[:20], access.route or "(no route)", access.status)
             requests.log(level, "%s %s %s", *told, extra=extra)
+
+    def direct(self, outcome: DirectOutcome) -> None:
+        """Nothing: the HTTP request that it served says enough."""
 
     def close(self) -> None:
         """Nothing is left to send."""

@@ -13,6 +13,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gangline.ir.specs.event import Event
+from gangline.ir.specs.request import Finished
+from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import NO_ATTRIBUTES, JobFacts
@@ -28,6 +30,10 @@ OPS = frozenset(
 )
 _FINISHED = {"stop": "stop", "grammar": "stop", "length": "length", "abort": "abort"}
 """vLLM knows stop, length and abort; a grammar that is complete is a stop there too."""
+
+_FIRST = "vllm:time_to_first_token_seconds"
+_WHOLE = "vllm:e2e_request_latency_seconds"
+_PREFILL = "vllm:request_prefill_time_seconds"
 
 _JOB_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000)
 _STEP_S = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -110,9 +116,9 @@ class Metrics:
             "vllm:request_success", "Finished requests.", model, "finished_reason"
         )
         timed = {
-            "vllm:time_to_first_token_seconds": "From the request to its first token.",
-            "vllm:e2e_request_latency_seconds": "From the request to its last token.",
-            "vllm:request_prefill_time_seconds": "Prefill, with the wait for it.",
+            _FIRST: "From the request to its first token.",
+            _WHOLE: "From the request to its last token.",
+            _PREFILL: "Prefill, with the wait for it.",
             "vllm:request_decode_time_seconds": "From the first token to the last one.",
         }
         self._timed = {
@@ -188,10 +194,9 @@ class Metrics:
         if predicted_s := data.get("predicted_s"):
             self._predicted(op, seconds / predicted_s)
         if op == "prefill":
-            model = self._model(job.model(event))
-            self._timed["vllm:request_prefill_time_seconds"].labels(model).observe(seconds)
+            self._timed[_PREFILL].labels(self._model(job.model(event))).observe(seconds)
         elif op == "decode":
-            self._request(event, job, seconds)
+            self._request(event, job)
 
     def _predicted(self, op: str, ratio: float) -> None:
         self._step_ratio.labels(op).observe(ratio)
@@ -201,26 +206,56 @@ class Metrics:
             self._errors[op] = mean + _ERROR_MEMORY * (error - mean)
             self._error.labels(op).set(self._errors[op])
 
-    def _request(self, event: Event, job: JobFacts, decode_s: float) -> None:
+    def direct(self, outcome: DirectOutcome) -> None:
+        """Count a model request that belonged to no job."""
+        end, model = outcome.event, outcome.submit.model
+        if not isinstance(end, Finished):
+            return
+        first_s = outcome.at_s if math.isnan(outcome.first_token_s) else outcome.first_token_s
+        times = (outcome.submitted_s, first_s, outcome.at_s)
+        tokens = (end.prompt_tokens, end.cached_tokens, len(end.token_ids))
+        self._timed[_PREFILL].labels(self._model(model)).observe(max(0.0, first_s - times[0]))
+        self._finished(model, tokens, end.finish_reason, times)
+
+    def _request(self, event: Event, job: JobFacts) -> None:
         """Count a model request, which a decode step and the prefill before it make up."""
-        data, model = event.data, self._model(job.model(event))
-        prompt, output = int(data.get("prompt_tokens") or 0), int(data.get("output_tokens") or 0)
+        data = event.data
+        began = next((job.prefills[p] for p in data.get("parents", ()) if p in job.prefills), None)
+        counts = ("prompt_tokens", "cached_tokens", "output_tokens")
+        prompt, cached, output = (int(data.get(name) or 0) for name in counts)
+        times = (began[0] if began else None, data["start_s"], data["end_s"])
+        reason = str(data.get("finish_reason", ""))
+        self._finished(job.model(event), (prompt, cached, output), reason, times)
+
+    def _finished(
+        self,
+        model: str,
+        tokens: tuple[int, int, int],
+        reason: str,
+        times: tuple[float | None, float, float],
+    ) -> None:
+        """Count a request that has ended.
+
+        Args:
+            tokens: of the prompt, of those from the cache, of the output.
+            times: when the request was sent (None: not known), its first and its last token.
+        """
+        model, (prompt, cached, output) = self._model(model), tokens
+        sent_s, first_s, last_s = times
+        decode_s = max(0.0, last_s - first_s)
         self._prompt.labels(model).inc(prompt)
         self._generated.labels(model).inc(output)
         self._queried.labels(model).inc(prompt)
-        self._hits.labels(model).inc(int(data.get("cached_tokens") or 0))
+        self._hits.labels(model).inc(cached)
         self._sizes["vllm:request_prompt_tokens"].labels(model).observe(prompt)
         self._sizes["vllm:request_generation_tokens"].labels(model).observe(output)
-        reason = _FINISHED.get(str(data.get("finish_reason", "")), OTHER)
-        self._success.labels(model, reason).inc()
+        self._success.labels(model, _FINISHED.get(reason, OTHER)).inc()
         self._timed["vllm:request_decode_time_seconds"].labels(model).observe(decode_s)
         if output > 1:
             self._tpot.labels(model).observe(decode_s / (output - 1))
-        began = next((job.prefills[p] for p in data.get("parents", ()) if p in job.prefills), None)
-        if began is not None:
-            first_s, last_s = data["start_s"] - began[0], data["end_s"] - began[0]
-            self._timed["vllm:time_to_first_token_seconds"].labels(model).observe(max(0.0, first_s))
-            self._timed["vllm:e2e_request_latency_seconds"].labels(model).observe(max(0.0, last_s))
+        if sent_s is not None:
+            self._timed[_FIRST].labels(model).observe(max(0.0, first_s - sent_s))
+            self._timed[_WHOLE].labels(model).observe(max(0.0, last_s - sent_s))
 
     def _tokens(self, event: Event, job: JobFacts) -> None:
         """Observe the time since the tokens before, shared between the tokens that came."""

@@ -101,9 +101,12 @@ async def open_telemetry(
         listeners.append(JobLog())
     telemetry = Telemetry(listeners, read_log=service.store.events)
     service.hub.taps.append(telemetry.on_events)
+    direct = service.session.executor.direct.observers
+    direct.append(telemetry.on_request)
     telemetry.start()
     try:
         yield ServerTelemetry(service, telemetry, metrics)
     finally:
         service.hub.taps.remove(telemetry.on_events)
+        direct.remove(telemetry.on_request)
         await asyncio.to_thread(telemetry.close)

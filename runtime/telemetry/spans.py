@@ -31,6 +31,7 @@ from opentelemetry.trace import (
 )
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import ENDED, JobFacts
@@ -74,6 +75,9 @@ class Spans:
         self._ids = ids
         self._content = content
 
+    def direct(self, outcome: DirectOutcome) -> None:
+        """Nothing: the HTTP request that it served says enough."""
+
     def close(self) -> None:
         """Send out what is left."""
         self._provider.shutdown()
@@ -97,19 +101,21 @@ class Spans:
         began_s = access.at_s - access.seconds
         flags = f"{int(access.sampled):02x}"
         caller = f"00-{access.trace_id}-{access.parent_id}-{flags}" if access.parent_id else ""
-        attributes = {
+        attributes: dict[str, str | int] = {
             "http.request.method": access.method,
             "http.route": access.route,
             "http.response.status_code": access.status,
-            "error.type": str(access.status) if access.status >= 500 else None,
-            "gangline.tenant": access.tenant or None,
         }
+        if access.tenant:
+            attributes["gangline.tenant"] = access.tenant
+        if access.status >= 500:
+            attributes["error.type"] = str(access.status)
         self._ids.trace_id, self._ids.span_id = int(access.trace_id, 16), int(access.span_id, 16)
         span = self._tracer.start_span(
             f"{access.method} {access.route}",
             _context_of(caller),
             SpanKind.SERVER,
-            {key: value for key, value in attributes.items() if value is not None},
+            attributes,
             start_time=_ns(began_s),
         )
         if access.status >= 500:

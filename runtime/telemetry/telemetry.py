@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import JobFacts, JobTable, ReadLog
@@ -33,8 +34,14 @@ class Listener(Protocol):
     def request(self, access: Access) -> None:
         """Take one HTTP request that was answered."""
 
+    def direct(self, outcome: DirectOutcome) -> None:
+        """Take one model request that belonged to no job."""
+
     def close(self) -> None:
         """Send out what is left."""
+
+
+Item = Event | Access | DirectOutcome
 
 
 class Telemetry:
@@ -51,7 +58,7 @@ class Telemetry:
         self.dropped = 0
         self._listeners = list(listeners)
         self._jobs = JobTable(read_log)
-        self._waiting: deque[Sequence[Event] | Access] = deque()
+        self._waiting: deque[Sequence[Event] | Access | DirectOutcome] = deque()
         self._draining = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -63,10 +70,10 @@ class Telemetry:
         else:
             self.dropped += len(events)
 
-    def on_request(self, access: Access) -> None:
-        """Take a request that was answered; an observer of the server. Costs an append."""
+    def on_request(self, item: Access | DirectOutcome) -> None:
+        """Take a request, of HTTP or of a model, that has ended. Costs an append."""
         if len(self._waiting) < MAX_WAITING:
-            self._waiting.append(access)
+            self._waiting.append(item)
         else:
             self.dropped += 1
 
@@ -94,31 +101,33 @@ class Telemetry:
             taken = 0
             while self._waiting:
                 item = self._waiting.popleft()
-                for one in (item,) if isinstance(item, Access) else item:
+                for one in (item,) if isinstance(item, Access | DirectOutcome) else item:
                     self._take(one)
                     taken += 1
                     if taken % _BREATH == 0:
                         time.sleep(0)
 
-    def _take(self, item: Event | Access) -> None:
-        if isinstance(item, Access):
-            self._tell(item, lambda listener: listener.request(item))
-            return
-        try:
-            job = self._jobs.before(item)
-        except Exception:
-            logger.exception("telemetry cannot place %s", item.type)
-            return
-        self._tell(item, lambda listener: listener.tell(item, job))
-        self._jobs.after(item)
+    def _take(self, item: Item) -> None:
+        match item:
+            case Access():
+                self._tell(item.route, lambda listener: listener.request(item))
+            case DirectOutcome():
+                self._tell(item.submit.model, lambda listener: listener.direct(item))
+            case Event():
+                try:
+                    job = self._jobs.before(item)
+                except Exception:
+                    logger.exception("telemetry cannot place %s", item.type)
+                    return
+                self._tell(item.type, lambda listener: listener.tell(item, job))
+                self._jobs.after(item)
 
-    def _tell(self, item: Event | Access, say: Callable[[Listener], None]) -> None:
+    def _tell(self, what: str, say: Callable[[Listener], None]) -> None:
         # A listener that fails loses this one; jobs, and the other listeners, go on.
         for listener in self._listeners:
             try:
                 say(listener)
             except Exception:
-                what = item.type if isinstance(item, Event) else item.route
                 logger.exception("%s failed on %s", type(listener).__name__, what)
 
     def _run(self) -> None:

@@ -26,7 +26,8 @@ def plus(number: int) -> int:
 
 @gl.llm(model="smollm2-135m", max_tokens=16)
 def greet(number: int) -> str:
-    """Greet {number}"""
+    """Greet {number}."""
+    raise NotImplementedError
 
 
 @gl.workflow

@@ -189,7 +189,8 @@ def test_a_traceparent_that_is_none_is_left_out(bad: str, run_events: RunEvents)
 
 def test_a_job_is_sampled_as_a_whole(run_events: RunEvents) -> None:
     """With any sampler, a trace has all its spans or none."""
-    jobs = [run_events() for _ in range(12)]
+    traces = [f"{n * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}" for n in range(1, 13)]
+    jobs = [submitted(run_events(), trace=f"00-{trace}-{SPAN}-01-root") for trace in traces]
     for sampler in (TraceIdRatioBased(0.5), ParentBased(TraceIdRatioBased(0.5))):
         sizes = [len(spans_of(events, sampler=sampler)) for events in jobs]
         whole = [len(spans_of(events)) for events in jobs]
