@@ -391,7 +391,7 @@ class Service:
             "max_running": self.settings.max_running,
             "running": running,
             "queued": waiting,
-            "left": await self._creation.quotas.left(tenant),
+            "left": await self.quota_left(tenant),
             "tenants": None,
         }
         if admin:
@@ -400,6 +400,10 @@ class Service:
                 for share in shares.values()
             ]
         return document
+
+    async def quota_left(self, tenant: Tenant) -> dict[str, float | None]:
+        """Give what the caller's jobs leave of its quota; null where nothing limits it."""
+        return await self._creation.quotas.left(tenant)
 
     # -- inside
 

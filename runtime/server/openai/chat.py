@@ -43,7 +43,7 @@ class Chat:
             "model": request.model,
         }
         with ExitStack() as held:
-            held.enter_context(self._gateway.ledger.admitted(call.tenant))
+            held.enter_context(await self._gateway.admission(call.tenant))
             submits = await self._submits(call, request, head["id"])
             form = _form(request)
             generation = Generation(self._gateway.direct, submits)

@@ -45,7 +45,7 @@ class Completions:
             "model": request.model,
         }
         with ExitStack() as held:
-            held.enter_context(self._gateway.ledger.admitted(call.tenant))
+            held.enter_context(await self._gateway.admission(call.tenant))
             submits = await self._submits(call, request, str(head["id"]))
             generation = Generation(self._gateway.direct, submits)
             if not request.stream:

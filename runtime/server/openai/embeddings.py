@@ -37,7 +37,7 @@ class Embeddings:
         """Embed one or several texts."""
         request: EmbeddingRequest = call.body
         gateway = self._gateway
-        with gateway.ledger.admitted(call.tenant):
+        with await gateway.admission(call.tenant, len(listed(request.input))):
             model = gateway.model(request.model)
             prompts = await self._prompts(request, model)
             submits = gateway.submits(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from gangline.backends.base import PromptEncoder
-from gangline.ir.errors import ForbiddenError
+from gangline.ir.errors import ForbiddenError, OverloadedError
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.request import SamplingParams, Submit
 from gangline.runtime.direct_requests import DirectRequests
 from gangline.runtime.server.call import Call
 from gangline.runtime.server.context import Context
+from gangline.runtime.service.tenant import Tenant
 
 from . import limits
 from .errors import no_model, refused
@@ -37,6 +39,22 @@ class Gateway:
             self._direct = self._context.service.session.executor.direct
             self._direct.observers.append(self.ledger.observe)
         return self._direct
+
+    async def admission(
+        self, tenant: Tenant, num_requests: int = 1
+    ) -> AbstractContextManager[None]:
+        """Let a request in, or say why not; what it gives is held until the request ends.
+
+        Raises:
+            OverloadedError: the server stops, or its engines have too much to do.
+            QuotaError: raised on entering, where the tenant's quota has no room.
+        """
+        service = self._context.service
+        if service.draining:
+            raise _overloaded("The server is stopping")
+        if self.direct.num_in_flight + num_requests > limits.MAX_IN_FLIGHT:
+            raise _overloaded("The engines have more requests waiting than they should")
+        return self.ledger.admitted(tenant, await service.quota_left(tenant))
 
     def models(self) -> list[ModelSpec]:
         """List the models of the catalogue that the fleet can run now."""
@@ -94,6 +112,12 @@ class Gateway:
             )
             for index, (tokens, sampling) in enumerate(prompts)
         ]
+
+
+def _overloaded(detail: str) -> OverloadedError:
+    error = OverloadedError(detail, next_step="Try again in a moment.")
+    error.retry_after_s = 1.0
+    return error
 
 
 def room_for(model: ModelSpec, num_prompt: int, asked: int | None, default: int, param: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,6 +12,8 @@ from gangline.ir.errors import QuotaError
 from gangline.ir.specs.request import Finished
 from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.service.tenant import Tenant
+
+Left = Mapping[str, float | None]
 
 WINDOW_S = 60.0
 DAY_S = 86_400.0
@@ -40,9 +42,13 @@ class Ledger:
         self._spent: dict[str, _Spent] = {}
 
     @contextmanager
-    def admitted(self, tenant: Tenant) -> Iterator[None]:
-        """Count one request as in flight; QuotaError if the tenant's quota has no room for it."""
-        self._check(tenant)
+    def admitted(self, tenant: Tenant, left: Left) -> Iterator[None]:
+        """Count one request as in flight; QuotaError if the tenant's quota has no room for it.
+
+        Args:
+            left: what the tenant's jobs leave of its quota (`Service.quota_left`).
+        """
+        self._check(tenant.name, left)
         self._in_flight[tenant.name] += 1
         try:
             yield
@@ -62,16 +68,16 @@ class Ledger:
         spent.tokens += num_tokens
         spent.usd += outcome.usd
 
-    def _check(self, tenant: Tenant) -> None:
-        quota, now = tenant.quota, self._now()
-        spent = self._current(tenant.name, now)
-        if self._in_flight[tenant.name] >= quota.max_in_flight:
-            raise _used_up(f"{quota.max_in_flight:g} requests are in flight", 1.0)
-        if spent.tokens >= quota.tokens_per_min:
-            wait_s = spent.recent[0][0] + WINDOW_S - now if spent.recent else 1.0
-            raise _used_up(f"{spent.tokens} tokens were used in the last minute", wait_s)
-        if spent.usd >= quota.usd_per_day:
-            raise _used_up(f"{spent.usd:.6f} US dollars were used today", DAY_S - now % DAY_S)
+    def _check(self, tenant: str, left: Left) -> None:
+        now = self._now()
+        spent = self._current(tenant, now)
+        if _reached(self._in_flight[tenant], left["in_flight"]):
+            raise _used_up("too many requests and jobs are in flight", 1.0)
+        if _reached(spent.tokens, left["tokens_this_minute"]):
+            wait_s = spent.recent[0][0] + WINDOW_S - now if spent.recent else WINDOW_S / 4
+            raise _used_up("its tokens of this minute", wait_s)
+        if _reached(spent.usd, left["usd_today"]):
+            raise _used_up("its dollars of today", DAY_S - now % DAY_S)
 
     def _current(self, tenant: str, now: float) -> _Spent:
         spent = self._spent.setdefault(tenant, _Spent(day=int(now // DAY_S)))
@@ -81,6 +87,10 @@ class Ledger:
         if spent.day != int(now // DAY_S):
             spent.day, spent.usd = int(now // DAY_S), 0.0
         return spent
+
+
+def _reached(used: float, limit: float | None) -> bool:
+    return limit is not None and used >= limit
 
 
 def _used_up(detail: str, retry_after_s: float) -> QuotaError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 MAX_CHOICES = 32
 """Outputs of one request: `n`, times the prompts of a completion."""
 MAX_PROMPTS = 32
+MAX_IN_FLIGHT = 8192
+"""Requests to engines that do not belong to jobs, of all tenants of one server process."""
 MAX_INPUTS = 2048
 """Texts of one embeddings request (as OpenAI)."""
 MAX_MESSAGES = 4096

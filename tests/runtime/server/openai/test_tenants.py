@@ -12,8 +12,9 @@ import pytest
 from gangline.ir.errors import QuotaError
 from gangline.ir.specs.request import Finished, SamplingParams, Submit
 from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.server.openai import limits
 from gangline.runtime.server.openai.ledger import Ledger
-from gangline.runtime.service.tenant import Quota, Tenant
+from gangline.runtime.service.tenant import Tenant
 
 MODEL = "smollm2-135m"
 LONG: Any = [{"role": "user", "content": "the same words " * 20}]
@@ -73,6 +74,35 @@ def test_a_quota_of_tokens_is_kept(serve: Serve, make_key: MakeKey) -> None:
     assert server.client("b" * 32).chat.completions.create(model=MODEL, messages=LONG).choices
 
 
+def test_jobs_count_too(serve: Serve, make_key: MakeKey) -> None:
+    keys = [make_key("a" * 32, "ann", quota={"max_in_flight": 1})]
+    server = serve(keys=keys)
+
+    async def nothing_left(tenant: Tenant) -> dict[str, float | None]:
+        return {"in_flight": 0.0, "usd_today": None, "tokens_this_minute": None}
+
+    server.service.quota_left = nothing_left
+    with pytest.raises(openai.RateLimitError):
+        server.client("a" * 32).chat.completions.create(model=MODEL, messages=LONG)
+
+
+def test_a_server_that_stops_takes_nothing_more(serve: Serve) -> None:
+    server = serve()
+    server.service.draining = True
+    with pytest.raises(openai.InternalServerError) as caught:
+        server.client().chat.completions.create(model=MODEL, messages=LONG)
+    assert caught.value.status_code == 503
+    assert caught.value.response.headers["retry-after"] == "1"
+
+
+def test_too_many_at_once_are_turned_away(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_IN_FLIGHT", 10)
+    client = serve().client()
+    assert len(client.embeddings.create(model=MODEL, input=["x"] * 10).data) == 10
+    with pytest.raises(openai.InternalServerError, match="waiting"):
+        client.embeddings.create(model=MODEL, input=["x"] * 11)
+
+
 def test_a_stream_counts_as_in_flight_until_it_ends(
     serve: Serve, make_key: MakeKey, until: Callable[[Callable[[], bool]], None]
 ) -> None:
@@ -118,22 +148,23 @@ def _outcome(tenant: str, tokens: int, usd: float = 0.0) -> DirectOutcome:
 def test_a_minute_later_the_tokens_are_there_again_and_a_day_later_the_dollars() -> None:
     clock = _Clock()
     ledger = Ledger(clock)
-    tenant = Tenant("ann", quota=Quota(tokens_per_min=100, usd_per_day=1.0))
+    tenant = Tenant("ann")
+    left = {"in_flight": None, "tokens_this_minute": 100.0, "usd_today": 1.0}
     ledger.observe(_outcome("ann", 60))
     clock.now_s += 30
     ledger.observe(_outcome("bob", 1000, usd=9.0))
-    with ledger.admitted(tenant):
+    with ledger.admitted(tenant, left):
         pass
     ledger.observe(_outcome("ann", 40))
-    with pytest.raises(QuotaError) as caught, ledger.admitted(tenant):
+    with pytest.raises(QuotaError) as caught, ledger.admitted(tenant, left):
         pass
     assert caught.value.retry_after_s == 30.0
     clock.now_s += 30
-    with ledger.admitted(tenant):
+    with ledger.admitted(tenant, left):
         ledger.observe(_outcome("ann", 1, usd=1.5))
-    with pytest.raises(QuotaError) as spent, ledger.admitted(tenant):
+    with pytest.raises(QuotaError) as spent, ledger.admitted(tenant, left):
         pass
     assert spent.value.retry_after_s == 40.0
     clock.now_s += 40
-    with ledger.admitted(tenant):
+    with ledger.admitted(tenant, left):
         pass
