@@ -76,13 +76,13 @@ class Found(BaseModel):
 
 
 @gl.tool(effects="none")
-def add_one(number: int) -> int:
+def plus_one(number: int) -> int:
     """Add one."""
     return number + 1
 
 
 @gl.tool(effects="read", timeout=WAIT_S)
-def pass_gate(number: int) -> int:
+def hold(number: int) -> int:
     """Wait at the gate."""
     gate.pass_through()
     return number
@@ -101,21 +101,21 @@ def lookup(number: int) -> int:
 
 
 @gl.tool(effects="read", timeout=10.0)
-def find_notes(topic: str) -> list[str]:
+def list_notes(topic: str) -> list[str]:
     """Give names of notes."""
     time.sleep(0.12)
     return [f"{topic}: history", f"{topic}: terms", f"{topic}: races", f"{topic}: dogs"]
 
 
 @gl.tool(effects="read", timeout=10.0)
-def read_note(name: str) -> str:
+def open_note(name: str) -> str:
     """Give the text of a note."""
     time.sleep(0.05 + 0.03 * (len(name) % 4))
     return f"Note {name}."
 
 
 @gl.tool(effects="none", timeout=10.0)
-def check(text: str, trips: int) -> dict[str, Any]:
+def judge(text: str, trips: int) -> dict[str, Any]:
     """Decide whether a text is good enough: it is after one repair."""
     time.sleep(0.04)
     return {"text": text.strip(), "good": trips > 0, "trips": trips + 1}
@@ -135,28 +135,28 @@ def tabulate(text: str) -> Found:
 
 
 @gl.llm(model=MODEL, max_tokens=200)
-def summarise(note: str) -> str:
+def shorten(note: str) -> str:
     """Say this in one short sentence: {note}"""
 
 
 @gl.llm(model=MODEL, max_tokens=200)
-def write_brief(topic: str, facts: list[str]) -> str:
+def compose(topic: str, facts: list[str]) -> str:
     """Facts: {facts} Write two sentences about {topic}."""
 
 
 @gl.llm(model=MODEL, max_tokens=200, temperature=0.7)
-def rewrite(text: str) -> str:
+def improve(text: str) -> str:
     """Rewrite this text: {text}"""
 
 
 @gl.workflow(deadline=120.0, budget_usd=0.02)
 def research(topic: str) -> Found:
     """Read notes on a topic side by side, write a brief, improve it, and give its table."""
-    sources = find_notes(topic)
-    facts = gl.map(lambda name: summarise(read_note(name)), sources)
-    first = check(write_brief(topic, facts), 0)
+    sources = list_notes(topic)
+    facts = gl.map(lambda name: shorten(open_note(name)), sources)
+    first = judge(compose(topic, facts), 0)
     best = gl.loop(
-        lambda draft: check(rewrite(draft["text"]), draft["trips"]),
+        lambda draft: judge(improve(draft["text"]), draft["trips"]),
         first,
         until=lambda draft: draft["good"],
         max_trips=2,
@@ -167,36 +167,36 @@ def research(topic: str) -> Found:
 @gl.workflow
 def steps(number: int) -> int:
     """Add one three times, with a wait at the gate in the middle."""
-    return add_one(pass_gate(add_one(number)))
+    return plus_one(hold(plus_one(number)))
 
 
 @gl.workflow
 def quick(number: int) -> int:
     """Add one."""
-    return add_one(number)
+    return plus_one(number)
 
 
 @gl.workflow
 def rivers(number: int) -> int:
     """Look something up that may fail."""
-    return add_one(lookup(add_one(number)))
+    return plus_one(lookup(plus_one(number)))
 
 
 @gl.workflow
 def say(topic: str) -> str:
     """Say something about a topic."""
-    return write_brief(topic, ["none"])
+    return compose(topic, ["none"])
 
 
 @gl.workflow
 def large(number: int) -> int:
     """Run 500 steps in 20 chains."""
-    number = pass_gate(number)
+    number = hold(number)
     ends = []
     for chain in range(20):
         value = number + chain
         for _ in range(25):
-            value = add_one(value)
+            value = plus_one(value)
         ends.append(value)
     return ends[-1]
 

@@ -23,7 +23,7 @@ from benchmarks.page_server import Served, broken, gate, serving
 
 Story = Callable[[Any], Any]
 CHROMIUM = os.environ.get("GANGLINE_CHROMIUM") or shutil.which("chromium") or ""
-WAIT_MS = 20_000
+WAIT_MS = 8_000
 STORY_S = 120
 
 

@@ -59,7 +59,7 @@ def test_scripts_stay_small(static: Path) -> None:
 def test_a_job_has_a_drawing(client: httpx.Client) -> None:
     job = client.post("/v1/jobs", json={"workflow": "steps", "input": {"number": 1}}).json()
     drawing = client.get(f"/page/jobs/{job['id']}/layout").json()
-    assert {node["id"] for node in drawing["nodes"]} == {"add_one", "pass_gate", "add_one#2"}
+    assert {node["id"] for node in drawing["nodes"]} == {"plus_one", "hold", "plus_one#2"}
     assert len(drawing["edges"]) == 2
     assert drawing["nodes"][0]["width"] > 0
 
