@@ -189,7 +189,7 @@ def say(topic: str) -> str:
 
 
 @gl.workflow
-def large(number: int) -> int:
+def large(number: int) -> list[int]:
     """Run 500 steps in 20 chains."""
     number = hold(number)
     ends = []
@@ -198,7 +198,7 @@ def large(number: int) -> int:
         for _ in range(25):
             value = plus_one(value)
         ends.append(value)
-    return ends[-1]
+    return ends
 
 
 WORKFLOWS: Sequence[gl.Workflow] = (research, steps, quick, rivers, say, large)

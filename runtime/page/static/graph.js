@@ -101,11 +101,11 @@ export class Graph {
     if (state === "succeeded" && stages.length > 1 && entry.steps.size % stages.length) state = "running";
     const all = entry.steps.size;
     const runs = stages.length > 1 ? Math.ceil(all / stages.length) : all;
-    const done = state === "succeeded" ? `done in ${seconds(spent)}` : word(state);
-    const text = [done || kind, runs > 1 ? `${runs}×` : ""].filter(Boolean).join(" · ");
+    const often = runs > 1 ? ` ${runs}×` : "";
+    const text = state === "succeeded" ? `done${often} in ${seconds(spent)}` : state ? word(state) + often : kind;
     const name = `node ${kind} ${state}${entry.drawn.id === this.picked ? " on" : ""}`;
     if (entry.g.getAttribute("class") !== name) entry.g.setAttribute("class", name);
-    setText(entry.sub, shortened(text, 1.2 * (entry.drawn.width - 16)));
+    setText(entry.sub, shortened(text, 1.27 * (entry.drawn.width - 14)));
     entry.g.setAttribute("aria-label", `${label}, ${kind}, ${text}`);
     entry.state = state;
   }
