@@ -182,6 +182,21 @@ def rivers(number: int) -> int:
     return plus_one(lookup(plus_one(number)))
 
 
+@gl.tool(effects="none")
+def conclude(number: int, answer: str, times: int) -> str:
+    """Put an answer into words."""
+    return f"{answer}: {number * times}"
+
+
+@gl.workflow
+def careful(number: int) -> str:
+    """Ask a person twice before the last step."""
+    looked = plus_one(number)
+    answer = gl.ask("The sled is loaded. May the team start?", choices=["yes", "not yet"])
+    times = gl.ask("How many trips?", returns=int, name="trips")
+    return conclude(looked, answer, times)
+
+
 @gl.workflow
 def say(topic: str) -> str:
     """Say something about a topic."""
@@ -201,7 +216,7 @@ def large(number: int) -> list[int]:
     return ends
 
 
-WORKFLOWS: Sequence[gl.Workflow] = (research, steps, quick, rivers, say, large)
+WORKFLOWS: Sequence[gl.Workflow] = (research, steps, quick, rivers, careful, say, large)
 
 
 class SlowRunner(FakeRunner):

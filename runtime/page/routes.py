@@ -55,14 +55,7 @@ class Page:
 
     async def job_layout(self, call: Call) -> Asgi:
         """Give where the nodes and edges of a job's graph are."""
-        service, job_id = call.context.service, call.path["id"]
-        document = await service.job(call.tenant, job_id)  # NotFoundError for another's
-
-        def first() -> Any:
-            return service.store.events(str(document["id"]))[0].data["program"]
-
-        found = await asyncio.to_thread(first)
-        program = found if isinstance(found, Program) else Program.from_json(found)
+        program = await call.context.service.program(call.tenant, call.path["id"])
         return await self._drawn(program, call)
 
     async def workflow_layout(self, call: Call) -> Asgi:
@@ -72,7 +65,7 @@ class Page:
 
     async def calibration(self, call: Call) -> Asgi:
         """Give how far the cost model was off, before and after what was measured here."""
-        history = getattr(call.context.service.session, "history", None)
+        history = call.context.service.session.history
         if history is None:
             return Reply.json({"data": []})
         calibration = await asyncio.to_thread(history.calibration)

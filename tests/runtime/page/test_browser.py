@@ -47,9 +47,9 @@ def test_a_job_is_started_with_the_form_and_watched_to_its_end(watch: Watch) -> 
         page.wait_for_selector(".heading .pill.succeeded")
         assert page.inner_text(".output pre") == "6"
         assert page.evaluate("window.untouched"), "nothing was loaded again"
-        done = "document.querySelectorAll('table[aria-label=Steps] .pill.succeeded').length === 3"
+        done = "() => document.querySelectorAll('table[aria-label=Steps] .pill.succeeded').length === 3"
         page.wait_for_function(done)
-        page.wait_for_function("document.querySelectorAll('.chart .bar').length === 3")
+        page.wait_for_function("() => document.querySelectorAll('.chart .bar').length === 3")
 
     watch(story)
 
@@ -105,7 +105,9 @@ def test_500_nodes_are_drawn_and_followed_in_time(watch: Watch, client: httpx.Cl
         )
         gate.open()
         page.wait_for_selector(".heading .pill.succeeded")
-        page.wait_for_function("document.querySelectorAll('.graph .node.succeeded').length === 501")
+        page.wait_for_function(
+            "() => document.querySelectorAll('.graph .node.succeeded').length === 501"
+        )
         return drawn_ms, page.evaluate("window.longest")
 
     drawn_ms, longest_ms = watch(story)
@@ -202,6 +204,46 @@ def test_an_error_says_what_to_do_and_retry_goes_on(watch: Watch, client: httpx.
     watch(story)
 
 
+def test_a_question_is_answered_and_the_job_goes_on(watch: Watch, client: httpx.Client) -> None:
+    job = submit(client, "careful", number=20)
+
+    def story(page: Any) -> None:
+        page.goto(f"{page.origin}/#/jobs/{job}")
+        page.wait_for_selector(".question:has-text('May the team start?')")
+        to_have_class(page, node("ask"), "input_required")
+        assert page.locator(".question option").all_inner_texts() == ["yes", "not yet"]
+        page.select_option(".question select", label="not yet")
+        page.click("button:has-text('Answer')")
+        page.wait_for_selector(".question:has-text('How many trips?')")
+        page.fill(".question input", "1.5")
+        page.click("button:has-text('Answer')")
+        assert page.inner_text(".question .wrong") == "This must be a whole number."
+        page.fill(".question input", "2")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".heading .pill.succeeded")
+        assert page.inner_text(".output pre") == "not yet: 42"
+        to_have_class(page, node("ask"), "succeeded")
+
+    watch(story)
+
+
+def test_a_job_is_forked_from_a_step(watch: Watch, client: httpx.Client) -> None:
+    job = submit(client, "rivers", number=1)
+
+    def story(page: Any) -> str:
+        page.goto(f"{page.origin}/#/jobs/{job}")
+        page.wait_for_selector(".heading .pill.succeeded")
+        page.click("table[aria-label=Steps] a:has-text('lookup')")
+        page.click("button:has-text('Fork from here')")
+        page.click("dialog button:has-text('Fork')")
+        page.wait_for_selector(".heading a:has-text('forked from')")
+        page.wait_for_selector(".heading .pill.succeeded")
+        return str(page.url.rpartition("/")[2])
+
+    fork = client.get(f"/v1/jobs/{watch(story)}").json()
+    assert fork["id"] != job and fork["forked_from"] == job
+
+
 def test_a_wrong_input_is_told_at_the_input(watch: Watch) -> None:
     def story(page: Any) -> None:
         page.goto(f"{page.origin}/#/jobs/new")
@@ -230,14 +272,14 @@ def test_filters_are_kept_in_the_address(watch: Watch, client: httpx.Client) -> 
         page.goto(f"{page.origin}/#/jobs")
         page.wait_for_selector(f"table a[title='{done}']")
         page.select_option("#f-status", "failed")
-        page.wait_for_function("!document.querySelector('table .pill.succeeded')")
+        page.wait_for_function("() => !document.querySelector('table .pill.succeeded')")
         assert "status=failed" in page.url
         page.reload()
         page.wait_for_selector("#f-status")
         assert page.input_value("#f-status") == "failed"
         page.select_option("#f-status", "")
         page.fill("#f-id", done[-8:])
-        page.wait_for_function("document.querySelectorAll('table tbody a').length === 1")
+        page.wait_for_function("() => document.querySelectorAll('table tbody a').length === 1")
         assert page.get_attribute("table tbody a", "title") == done
 
     watch(story)
