@@ -16,8 +16,29 @@ import httpx2
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel
+
+import gangline as gl
 
 Serve = Callable[..., Any]
+
+
+class Route(BaseModel):
+    """A way between towns."""
+
+    towns: list[str]
+    km: float
+
+
+@gl.tool
+def plan_route(start: str, km: float) -> Route:
+    return Route(towns=[start, "Rome"], km=km)
+
+
+@gl.workflow
+def route(start: str) -> Route:
+    """Plan a way to Rome."""
+    return plan_route(start, gl.ask("How far may it be?", returns=float))
 
 
 @asynccontextmanager
@@ -154,7 +175,7 @@ def test_keys_tenants_and_origins_are_checked(locked: Any, keys: dict[str, Any])
         with locked.client(keys["bert"].key) as http:
             assert http.get(f"/v1/jobs/{job_id}").status_code == 404
         with locked.client(keys["anna"].key) as http:
-            assert http.get(f"/v1/jobs/{job_id}").status_code == 200
+            assert http.get(f"/v1/jobs/{job_id}").json()["tenant"] == "anna"
 
     run(test)
 
@@ -190,3 +211,49 @@ def test_without_the_package_the_rest_works(
         reply = http.post("/mcp", json={})
         assert reply.status_code == 503 and "gangline[mcp]" in reply.json()["next_step"]
         assert http.get("/healthz").status_code == 200
+
+
+def test_a_job_that_asks_tells_how_to_answer_and_goes_on(open_server: Any) -> None:
+    open_server.do(lambda: open_server.service.offers.add(route))
+
+    async def test() -> None:
+        async with session(open_server.url) as client:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            assert (tools["route"].output_schema or {})["required"] == ["towns", "km"]
+            asked = await client.call_tool("route", {"start": "Oslo"})
+            assert asked.is_error and asked.meta is not None
+            (told,) = texts(asked)
+            assert "How far may it be?" in told and "resume_job" in told and '"number"' in told
+            job_id = asked.meta["gangline/job_id"]
+            with open_server.client() as http:
+                interrupt = http.get(f"/v1/jobs/{job_id}").json()["interrupt"]["id"]
+            assert job_id in told and interrupt in told
+            answer = {"job": job_id, "interrupt": interrupt, "value": "far"}
+            wrong = await client.call_tool("resume_job", answer)
+            assert wrong.is_error and "gangline/job_id" not in (wrong.meta or {})
+            done = await client.call_tool("resume_job", {**answer, "value": 1650.5})
+            assert not done.is_error
+            assert done.structured_content == {"towns": ["Oslo", "Rome"], "km": 1650.5}
+            late = await client.call_tool("resume_job", {**answer, "value": 1.0})
+            assert late.is_error
+
+    run(test)
+
+
+def test_nobody_answers_for_another_tenant(locked: Any, keys: dict[str, Any]) -> None:
+    locked.do(lambda: locked.service.offers.add(route))
+
+    async def test() -> None:
+        async with session(locked.url, keys["anna"].key) as anna:
+            asked = await anna.call_tool("route", {"start": "Oslo"})
+        job_id = (asked.meta or {})["gangline/job_id"]
+        async with session(locked.url, keys["bert"].key) as bert:
+            answer = {"job": job_id, "interrupt": "ask", "value": 3.0}
+            theirs = await bert.call_tool("resume_job", answer)
+            nobodys = await bert.call_tool("resume_job", {**answer, "job": job_id[:-1] + "0"})
+        assert theirs.is_error and nobodys.is_error
+        assert texts(theirs)[0].replace(job_id, "") == texts(nobodys)[0].replace(
+            job_id[:-1] + "0", ""
+        )
+
+    run(test)
