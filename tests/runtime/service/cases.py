@@ -109,6 +109,26 @@ def asking(n: int) -> int:
     return added(twice(n), gl.ask("How many more?", returns=int))
 
 
+@gl.workflow()
+def asking_beside(gate: str) -> str:
+    """Ask a person while another branch runs."""
+    return joined(hold(gate), gl.ask("How many?", returns=int))
+
+
+@gl.workflow()
+def steps(path: str, name: str) -> str:
+    """Write three lines that differ, one after the other."""
+    first = note(path, line(name, "1"))
+    second = note(path, line(first, "2"))
+    return note(path, line(second, "3"))
+
+
+@gl.tool(effects="read")
+def line(name: str, mark: str) -> str:
+    """Name a line."""
+    return f"{name}.{mark}"
+
+
 @gl.tool(effects="read")
 def added(n: int, more: int) -> int:
     """Add two numbers."""
@@ -133,7 +153,7 @@ def many(n: int) -> list[int]:
     return gl.map(lambda item: twice(item), numbers(n))
 
 
-WORKFLOWS = (four, notes, slow_notes, held, held_notes, asking, mended, many)
+WORKFLOWS = (four, notes, slow_notes, held, held_notes, asking, asking_beside, steps, mended, many)
 
 
 def request(workflow: str = "four", **options: Any) -> JobRequest:
