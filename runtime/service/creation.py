@@ -17,7 +17,7 @@ from gangline.runtime.store.job_row import totals_of
 from .documents import job_resource
 from .fair_queue import Waiting
 from .hub import Hub
-from .intake import Accepted, body_hash, taken
+from .intake import Accepted, taken
 from .job_request import JobRequest
 from .quotas import Quotas
 from .reader import Reader
@@ -65,10 +65,17 @@ class Creation:
         self.quotas = Quotas(self._usage, clock, settings.usage_ttl_s)
 
     async def create(
-        self, tenant: Tenant, request: JobRequest, accepted: Accepted, key: str | None
+        self,
+        tenant: Tenant,
+        request: JobRequest,
+        accepted: Accepted,
+        idempotency: tuple[str, str] | None,
     ) -> Submitted:
-        """Store a job that was accepted; with a key used before, give the job of then."""
-        idempotency = None if key is None else (key, body_hash(request))
+        """Store a job that was accepted; with a key used before, give the job of then.
+
+        Args:
+            idempotency: the caller's key, and the hash of what it asks for.
+        """
         try:
             reserved = await self.quotas.reserve(tenant)
         except QuotaError:

@@ -11,6 +11,7 @@ goes first, and no job is overtaken for ever.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -35,11 +36,19 @@ class Waiting:
     solo: bool = False
     expires_s: float | None = None
     taken: bool = False
+    rank: tuple[float, int] = (0.0, 0)
+
+
+Place = tuple[float, int, Waiting]
+"""Orders a tenant's line: larger goes sooner. The number keeps equal jobs as they came."""
 
 
 @dataclass(slots=True, eq=False)
 class Share:
-    """What one tenant has waiting, has running, and has had."""
+    """What one tenant has waiting, has running, and has had.
+
+    `line` is sorted, and the next job is its last: to take it moves nothing.
+    """
 
     name: str
     weight: float = 1.0
@@ -48,7 +57,7 @@ class Share:
     running: int = 0
     num_waiting: int = 0
     turn: int = 0
-    heap: list[tuple[float, int, Waiting]] = field(default_factory=list)
+    line: list[Place] = field(default_factory=list)
 
     def settle(self, now: float) -> None:
         """Charge the slots held since the last time."""
@@ -103,7 +112,8 @@ class FairQueue:
         self._count += 1
         self._waiting[job.job_id] = job
         share.num_waiting += 1
-        heapq.heappush(share.heap, (self._rank(job), self._count, job))
+        job.rank = (job.priority * self._aging_s - job.since_s, -self._count)
+        insort(share.line, (*job.rank, job))
         if job.expires_s is not None:
             heapq.heappush(self._expiring, (job.expires_s, self._count, job))
             if len(self._expiring) > 2 * len(self._waiting) + 64:
@@ -143,6 +153,7 @@ class FairQueue:
             job.taken = True
             share = self._shares[job.tenant]
             share.num_waiting -= 1
+            del share.line[_place(share, job)]
             self._tidy(share)
         return job
 
@@ -164,15 +175,11 @@ class FairQueue:
         if job is None:
             return None
         share = self._shares[job.tenant]
-        mine = next(entry[:2] for entry in share.heap if entry[2] is job)
-        return sum(entry[:2] < mine for entry in share.heap if not entry[2].taken)
+        return len(share.line) - 1 - _place(share, job)
 
     def clear(self) -> list[Waiting]:
         """Take out everything that waits."""
         return [job for job_id in list(self._waiting) if (job := self.remove(job_id)) is not None]
-
-    def _rank(self, job: Waiting) -> float:
-        return job.since_s - job.priority * self._aging_s
 
     def _level(self, now: float) -> float:
         for share in self._shares.values():
@@ -181,19 +188,10 @@ class FairQueue:
 
     def _first(self, share: Share) -> Waiting | None:
         """Take the tenant's first job that may run now; suspects stay while one runs."""
-        aside = []
-        found = None
-        while share.heap and found is None:
-            entry = heapq.heappop(share.heap)
-            if entry[2].taken:
-                continue
-            if entry[2].solo and self._solo is not None:
-                aside.append(entry)
-            else:
-                found = entry[2]
-        for entry in aside:
-            heapq.heappush(share.heap, entry)
-        return found
+        for at in range(len(share.line) - 1, -1, -1):
+            if self._solo is None or not share.line[at][2].solo:
+                return share.line.pop(at)[2]
+        return None
 
     def _start(self, share: Share, job: Waiting) -> None:
         del self._waiting[job.job_id]
@@ -208,12 +206,13 @@ class FairQueue:
             self._solo = job.job_id
 
     def _tidy(self, share: Share) -> None:
-        """Forget a tenant that has nothing here; drop entries of jobs that were taken out."""
+        """Forget a tenant that has nothing here."""
         if not share.num_waiting and not share.running:
             del self._shares[share.name]
-        elif len(share.heap) > 2 * share.num_waiting + 16:
-            share.heap = [entry for entry in share.heap if not entry[2].taken]
-            heapq.heapify(share.heap)
+
+
+def _place(share: Share, job: Waiting) -> int:
+    return bisect_left(share.line, job.rank, key=lambda place: place[:2])
 
 
 def _order(share: Share) -> tuple[float, float, int]:

@@ -90,7 +90,7 @@ class Hub:
         self._limit = limit
         self._all: set[Subscription] = set()
         self._by_job: dict[str, set[Subscription]] = {}
-        self._stops: dict[str, list[asyncio.Future[None]]] = {}
+        self._stops: dict[str, list[asyncio.Future[Event | None]]] = {}
 
     @property
     def watched(self) -> set[str]:
@@ -121,7 +121,7 @@ class Hub:
             for listener in self._all:
                 listener.put(event)
             if event.type in STOPPED:
-                self.tell_stopped(event.job_id)
+                self.tell_stopped(event.job_id, event)
 
     def subscribe(self, job_id: str | None = None, after: int = 0) -> Subscription:
         """Listen to one job, or to all; close it in the end."""
@@ -141,19 +141,22 @@ class Hub:
             if not mine:
                 self._by_job.pop(subscription.job_id, None)
 
-    def stopped(self, job_id: str) -> asyncio.Future[None]:
-        """Give a future that is done when a job stops next; hand it to `forget` in the end."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def stopped(self, job_id: str) -> asyncio.Future[Event | None]:
+        """Give a future that is done when a job stops next; hand it to `forget` in the end.
+
+        Its result is the event it stopped with, or None where only that it stopped is known.
+        """
+        waiter: asyncio.Future[Event | None] = asyncio.get_running_loop().create_future()
         self._stops.setdefault(job_id, []).append(waiter)
         return waiter
 
-    def tell_stopped(self, job_id: str) -> None:
+    def tell_stopped(self, job_id: str, event: Event | None = None) -> None:
         """Wake whoever waits for a job to stop."""
         for waiter in self._stops.pop(job_id, ()):
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(event)
 
-    def forget(self, job_id: str, waiter: asyncio.Future[None]) -> None:
+    def forget(self, job_id: str, waiter: asyncio.Future[Event | None]) -> None:
         """Take back a future of `stopped`."""
         waiters = self._stops.get(job_id)
         if waiters is not None and waiter in waiters:

@@ -7,7 +7,6 @@ plan, the adapters of the inputs, and most of the first event's data.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import uuid
 from collections.abc import Mapping
@@ -67,8 +66,13 @@ class Intake:
         self._bases: dict[tuple[str, int, int], tuple[Planned, dict[str, Any]]] = {}
         self._prepared: set[tuple[int, int]] = set()
 
-    async def accept(self, tenant: Tenant, request: JobRequest, trace: str | None) -> Accepted:
+    async def accept(
+        self, tenant: Tenant, request: JobRequest, text: str, trace: str | None
+    ) -> Accepted:
         """Check a request and make its first event; nothing is stored.
+
+        Args:
+            text: the request as JSON (`text_of`).
 
         Raises:
             NotFoundError: no such workflow. InputError: an input is wrong. RequestError: the id
@@ -77,7 +81,7 @@ class Intake:
         """
         offer = self._offers.find(request.workflow)
         inputs = offer.checked(request.input)
-        keep = self._measure(inputs)
+        keep = self._measure(text)
         program = offer.program(request.model)
         deadline_s, budget_usd = limits(offer, request)
         planned = self._plans.known(program, deadline_s, budget_usd)
@@ -122,12 +126,11 @@ class Intake:
             self._session.prepare(planned.program, planned.plan)
         return found[1]
 
-    def _measure(self, inputs: Mapping[str, Any]) -> bool:
-        """Check the size of the inputs; say whether one holds a secret that is not stored."""
-        text = json.dumps(inputs, ensure_ascii=False)
+    def _measure(self, text: str) -> bool:
+        """Check the size of a request; say whether it holds a secret that is not stored."""
         if len(text) > self._settings.max_input_bytes:
             raise TooLargeError(
-                f"The input has {len(text)} characters of JSON; at most "
+                f"The request has {len(text)} characters of JSON; at most "
                 f"{self._settings.max_input_bytes} are taken",
                 where="input",
                 next_step="Give a reference to the data (a database, a URL) instead of the data.",
@@ -177,15 +180,31 @@ def admit(plan: Plan | None, deadline_s: float | None, budget_usd: float | None)
         )
 
 
-def body_hash(request: JobRequest) -> str:
-    """Hash what a request asks for; how the caller waits for it is no part of that."""
-    text = request.model_dump_json(exclude={"mode"})
+def text_of(request: JobRequest) -> str:
+    """Write what a request asks for as JSON; how the caller waits for it is no part of that."""
+    return request.model_dump_json(exclude={"mode"})
+
+
+def body_hash(text: str) -> str:
+    """Hash a request's text, to tell equal ones under one idempotency key."""
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+_pool = bytearray()
+
+
+def _noise() -> bytes:
+    """Give 10 random bytes of the system's; many are fetched at once, as each call costs."""
+    if len(_pool) < 10:
+        _pool.extend(os.urandom(2560))
+    found = bytes(_pool[-10:])
+    del _pool[-10:]
+    return found
 
 
 def _job_id(given: str | None, now: float) -> str:
     if given is None:
-        return make_job_id(now, os.urandom(10))
+        return make_job_id(now, _noise())
     try:
         found = str(uuid.UUID(given))
     except ValueError:

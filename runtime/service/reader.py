@@ -67,7 +67,7 @@ class Reader:
     async def row(self, tenant: Tenant, job_id: str) -> JobRow:
         """Give a job's row; NotFoundError in the same words for no job and for another's."""
         row = await self.find(job_id)
-        if row is None or not may_see(tenant, row):
+        if row is None or not sees(tenant, row.tenant):
             raise no_job(job_id)
         return row
 
@@ -75,10 +75,11 @@ class Reader:
         """Give a job's row, whoever's it is; None if there is none."""
         return await self.light(self._store.find, job_id)
 
-    async def document(self, row: JobRow) -> dict[str, Any]:
-        """Give a job's whole document."""
-        last = None
-        if row.status in STOPPED:
+    async def document(self, row: JobRow, last: Event | None = None) -> dict[str, Any]:
+        """Give a job's whole document; `last` spares reading the event it stopped with."""
+        if row.status not in STOPPED:
+            last = None
+        elif last is None or last.seq != row.last_seq:
             found = await self.light(self._store.events, row.id, row.last_seq - 1, 1)
             last = found[0] if found else None
         return job_resource(row, last, self._place(row))
@@ -182,9 +183,9 @@ class Reader:
         return None if row.status in STOPPED else self._position(row.id)
 
 
-def may_see(tenant: Tenant, row: JobRow) -> bool:
-    """Say whether a job exists for a tenant."""
-    return row.tenant == tenant.name or "admin" in tenant.scopes
+def sees(tenant: Tenant, owner: str) -> bool:
+    """Say whether jobs of `owner` exist for a tenant."""
+    return owner == tenant.name or "admin" in tenant.scopes
 
 
 def no_job(job_id: str) -> NotFoundError:

@@ -35,12 +35,12 @@ from .deliveries import Deliveries
 from .fleet import FleetView
 from .graph import graph_document
 from .hub import Hub
-from .intake import Intake, limits
+from .intake import Intake, body_hash, limits, text_of
 from .job_request import JobRequest
 from .offers import Offers
 from .plan_report import plan_document, plan_report
 from .plans import Plans
-from .reader import STOPPED, JobFilter, Reader, carried_plan, carried_program, no_job
+from .reader import STOPPED, JobFilter, Reader, carried_plan, carried_program, no_job, sees
 from .recovery import Recovery
 from .runner import Runner, is_fault
 from .settings import Settings
@@ -181,10 +181,12 @@ class Service:
             OverloadedError, AdmissionError, IdempotencyError, ConflictError (the id is taken).
         """
         self._check_room()
-        accepted = await self._intake.accept(tenant, request, trace)
+        text = text_of(request)
+        accepted = await self._intake.accept(tenant, request, text, trace)
         if request.webhook is not None:
             await self._sender.check(request.webhook.url)
-        made = await self._creation.create(tenant, request, accepted, key)
+        idempotency = None if key is None else (key, body_hash(text))
+        made = await self._creation.create(tenant, request, accepted, idempotency)
         if request.webhook is not None and not made.replayed:
             self._with_webhook.add(made.id)
         return made
@@ -301,14 +303,18 @@ class Service:
         """Give the job's document when it stopped, or as it is after `seconds`."""
         stopped = self.hub.stopped(job_id)
         try:
-            row = await self._row(tenant, job_id)
-            if row.status not in STOPPED:
+            # A job that is held here has not stopped, and whose it is need not be read.
+            held = self.runner.held.get(job_id)
+            row = None
+            if held is None or not sees(tenant, held.tenant):
+                row = await self._row(tenant, job_id)
+            if row is None or row.status not in STOPPED:
                 limit = min(seconds, self.settings.max_wait_s)
                 await asyncio.wait([stopped], timeout=limit)
                 row = await self._row(tenant, job_id)
         finally:
             self.hub.forget(job_id, stopped)
-        return await self.reader.document(row)
+        return await self.reader.document(row, stopped.result() if stopped.done() else None)
 
     # -- jobs steered
 
