@@ -15,6 +15,9 @@ from typing import Any
 
 MAX_DEPTH = 64
 """Deepest nesting of a value; one that is deeper fits no schema."""
+MAX_CHECKS = 100_000
+"""Most (value, schema) pairs one check looks at, some tenths of a second: a recursive union can
+double the work with every level of a value that was sent to do harm."""
 
 _Parse = Callable[[str], Any]
 _FORMATS: Mapping[str, _Parse] = {
@@ -27,14 +30,25 @@ _FORMATS: Mapping[str, _Parse] = {
 
 def problem(value: Any, schema: Mapping[str, Any] | bool) -> str:
     """Say what is wrong with a value, with its place; empty where it fits."""
-    return _Checker(schema).check(value, schema, "the value", 0)
+    try:
+        return _Checker(schema).check(value, schema, "the value", 0)
+    except _TooMuch:
+        return "the value is too large to be checked"
+
+
+class _TooMuch(Exception):
+    """The check would take too long."""
 
 
 class _Checker:
     def __init__(self, root: Mapping[str, Any] | bool) -> None:
         self._root = root
+        self._left = MAX_CHECKS
 
     def check(self, value: Any, schema: Mapping[str, Any] | bool, at: str, depth: int) -> str:
+        self._left -= 1
+        if self._left < 0:
+            raise _TooMuch
         if isinstance(schema, bool):
             return "" if schema else f"{at} is not allowed"
         if depth > MAX_DEPTH:
@@ -105,9 +119,7 @@ class _Checker:
         size = _size(len(value), schema, "Items", f"{at} has {len(value)} elements")
         if size:
             return size
-        if schema.get("uniqueItems") and any(
-            _same(left, right) for n, left in enumerate(value) for right in value[:n]
-        ):
+        if schema.get("uniqueItems") and len({_key(item) for item in value}) < len(value):
             return f"{at} holds an element twice"
         first: Sequence[Any] = schema.get("prefixItems", ())
         rest = schema.get("items", True)
@@ -193,6 +205,15 @@ def _is(value: Any, name: str) -> bool:
         case "object":
             return isinstance(value, dict)
     return False
+
+
+def _key(value: Any) -> Any:
+    """Give something hashable that is equal for values that JSON takes for the same."""
+    if isinstance(value, list):
+        return "list", tuple(map(_key, value))
+    if isinstance(value, dict):
+        return "dict", frozenset((name, _key(member)) for name, member in value.items())
+    return isinstance(value, bool), value
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -12,7 +12,7 @@ from .hints import describe, is_assignable, type_name
 from .lifting import holds_symbol
 from .sources import author_line
 from .symbols import Symbol, kind_of
-from .tracing import Tracer, current
+from .tracing import Tracer, current, require_name
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ def ask(question: str, /, *, returns: Any = None, choices: Any = None, name: str
             database is asked for.
     """
     tracer = current()
+    require_name(name)
     kind = _kind(returns, choices)
     if type_name(kind) == "database":
         raise TraceError(

@@ -10,7 +10,7 @@ from gangline.ir.errors import TraceError
 from . import hints
 from .sources import author_line
 from .tool import Tool
-from .tracing import Tracer, current
+from .tracing import Tracer, current, require_name
 from .values import Database
 
 DEFAULT_MAX_STEPS = 16
@@ -47,6 +47,7 @@ def expand(
         TraceError: no tools, a database that the plan would choose, or a value that no tool takes.
     """
     tracer = current()
+    require_name(name)
     filled = dict(given or {})
     _check_tools(tools, max_steps)
     rows = [_row(tool, filled) for tool in tools]

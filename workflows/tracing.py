@@ -269,6 +269,16 @@ def current() -> Tracer:
     return tracer
 
 
+def require_name(name: object) -> None:
+    """Raise TraceError unless `name` can be the name of a step."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise TraceError(
+            f"{name!r} cannot be the name of a step",
+            where=author_line(),
+            next_step='Write a name as of a variable, for example name="confirm".',
+        )
+
+
 def is_tracing() -> bool:
     """Tell whether a workflow is being traced in this context."""
     return _ACTIVE.get() is not None

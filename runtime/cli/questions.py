@@ -29,10 +29,10 @@ def _answer(row: Mapping[str, Any]) -> Any:
     from gangline.runtime.answers import read_answer
 
     err = console(stderr=True)
-    err.print(row["question"], markup=False, style="bold")
+    err.print(shown(row["question"]), markup=False, style="bold")
     if row["choices"] is not None:
         listed = ", ".join(json.dumps(choice, ensure_ascii=False) for choice in row["choices"])
-        err.print(f"One of: {listed}", markup=False, style="dim")
+        err.print(f"One of: {shown(listed)}", markup=False, style="dim")
     while True:
         err.print("> ", end="")
         line = sys.stdin.readline()
@@ -42,3 +42,8 @@ def _answer(row: Mapping[str, Any]) -> Any:
             return read_answer(line.rstrip("\n"), row["schema"])
         except InputError as error:
             err.print(str(error), markup=False, style="red")
+
+
+def shown(text: str) -> str:
+    """Give a text without what would steer the terminal: a model may have written it."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)

@@ -66,17 +66,22 @@ class Author:
 
     def add(self, numbers: list[int], lists: list[int], depth: int) -> None:
         pick: Callable[[], int] = lambda: self.draw(st.sampled_from(numbers))
-        flat = ["tool", "llm", "ask", "expand", "add", "list", "len"]
+        flat = ["tool", "write", "llm", "ask", "expand", "add", "list", "len"]
         kinds = [*flat, "map", "branch", "loop", "call"] if depth < 3 else flat
         inner = depth + 1
         match self.draw(st.sampled_from(kinds)):
             case "tool":
                 numbers.append(self.p.tool("ask", pick(), pick(), retries=2))
+            case "write":
+                options = {"effects": "write", "retries": 2, "idempotent": False}
+                numbers.append(self.p.tool("ask", pick(), **options))
             case "llm":
                 numbers.append(self.p.llm("draft", pick(), format="json"))
             case "expand":
                 plan = self.p.tool("plan", pick(), retries=2)
-                made = self.p.expand(plan, tools=[planned_tool("ask")])
+                effects = self.draw(st.sampled_from(["read", "write"]))
+                tool = planned_tool("ask", effects=effects, idempotent=effects != "write")
+                made = self.p.expand(plan, tools=[tool])
                 numbers.append(self.p.tool("ask", made, retries=2))
             case "ask":
                 choices = self.p.compute("list", pick(), pick(), pick())
@@ -192,11 +197,15 @@ class World:
         self.run, self.flaky = run, flaky
         self.events: list[Event] = []
         self.actions: list[Any] = []
+        self.confirmed: Counter[str] = Counter()
+        self.writes: set[str] = set()
         self.now = 0.0
 
     def take(self, advance: Advance) -> None:
         self.events.extend(advance.events)
         self.actions.extend(advance.actions)
+        calls = (action for action in advance.actions if isinstance(action, RunTool))
+        self.writes.update(call.step.id for call in calls if call.effects == "write")
 
     def step(self, choose: Callable[[int], int]) -> None:
         action = self.actions.pop(choose(len(self.actions)))
@@ -231,7 +240,11 @@ class World:
         asked = self.events[-1].data["interrupts"]
         row = asked[choose(len(asked))]
         self.now += 1.0
-        value = answered(row["question"], row["choices"])
+        if row["choices"] is None:  # a write of which it is not known whether it happened
+            self.confirmed[row["id"]] += 1
+            value: Any = {"rerun": True}
+        else:
+            value = answered(row["question"], row["choices"])
         self.take(self.run.start(self.now, {"resumed": True, "answers": {row["id"]: value}}))
 
     @property
@@ -267,7 +280,15 @@ def completed(events: Sequence[Event]) -> Counter[str]:
 
 
 def asked(events: Sequence[Event]) -> Counter[str]:
-    return Counter(event.step_id for event in events if "interrupt" in event.data and event.step_id)
+    """Count how often each question was put."""
+    starts = (event for event in events if event.type == "step.started")
+    return Counter(event.step_id for event in starts if "interrupt" in event.data)
+
+
+def begun(events: Sequence[Event], step_id: str) -> int:
+    """Count how often a step began, less how often it told that it had failed."""
+    types = [event.type for event in events if event.step_id == step_id]
+    return types.count("step.started") - types.count("step.failed")
 
 
 def output(world: World) -> Any:
@@ -323,6 +344,9 @@ def test_a_crash_anywhere_loses_and_repeats_nothing(builder: Any, data: Any) -> 
     assert output(world) == expected(program, 0, {}, 3)
     assert all(count == 1 for count in completed(world.events).values())
     assert all(count == 1 for count in asked(world.events).values()), "a question is asked once"
+    for step_id in whole.writes:
+        once = begun(world.events, step_id) - world.confirmed[step_id]
+        assert once == 1, "a write that may have happened is not begun again unasked"
 
 
 @pytest.mark.parametrize("shape", ["chain", "wide", "loop", "tools"])
@@ -393,3 +417,26 @@ def test_the_budget_is_never_exceeded(builder: Any, data: Any) -> None:
     assert last.type == "job.completed" or last.data["error"]["code"] == "budget"
     if budget_usd == 100.0:
         assert output(world) == expected(program, 0, {}, 3)
+
+
+@SETTINGS
+@given(data=st.data())
+def test_a_cancelled_job_ends_once_all_writes_have(builder: Any, data: Any) -> None:
+    world, choose = begin(random_program(builder, data.draw), flaky=True), chooser(data.draw)
+    for _ in range(data.draw(st.integers(0, 30))):
+        if not world.actions:
+            break
+        world.step(choose)
+    if world.run.ended:
+        return
+    world.take(world.run.cancel(world.now))
+    while world.actions and not world.run.ended:
+        action = world.actions.pop(choose(len(world.actions)))
+        if isinstance(action, RunTool):
+            world.now += 1.0
+            world.take(world.outcome(action))
+    assert world.events[-1].type == "job.cancelled"
+    assert all(begun(world.events, step_id) <= 1 for step_id in world.writes)
+    ended = {e.step_id for e in world.events if e.type in ("step.completed", "step.failed")}
+    started = {e.step_id for e in world.events if e.type == "step.started"}
+    assert world.writes & started <= ended, "no result of a write is lost"

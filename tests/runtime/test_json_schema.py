@@ -81,6 +81,16 @@ def test_references_are_followed_and_depth_is_bounded() -> None:
     assert "too deeply" in problem(deep, schema)
 
 
+def test_a_value_sent_to_do_harm_is_given_up() -> None:
+    node = {"type": "object", "properties": {"n": {"$ref": "#"}}}
+    deep: Any = 7
+    for _ in range(30):
+        deep = {"n": deep}
+    assert "too large" in problem(deep, {"anyOf": [node, {**node, "title": "other"}]})
+    wide = {"type": "array", "uniqueItems": True}
+    assert problem([[n] for n in range(50_000)], wide) == ""
+
+
 @pytest.mark.parametrize(
     ("form", "good", "bad"),
     [("date", "2026-11-23", "tomorrow"), ("uuid", "0" * 32, "x"), ("time", "09:00", "9 o'clock")],

@@ -112,6 +112,7 @@ def test_explain_and_plan_take_a_question() -> None:
         (lambda: gl.ask("Which?", choices="ab"), "choices"),
         (lambda: gl.ask("Which?", returns=int, choices=["a"]), "'a'"),
         (lambda: gl.ask("Which?", returns=gl.Database), "Database"),
+        (lambda: gl.ask("Which?", name="a/b"), "'a/b'"),
     ],
 )
 def test_wrong_use_is_told_at_its_line(body: Any, said: str) -> None:

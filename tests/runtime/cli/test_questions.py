@@ -16,6 +16,7 @@ import pytest
 from gangline.ir.errors import ConflictError
 from gangline.runtime.api import close_sessions, resume_job
 from gangline.runtime.cli import app
+from gangline.runtime.cli.questions import shown
 
 Capture = pytest.CaptureFixture[str]
 FLOW = """
@@ -80,3 +81,7 @@ def test_ctrl_d_leaves_the_job_waiting(flow: str) -> None:
     _, err = process.communicate(timeout=120)
     os.close(master)
     assert process.returncode == 130 and "gangline jobs resume" in err
+
+
+def test_a_question_cannot_steer_the_terminal() -> None:
+    assert shown("Go?\x1b[2J\r\n\u202e") == "Go?\ufffd[2J\ufffd\n\ufffd"
