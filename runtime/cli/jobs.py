@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from . import jobs_keep
 from .output import console, print_document
 from .run_command import Json
 
 app = typer.Typer(help="List, show, continue and cancel jobs.", no_args_is_help=True)
+jobs_keep.register(app)
 JobId = Annotated[str, typer.Argument(help="A job id; a unique beginning or end is enough.")]
 
 

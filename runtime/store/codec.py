@@ -7,7 +7,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from gangline.ir.errors import StoreError
 from gangline.ir.specs.event import Event
@@ -100,3 +100,8 @@ def encode(data: Any, where: str) -> str:
             next_step="Return plain JSON values (no NaN, no deep nesting, no lone surrogates).",
         ) from None
     return redact(text)
+
+
+def is_reference(document: Any) -> TypeGuard[Mapping[str, str]]:
+    """Say whether this stands for a document that is kept by its hash."""
+    return isinstance(document, Mapping) and len(document) == 1 and "ref" in document

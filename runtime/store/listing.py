@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from gangline.ir.errors import StoreError
 from gangline.ir.specs.event import JOB_STATUSES, Event
 
-from .codec import INTERNED, Codec
+from .codec import INTERNED, Codec, is_reference
 from .database import Database, Row
 from .job_row import JobRow
 from .operations import unknown
@@ -117,27 +118,28 @@ def resolve(database: Database, part: str) -> str:
     return str(ids[0])
 
 
-def read_events(
-    database: Database, codec: Codec, job_id: str, after: int, limit: int | None
-) -> list[Event]:
-    """Give a job's events with a number above `after`, in order, at most `limit`."""
+def read_events(database: Database, job_id: str, after: int, limit: int | None) -> list[Event]:
+    """Give a job's events with a number above `after`, in order, at most `limit`, as stored."""
     rows = database.read(
         "SELECT seq, type, at_s, step_id, data FROM events "
         f"WHERE job_id = ? AND seq > ? ORDER BY seq{'' if limit is None else ' LIMIT ?'}",
         (job_id, after) if limit is None else (job_id, after, limit),
     )
-    return [_event(database, codec, job_id, row) for row in rows]
+    return [
+        Event(job_id, seq, kind, at_s, step_id, json.loads(data))
+        for seq, kind, at_s, step_id, data in rows
+    ]
 
 
-def _event(database: Database, codec: Codec, job_id: str, row: Row) -> Event:
-    seq, kind, at_s, step_id, text = row
-    data = json.loads(text)
-    if kind == "job.queued":
-        for name in INTERNED:
-            document = data.get(name)
-            if isinstance(document, dict) and len(document) == 1 and "ref" in document:
-                data[name] = read_document(database, codec, document["ref"])
-    return Event(job_id, seq, kind, at_s, step_id, data)
+def whole(database: Database, codec: Codec, event: Event) -> Event:
+    """Put the program and the plan back into a first event."""
+    data = {
+        name: read_document(database, codec, value["ref"])
+        if name in INTERNED and is_reference(value)
+        else value
+        for name, value in event.data.items()
+    }
+    return replace(event, data=data)
 
 
 def read_document(database: Database, codec: Codec, hash_: str) -> Any:

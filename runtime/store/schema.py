@@ -65,6 +65,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             WHERE status IN ('queued', 'running')""",
         """CREATE UNIQUE INDEX jobs_by_key ON jobs (tenant, idempotency_key)
             WHERE idempotency_key <> ''""",
+        # Whether anybody still needs a document.
+        "CREATE INDEX jobs_by_program ON jobs (program_ref) WHERE program_ref <> ''",
+        "CREATE INDEX jobs_by_plan ON jobs (plan_ref) WHERE plan_ref <> ''",
         "CREATE TABLE programs (hash TEXT PRIMARY KEY, document TEXT NOT NULL)",
         """CREATE TABLE owners (
             name TEXT PRIMARY KEY,

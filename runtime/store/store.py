@@ -7,16 +7,19 @@ ask for is on disk. Reads see what is on disk and never wait for the writer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from gangline.ir.errors import GanglineError, StoreError
-from gangline.ir.specs.event import Event, StepRecord
+from gangline.ir.specs.event import FINAL_STATUSES, Event, StepRecord
 from gangline.runtime.folders import data_dir
+from gangline.runtime.owner import owner_name
 from gangline.runtime.step_fold import fold_steps
 
-from . import keys, leases, listing, outbox, usage
+from . import archive, keys, leases, listing, outbox, usage
+from .archive import Imported, JobFilter
 from .codec import Codec, encode, encode_all
 from .database import Database
 from .job_row import JobRow, RowChange
@@ -59,7 +62,7 @@ class Store:
 
     def __init__(self, url: str | Path | None = None) -> None:
         self.database: Database = _open(url)
-        self.deliver: Callable[[Sequence[Call]], None] = _call_all
+        self.deliver: Callable[[Sequence[Call]], object] = _call_all
         self._codec = Codec()
         self._leased: set[str] = set()
         self._writer = Writer(self.database, lambda calls: self.deliver(calls))
@@ -205,7 +208,18 @@ class Store:
 
         Programs and plans in them are shared between calls: do not change them.
         """
-        return listing.read_events(self.database, self._codec, job_id, after, limit)
+        events = self.raw_events(job_id, after, limit)
+        if events and events[0].type == "job.queued":
+            events[0] = listing.whole(self.database, self._codec, events[0])
+        return events
+
+    def raw_events(self, job_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Give events as they are stored: programs and plans are `{"ref": hash}`."""
+        return listing.read_events(self.database, job_id, after, limit)
+
+    def document(self, hash_: str) -> Any:
+        """Give a program's or plan's JSON by its hash; shared, do not change it."""
+        return listing.read_document(self.database, self._codec, hash_)
 
     def steps(self, job_id: str) -> list[StepRecord]:
         """Give a job's step records."""
@@ -335,6 +349,47 @@ class Store:
         """Give a webhook message up."""
         return self._do(lambda database: outbox.dropped(database, id_))
 
+    # Keeping and forgetting.
+
+    def prune(
+        self,
+        before_s: float,
+        statuses: Collection[str] = FINAL_STATUSES,
+        limit: int | None = None,
+    ) -> int:
+        """Forget jobs to which nothing happened since `before_s`; gives how many.
+
+        Programs that no other job needs go with them. Waits for the disk, in small
+        transactions. Jobs that somebody holds stay, whatever their status.
+        """
+        wanted = sorted(statuses)
+        num_pruned = 0
+        while limit is None or num_pruned < limit:
+            size = archive.PRUNED_AT_ONCE if limit is None else limit - num_pruned
+            size = min(size, archive.PRUNED_AT_ONCE)
+            some = self._do(partial(_prune, before_s, wanted, size)).result()
+            num_pruned += some
+            if some < size:
+                break
+        if num_pruned:
+            self._do(archive.drop_unused).result()
+        return num_pruned
+
+    def export(self, chosen: JobFilter | None = None) -> Iterator[str]:
+        """Give jobs as lines of JSON, the newest first; see `archive`."""
+        return archive.export(self, chosen or JobFilter())
+
+    def import_(self, lines: Iterable[str], *, unfinished: bool = False) -> Imported:
+        """Add the jobs of an export that are not there yet; waits for the disk.
+
+        Jobs that have not ended come with `unfinished` only: servers would go on with them.
+        """
+        owner = owner_name()
+        try:
+            return archive.import_lines(self, lines, owner, unfinished=unfinished)
+        finally:
+            self.unregister(owner)
+
     def _ensure(self, owner: str, ttl_s: float) -> None:
         """Register an owner that holds jobs but did not say so."""
         if owner and owner not in self._leased:
@@ -366,6 +421,10 @@ def _open(url: str | Path | None) -> Database:
             next_step="Give a path, sqlite:///path or postgresql://user@host/database.",
         )
     return SqliteDatabase(Path(url) if url is not None else default_path())
+
+
+def _prune(before_s: float, statuses: list[str], limit: int, database: Database) -> int:
+    return archive.prune(database, before_s, statuses, limit)
 
 
 def _call_all(calls: Sequence[Call]) -> None:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class Writer:
     """Own the writing side of a database."""
 
-    def __init__(self, database: Database, deliver: Callable[[Sequence[Call]], None]) -> None:
+    def __init__(self, database: Database, deliver: Callable[[Sequence[Call]], object]) -> None:
         self.commits = 0
         self.failing: StoreError | None = None
         self._database = database
