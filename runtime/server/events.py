@@ -71,8 +71,7 @@ async def graph(call: Call) -> Asgi:
     """Give a job's graph in the form that was asked for."""
     from .graph_forms import graph_reply
 
-    document = await call.context.service.graph(call.tenant, call.path["id"])
-    return graph_reply(document, call.query.format)
+    return await graph_reply(call, call.path["id"], call.query.format)
 
 
 async def artifacts(call: Call) -> Asgi:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from .call import Call
 from .reply import Reply
 
 
-def graph_reply(document: Mapping[str, Any], form: str) -> Reply:
+async def graph_reply(call: Call, job_id: str, form: str) -> Reply:
     """Answer with a graph in the form that was asked for."""
+    service = call.context.service
+    if form == "json":
+        return Reply.json(await service.graph(call.tenant, job_id))
+    text = await service.drawn(call.tenant, job_id, form)
     if form == "mermaid":
-        return Reply.text(_text(document, "mermaid"), b"text/vnd.mermaid; charset=utf-8")
-    if form == "svg":
-        return Reply.text(_text(document, "svg"), b"image/svg+xml")
-    return Reply.json(document)
-
-
-def _text(document: Mapping[str, Any], form: str) -> str:
-    return str(document.get(form, ""))
+        return Reply.text(text, b"text/vnd.mermaid; charset=utf-8")
+    return Reply.text(text, b"image/svg+xml")

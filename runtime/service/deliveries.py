@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,6 +20,12 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE, AT_ONCE_PER_TENANT = 16, 4
 """Messages sent side by side; a tenant whose receiver hangs must not hold up the others'."""
+
+BEHIND = 256
+"""Messages of one tenant that wait in memory for one of its places."""
+
+KEPT_S = 30.0
+"""How long one waits there; the outbox hands it out again after a minute."""
 
 LOOK_EVERY_S = 2.0
 """How often the outbox is looked at when nobody says that something is in it."""
@@ -46,7 +53,8 @@ class Deliveries:
         self._document = document
         self._due = asyncio.Event()
         self._at_once = asyncio.Semaphore(AT_ONCE)
-        self._tenants: dict[str, int] = {}
+        self._busy: dict[str, int] = {}
+        self._behind: dict[str, deque[tuple[float, Delivery]]] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -75,10 +83,7 @@ class Deliveries:
                 logger.warning("the outbox cannot be read: %s", error)
                 found = []
             for delivery in found:
-                await self._at_once.acquire()
-                task = asyncio.get_running_loop().create_task(self._deliver(delivery))
-                self._sending.add(task)
-                task.add_done_callback(self._sent)
+                await self._dispatch(delivery)
             if len(found) == AT_ONCE:
                 continue
             try:
@@ -87,26 +92,49 @@ class Deliveries:
             except TimeoutError:
                 pass
 
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        self._at_once.release()
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("a webhook could not be dealt with", exc_info=task.exception())
-
-    async def _deliver(self, delivery: Delivery) -> None:
-        busy = self._tenants.get(delivery.tenant, 0)
-        if busy >= AT_ONCE_PER_TENANT:
-            self._store.postpone(
-                delivery.id, delivery.attempts, self._clock.now() + 1.0, delivery.error
-            )
+    async def _dispatch(self, delivery: Delivery) -> None:
+        """Send a message in its tenant's turn: now, or after those that are under way."""
+        if self._busy.get(delivery.tenant, 0) < AT_ONCE_PER_TENANT:
+            await self._begin(delivery)
             return
-        self._tenants[delivery.tenant] = busy + 1
+        behind = self._behind.setdefault(delivery.tenant, deque())
+        if len(behind) < BEHIND:
+            behind.append((self._clock.now(), delivery))
+        else:
+            later_s = self._clock.now() + LOOK_EVERY_S
+            self._store.postpone(delivery.id, delivery.attempts, later_s, delivery.error)
+
+    async def _begin(self, delivery: Delivery) -> None:
+        tenant = delivery.tenant
+        self._busy[tenant] = self._busy.get(tenant, 0) + 1
+        await self._at_once.acquire()
+        task = asyncio.get_running_loop().create_task(self._attempts(delivery))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _attempts(self, delivery: Delivery) -> None:
+        """Send a message and then those of its tenant that waited for a place."""
+        tenant, next_one = delivery.tenant, delivery
         try:
-            await self._attempt(delivery)
+            # Invariant: this task is one of the tenant's places in `_busy`.
+            while True:
+                try:
+                    await self._attempt(next_one)
+                except Exception:
+                    logger.exception("webhook %s could not be dealt with", next_one.id)
+                behind = self._behind.get(tenant)
+                if not behind:
+                    return
+                taken_s, next_one = behind.popleft()
+                if self._clock.now() - taken_s > KEPT_S:
+                    behind.clear()  # handed out again by now, perhaps to another server
+                    return
         finally:
-            self._tenants[delivery.tenant] -= 1
-            if not self._tenants[delivery.tenant]:
-                del self._tenants[delivery.tenant]
+            self._at_once.release()
+            self._busy[tenant] -= 1
+            if not self._busy[tenant]:
+                del self._busy[tenant]
+                self._behind.pop(tenant, None)
 
     async def _attempt(self, delivery: Delivery) -> None:
         wanted = delivery.webhook.get("events")

@@ -40,6 +40,15 @@ def graph_document(
     }
 
 
+def draw(document: Mapping[str, Any], program: Program, form: str) -> str:
+    """Write a graph document as `mermaid` or `svg` text."""
+    if form == "mermaid":
+        return graph_mermaid(document)
+    from gangline.planner.graph_svg import graph_svg
+
+    return graph_svg(program, status={node["id"]: node["status"] for node in document["nodes"]})
+
+
 def graph_mermaid(document: Mapping[str, Any]) -> str:
     """Write a graph document as a Mermaid flowchart."""
     numbers = {node["id"]: f"n{number}" for number, node in enumerate(document["nodes"])}

@@ -33,7 +33,7 @@ from gangline.runtime.store import JobRow, Store, open_store
 from .creation import Creation, Submitted
 from .deliveries import Deliveries
 from .fleet import FleetView
-from .graph import graph_document
+from .graph import draw, graph_document
 from .hub import Hub
 from .intake import Intake, body_hash, limits, text_of
 from .job_request import JobRequest
@@ -284,6 +284,12 @@ class Service:
         return await asyncio.to_thread(
             lambda: graph_document(job_id, carried_program(fold), fold, carried_plan(fold))
         )
+
+    async def drawn(self, tenant: Tenant, job_id: str, form: str) -> str:
+        """Give the job's graph as text: `mermaid` or `svg`."""
+        document = await self.graph(tenant, job_id)
+        program = carried_program(await self.reader.fold(job_id))
+        return await asyncio.to_thread(draw, document, program, form)
 
     async def program(self, tenant: Tenant, job_id: str) -> Program:
         """Give the program a job carries, for drawings of it."""
