@@ -121,7 +121,9 @@ class Dispatcher:
         `at_rest`: nothing of this job runs, so that writes in flight were left by a process.
         """
         found: list[Mapping[str, Any]] = []
-        for flight in () if self.finished else self._flights.values():
+        flights = () if self.finished else self._flights.values()
+        # In the order of the workflow, not in that in which they became ready.
+        for flight in sorted(flights, key=lambda flight: flight.activation.stage.id):
             if flight.interrupt is not None:
                 found.append(flight.interrupt)
             elif at_rest and flight.unsafe:

@@ -21,7 +21,8 @@ LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
 
 
 @pytest.mark.parametrize(
-    "name", ("architecture.md", "cli.md", "errors.md", "tco.md", "tutorial.md")
+    "name",
+    ("architecture.md", "cli.md", "errors.md", "steering.md", "tco.md", "tutorial.md"),
 )
 def test_every_block_runs(
     name: str, workshop: Any, fences: Callable[[Path], Iterator[Any]]

@@ -81,6 +81,16 @@ def test_a_question_whose_answer_is_not_used_is_still_asked(tmp_path: Any) -> No
         assert result.output == "aa"
 
 
+def test_questions_are_listed_in_the_order_of_the_workflow(tmp_path: Any) -> None:
+    @gl.workflow
+    def two(who: str) -> list[str]:
+        return [gl.ask("Hello " + who + "?"), gl.ask("And?")]  # the second is ready first
+
+    with Store(tmp_path / "jobs") as store:
+        result = run_job(two, {"who": "x"}, backends={"cpu/0": FakeBackend()}, store=store)
+    assert [row["id"] for row in result.interrupts] == ["ask", "ask#2"]
+
+
 def test_choices_of_the_trace(tmp_path: Any) -> None:
     with Store(tmp_path / "jobs") as store:
         backends = {"cpu/0": FakeBackend()}
