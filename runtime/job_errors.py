@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gangline.ir.errors import BudgetError, DeadlineError, JobError, StoreError
+from gangline.ir.errors import BudgetError, ConflictError, DeadlineError, JobError, StoreError
 
 
 def deadline_error(job_id: str) -> DeadlineError:
@@ -11,6 +11,15 @@ def deadline_error(job_id: str) -> DeadlineError:
         "The job's deadline passed, and it was asked to end then",
         where=f"job {job_id}",
         next_step='Give it more time, or let it finish late with on_deadline="late".',
+    )
+
+
+def expired_before(job_id: str) -> ConflictError:
+    """Say that a job that has ended cannot go on, because its hard deadline is over."""
+    return ConflictError(
+        "The job's deadline has passed, and it was asked to end then",
+        where=f"job {job_id}",
+        next_step="Fork it with another deadline.",
     )
 
 

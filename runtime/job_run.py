@@ -34,7 +34,7 @@ from .commands import (
 )
 from .dispatcher import Dispatcher
 from .fork import effective
-from .job_errors import deadline_error
+from .job_errors import deadline_error, expired_before
 from .outcome import RequestOutcome
 from .planned_steps import checked_plan
 from .pricing import Pricing
@@ -119,10 +119,13 @@ class JobRun:
         """Record that work begins, or goes on; a job whose hard deadline has passed expires.
 
         `data` is that of job.started; its `answers` (by interrupt) are recorded before as steps
-        that have ended. Raises as `answer`, and then nothing has changed.
+        that have ended. Raises as `answer`, and ConflictError for a job that has ended and
+        whose hard deadline is over; then nothing has changed.
         """
         given_s = (data or {}).get("deadline_s")
-        if given_s is None and now >= self.expires_s and not self.dispatcher.finished:
+        if given_s is None and now >= self.expires_s:
+            if self.dispatcher.finished:
+                raise expired_before(self.job_id)
             return self._expired_at_rest(now)
         self.ended_s = None
         self._issued_s.clear()

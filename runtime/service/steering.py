@@ -18,6 +18,7 @@ from gangline.runtime.clock import Clock
 from gangline.runtime.executor import Executor
 from gangline.runtime.fork import fork, retry_from
 from gangline.runtime.job import check_inputs, missing_secret
+from gangline.runtime.job_errors import expired_before
 from gangline.runtime.job_id import job_id as make_job_id
 from gangline.runtime.job_run import JobRun
 from gangline.runtime.pricing import Pricing
@@ -279,8 +280,10 @@ def _answered(events: Sequence[Event], interrupt: str, value: Any, now: float) -
     run = JobRun(events[0].job_id, Pricing(None))
     run.replay(events)
     made = run.start(now, {"resumed": True, "answers": {interrupt: value}}).events
-    started = next(at for at, event in enumerate(made) if event.type == "job.started")
-    return list(made[: started + 1])
+    types = [event.type for event in made]
+    if "job.started" not in types:  # its hard deadline passed while it waited
+        raise expired_before(events[0].job_id)
+    return list(made[: types.index("job.started") + 1])
 
 
 def _ended(row: JobRow) -> ConflictError:

@@ -11,6 +11,7 @@ import pytest
 from gangline.backends.fake import FakeBackend
 from gangline.ir.errors import ConflictError, InputError, StepTimeout
 from gangline.ir.specs.event import Event
+from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job, result_of
 from gangline.runtime.job_run import Advance, JobRun
@@ -157,6 +158,20 @@ def test_a_question_that_cannot_be_asked_fails_the_step(
     _, advance = begun(p.done(p.ask(p.constant(question), p.constant(choices))))
     assert advance.events[-1].type == "job.failed"
     assert advance.events[-1].data["error"]["code"] == "step"
+
+
+def test_a_budget_that_no_answer_can_free_fails_the_job_at_once(builder: Any) -> None:
+    p = builder()
+    program = p.done(p.compute("list", p.ask(text(p, "Go?")), p.tool("dear")))
+    rows = tuple(
+        StagePlan(s.name, s.op, "cpu", 1.0, 9.0 if s.name == "dear" else 0.0)
+        for s in program.stages
+    )
+    run = JobRun("j", Pricing(None))
+    plan = Plan("w", program.hash, "f", rows, 1.0, 1.0)
+    run.queue(Job("w", program, {}, plan, budget_usd=1.0).to_event_data(), 100.0)
+    last = run.start(100.0).events[-1]
+    assert last.type == "job.failed" and last.data["error"]["code"] == "budget"
 
 
 def test_a_cancelled_job_asks_nothing(builder: Any) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -85,8 +87,6 @@ def test_a_query_of_a_cancelled_job_is_killed_within_a_second(
     store: Any,
     tmp_path: Any,
 ) -> None:
-    import sqlite3
-
     path = str(tmp_path / "x.sqlite")
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE t (x INTEGER)")
@@ -224,3 +224,24 @@ def test_an_expired_job_ends_within_bounds(
     result = executor.run(job)
     release.set()
     assert result.status == "expired" and result.steps[0].error is not None
+
+
+def test_a_write_whose_record_is_not_on_disk_yet_is_not_begun(
+    builder: Any, tools: dict[str, Any], plain_tool: Any, executor: Executor, store: Any
+) -> None:
+    called = threading.Event()
+    tools["send"] = plain_tool(called.set)
+    p = builder()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # nothing reaches the disk until this ends
+        future = executor.submit(Job("w", p.done(p.tool("send", effects="write")), {}))
+        until(lambda: [run for run in executor.running.values() if run.run.last_seq >= 3])
+        (job_id,) = executor.running
+        executor.cancel(job_id)
+        until(lambda: executor.running[job_id].run.stopping)
+        other.execute("COMMIT")
+    result = future.result(20.0)
+    assert result.status == "cancelled" and not called.is_set()
+    (step,) = result.steps
+    assert step.status == "failed" and step.error is not None
+    assert step.error["code"] == "cancelled", "nothing was done, and that is known"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gangline.ir.errors import InputError
+from gangline.ir.errors import ConflictError, InputError
 from gangline.ir.specs.event import Event
 from gangline.runtime.backoff import MAX_BACKOFF_S, backoff_s
 from gangline.runtime.executor import Executor
@@ -80,6 +80,19 @@ def test_a_new_deadline_brings_a_waiting_job_back(builder: Any) -> None:
     advance = run.start(200.0, {"resumed": True, "deadline_s": 10.0})
     actions: list[Any] = list(advance.actions)
     assert [action.step.id for action in actions] == ["ask"] and run.expires_s == 210.0
+
+
+def test_a_job_that_expired_is_not_begun_again(builder: Any) -> None:
+    p = builder()
+    program = p.done(p.tool("ask"))
+    run, events, _ = begun(program, deadline_s=5.0, on_deadline="expire")
+    events = events + run.expire(106.0).events
+    again = JobRun("j", Pricing(None))
+    again.replay(events)
+    with pytest.raises(ConflictError):
+        again.start(200.0, {"resumed": True})
+    more = again.start(200.0, {"resumed": True, "deadline_s": 9.0})
+    assert len(more.actions) == 1 and again.expires_s == 209.0
 
 
 def test_the_executor_ends_a_job_at_its_deadline(
