@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gangline.ir.errors import GanglineError, JobError, StoreError
@@ -203,14 +203,28 @@ class Recovery:
 
     async def _follow(self) -> None:
         """Tell listeners here of jobs that run elsewhere, by reading their logs."""
-        for job_id in self._hub.watched - self._runner.held.keys():
-            after = self._hub.seen(job_id)
-            row = await asyncio.to_thread(self._store.find, job_id)
-            if row is None or row.status in (*FINAL_STATUSES, "input_required"):
+        foreign = {
+            job_id: self._hub.seen(job_id)
+            for job_id in self._hub.watched - self._runner.held.keys()
+        }
+        if not foreign:
+            return
+        for job_id, (stopped, events) in (await asyncio.to_thread(self._look, foreign)).items():
+            if stopped:
                 self._hub.tell_stopped(job_id)
-            if after is not None and row is not None and row.last_seq > after:
-                page = self._settings.page_events
-                self._hub.relay(await asyncio.to_thread(self._store.events, job_id, after, page))
+            self._hub.relay(events)
+
+    def _look(self, foreign: Mapping[str, int | None]) -> dict[str, tuple[bool, list[Event]]]:
+        """Read whether jobs have stopped, and what was logged after the events seen here."""
+        found: dict[str, tuple[bool, list[Event]]] = {}
+        for job_id, after in foreign.items():
+            row = self._store.find(job_id)
+            stopped = row is None or row.status in (*FINAL_STATUSES, "input_required")
+            events: list[Event] = []
+            if row is not None and after is not None and row.last_seq > after:
+                events = self._store.events(job_id, after, self._settings.page_events)
+            found[job_id] = (stopped, events)
+        return found
 
     def _release(self, job_id: str, epoch: int) -> None:
         try:

@@ -60,6 +60,7 @@ class Runner:
         store: Store,
         settings: Settings,
         clock: Clock,
+        on_started: Callable[[str], None],
         on_ended: Ended,
     ) -> None:
         self.queue = FairQueue(settings.max_running, settings.aging_s)
@@ -69,6 +70,7 @@ class Runner:
         self._settings = settings
         self._clock = clock
         self.weights: dict[str, float] = {}
+        self._on_started = on_started
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
         self._pump_due = False
@@ -130,6 +132,7 @@ class Runner:
     def _start(self, job_id: str) -> None:
         held = self.held[job_id]
         held.running = True
+        self._on_started(job_id)
         if held.events is None:
             task = self._loop.create_task(self._read(job_id, held))
             self._reading.add(task)

@@ -37,6 +37,7 @@ from .graph import draw, graph_document
 from .hub import Hub
 from .intake import Intake, body_hash, limits, text_of
 from .job_request import JobRequest
+from .learning import Learning
 from .offers import Offers
 from .plan_report import plan_document, plan_report
 from .plans import Plans
@@ -88,8 +89,9 @@ class Service:
         self.fleet = FleetView(session, clock)
         hub.taps.append(self.fleet.count)
         self.plans = Plans(session, limits_, clock)
+        self._learning = Learning(session, store)
         self._intake = Intake(offers, self.plans, session, limits_, clock)
-        self.runner = Runner(executor, store, limits_, clock, self._ended)
+        self.runner = Runner(executor, store, limits_, clock, self._learning.started, self._ended)
         self.reader = Reader(store, hub, limits_, self.runner.queue.position)
         self._steering = Steering(store, executor, self.runner, hub, clock, self._append)
         self._recovery = Recovery(
@@ -154,6 +156,7 @@ class Service:
         """Drain and end every task of the service."""
         await self.drain()
         await self._deliveries.stop()
+        await self._learning.stop()
 
     def ready(self) -> dict[str, Any]:
         """Say whether the service can take jobs: `{"ready": bool, "checks": {name: bool}}`."""
@@ -188,6 +191,8 @@ class Service:
         idempotency = None if key is None else (key, body_hash(text))
         made = await self._creation.create(tenant, request, accepted, idempotency)
         if request.webhook is not None and not made.replayed:
+            if len(self._with_webhook) > self.settings.queue_in_memory:
+                self._with_webhook.clear()  # their ends are noticed by looking, a little later
             self._with_webhook.add(made.id)
         return made
 
@@ -445,6 +450,7 @@ class Service:
     def _ended(self, job_id: str, tenant: str, error: BaseException | None) -> None:
         """A job has left this process: it stopped, or was given up."""
         self._recovery.feed()
+        self._learning.ended(job_id)
         if job_id in self._with_webhook:
             self._with_webhook.discard(job_id)
             self._deliveries.look()

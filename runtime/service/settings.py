@@ -19,7 +19,6 @@ class Settings:
         max_queued: jobs that may wait in the store altogether before submits are refused.
         max_batch: jobs in one batch request.
         max_input_bytes: of one job's input, as JSON.
-        max_output_bytes: of a job's output that a job document carries whole.
         max_wait_s: longest time `wait` holds a caller.
         hub_queue: events a listener may be behind before it is told to read the log again.
         page_events: events read from the log at once.
@@ -50,7 +49,6 @@ class Settings:
     max_queued: int = 100_000
     max_batch: int = 1000
     max_input_bytes: int = 4 << 20
-    max_output_bytes: int = 16 << 20
     max_wait_s: float = 300.0
     hub_queue: int = 2048
     page_events: int = 500

@@ -253,6 +253,8 @@ def _retried(
     data: dict[str, Any] = {"rerun": sorted(rerun)}
     if step is not None:
         data.update(retry_from([queued, *events[1:]], step, rerun))
+    if events[-1].type == "job.expired":
+        data["deadline_s"] = queued.data.get("deadline_s")  # as long again, from now on
     return data
 
 

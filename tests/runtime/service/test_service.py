@@ -737,3 +737,46 @@ def test_a_question_is_answered_once_and_only_if_it_fits(serve: Any, validate: V
                 await service.resume(A, made.id, name, 3)
 
     asyncio.run(main())
+
+
+def test_an_expired_job_has_its_time_again_when_it_is_retried(serve: Any, gate: Any) -> None:
+    opened = gate("g")
+
+    async def main() -> None:
+        async with serve() as service:
+            asked = request("held", input={"gate": "g"}, deadline_ms=300, on_deadline="expire")
+            made = await service.submit(A, asked)
+            assert (await service.wait(A, made.id, 20))["status"] == "expired"
+            opened.set()
+            await service.retry(A, made.id)
+            assert (await service.wait(A, made.id, 20))["status"] == "succeeded"
+
+    asyncio.run(main())
+
+
+def test_only_jobs_that_ran_alone_teach_the_planner(serve: Any, gate: Any) -> None:
+    opened = gate("g")
+
+    async def main() -> None:
+        async with serve() as service:
+            learned: list[str] = []
+
+            class History:
+                def learn(self, program: Any, result: Any, fleet: Any, models: Any) -> None:
+                    learned.append(result.job_id)
+
+            service.session.history = History()
+            alone = await service.submit(A, request())
+            await service.wait(A, alone.id, 20)
+            await until(lambda: learned == [alone.id])
+            service._learning._at_s = 0.0
+            holds = await service.submit(A, request("held", input={"gate": "g"}))
+            await until(lambda: CALLS == ["g"])
+            beside = await service.submit(A, request())
+            await service.wait(A, beside.id, 20)
+            opened.set()
+            await service.wait(A, holds.id, 20)
+            await service._learning.stop()
+            assert learned == [alone.id]
+
+    asyncio.run(main())
