@@ -45,8 +45,8 @@ async def _written(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
 
 async def events(call: Call) -> Asgi:
     """Stream a job's events from where the caller left off."""
-    after, last = call.query.after, call.header(b"last-event-id").strip()
-    if last:
+    after, last = call.query.after, call.header(b"last-event-id")
+    if b"last-event-id" in call.frame.headers:
         if not _LAST_ID.fullmatch(last):
             raise malformed(
                 "The Last-Event-ID is no event's number",
@@ -79,6 +79,16 @@ async def artifacts(call: Call) -> Asgi:
     return Reply.json(await call.context.service.artifacts(call.tenant, call.path["id"]))
 
 
+EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+"""One event of a stream."""
 _LAST_EVENT_ID = Header(
     "Last-Event-ID",
     "The last event the caller saw.",
@@ -95,7 +105,7 @@ OPERATIONS = (
         "streamEvents",
         "Follow a job",
         events,
-        (Answer(200, _STREAM, {"type": "string"}, "text/event-stream"),),
+        (Answer(200, _STREAM, EVENT, "text/event-stream"),),
         query=models.EventQuery,
         headers=(_LAST_EVENT_ID,),
     ),

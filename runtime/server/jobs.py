@@ -13,7 +13,7 @@ from gangline.runtime.service.service import JobFilter, Submitted
 
 from . import models
 from .call import Call
-from .events import event_stream
+from .events import EVENT, event_stream
 from .gone import unless_gone
 from .operation import Answer, Asgi, Header, Operation
 from .prefer import wait_s
@@ -166,7 +166,7 @@ _ACCEPTED = (
         models.JobDocument,
         headers={**_LOCATION, "Idempotent-Replayed": "`true` for an earlier job."},
     ),
-    Answer(200, "The job's events, for mode `stream`.", None, "text/event-stream"),
+    Answer(200, "The job's events, for mode `stream`.", EVENT, "text/event-stream"),
 )
 OPERATIONS = (
     Operation(

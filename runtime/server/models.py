@@ -147,7 +147,7 @@ def _number(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_digits)]
-Number = Annotated[float, BeforeValidator(_number)]
+Since = Annotated[float, Field(ge=0, le=1e12), BeforeValidator(_number)]
 
 
 class JobQuery(BaseModel):
@@ -159,12 +159,8 @@ class JobQuery(BaseModel):
     )
     status: Status | None = Field(default=None, description="Only jobs of this status.")
     workflow: str | None = Field(default=None, min_length=1, max_length=200)
-    created_after: Number | None = Field(
-        default=None, ge=0, le=1e12, description="Seconds since the epoch."
-    )
-    created_before: Number | None = Field(
-        default=None, ge=0, le=1e12, description="Seconds since the epoch."
-    )
+    created_after: Since | None = Field(default=None, description="Seconds since the epoch.")
+    created_before: Since | None = Field(default=None, description="Seconds since the epoch.")
 
 
 class EventQuery(BaseModel):
@@ -251,7 +247,7 @@ class Readiness(BaseModel):
     """Whether jobs are taken; 503 where one of the checks fails."""
 
     ready: bool
-    checks: dict[str, str]
+    checks: dict[str, bool]
 
 
 class WorkflowInput(BaseModel):

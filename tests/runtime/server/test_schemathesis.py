@@ -1,0 +1,42 @@
+"""Requests generated from the served OpenAPI document: every phase and check of schemathesis."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from gangline.runtime.server.settings import ServerSettings
+
+EXAMPLES = int(os.environ.get("GANGLINE_API_EXAMPLES", "4"))
+"""Generated requests per operation; `make api-test` asks for more."""
+
+CONFIG = ("--config-file", str(Path(__file__).with_name("schemathesis.toml")))
+
+
+def test_nothing_generated_from_the_document_breaks_the_server(
+    serve: Any, keys: Any, entrance: Any, tmp_path: Path
+) -> None:
+    entrance.open()
+    settings = ServerSettings(max_wait_s=0.2)
+    with serve(settings, keys=list(keys.values())) as locked:
+        command = [
+            *(
+                sys.executable,
+                "-m",
+                "schemathesis.cli",
+                *CONFIG,
+                "run",
+                f"{locked.url}/openapi.json",
+            ),
+            *("--header", f"Authorization: Bearer {keys['anna'].key}", "--checks", "all"),
+            *("--max-examples", str(EXAMPLES), "--continue-on-failure", "--no-color"),
+            *("--generation-deterministic", "--request-timeout", "20"),
+        ]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=1700, check=False
+        )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    assert "Stateful" in done.stdout
