@@ -56,8 +56,8 @@ class Chat:
         return await event_stream(call, stream)
 
     async def _submits(self, call: Call, request: ChatRequest, answer_id: Any) -> list[Submit]:
-        _check(request)
         model = self._gateway.model(request.model)
+        _check(request)
         tools = template_tools(offered_tools(request))
         messages = template_messages(request.messages)
         prefix = PREFIX if forced_call(request) else ""

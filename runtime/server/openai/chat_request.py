@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from . import limits
 
+
+def whole(value: Any) -> Any:
+    """Take 5.0 for 5, as JSON Schema does; in lists too."""
+    if isinstance(value, list):
+        return [whole(item) for item in value] if float in map(type, value) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(whole)
+"""To be put after the limits of an integer: before them, pydantic loses them in the schema."""
 Stop = Annotated[str, Field(max_length=limits.MAX_STOP_CHARS)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(gt=0, le=1)]
-Priority = Annotated[int, Field(ge=-limits.MAX_PRIORITY, le=limits.MAX_PRIORITY)]
+Priority = Annotated[int, Field(ge=-limits.MAX_PRIORITY, le=limits.MAX_PRIORITY), WHOLE]
 DeadlineMs = Annotated[float, Field(gt=0, le=limits.MAX_DEADLINE_MS)]
-Tokens = Annotated[int, Field(ge=1, le=1 << 24)]
-Choices = Annotated[int, Field(ge=1, le=limits.MAX_CHOICES)]
+Tokens = Annotated[int, Field(ge=1, le=1 << 24), WHOLE]
+Choices = Annotated[int, Field(ge=1, le=limits.MAX_CHOICES), WHOLE]
+TopLogprobs = Annotated[int, Field(ge=0, le=limits.MAX_TOP_LOGPROBS), WHOLE]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-Seed = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+Seed = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63), WHOLE]
 Model = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -156,7 +167,7 @@ class ChatRequest(Sampled):
     messages: list[Message] = Field(min_length=1, max_length=limits.MAX_MESSAGES)
     max_completion_tokens: Tokens | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=0, le=limits.MAX_TOP_LOGPROBS)
+    top_logprobs: TopLogprobs | None = None
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = Field(default=None, max_length=limits.MAX_TOOLS)
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from . import limits
-from .chat_request import DeadlineMs, Model, Priority, Sampled, Strict
+from .chat_request import WHOLE, Choices, DeadlineMs, Model, Priority, Sampled, Strict
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), WHOLE]
 
 
 class CompletionRequest(Sampled):
@@ -21,10 +21,10 @@ class CompletionRequest(Sampled):
         | Annotated[list[str], Field(min_length=1, max_length=limits.MAX_PROMPTS)]
         | Annotated[list[TokenIds], Field(min_length=1, max_length=limits.MAX_PROMPTS)]
     )
-    logprobs: int | None = Field(default=None, ge=0, le=5)
+    logprobs: Annotated[int, Field(ge=0, le=5), WHOLE] | None = None
     echo: bool | None = None
     suffix: str | None = None
-    best_of: int | None = Field(default=None, ge=1, le=limits.MAX_CHOICES)
+    best_of: Choices | None = None
 
 
 class EmbeddingRequest(Strict):
@@ -38,7 +38,7 @@ class EmbeddingRequest(Strict):
         | Annotated[list[TokenIds], Field(min_length=1, max_length=limits.MAX_INPUTS)]
     )
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = Field(default=None, ge=1)
+    dimensions: Annotated[int, Field(ge=1), WHOLE] | None = None
     priority: Priority | None = None
     deadline_ms: DeadlineMs | None = None
     user: str | None = None

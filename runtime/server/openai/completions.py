@@ -59,8 +59,8 @@ class Completions:
     async def _submits(
         self, call: Call, request: CompletionRequest, answer_id: str
     ) -> list[Submit]:
-        _check(request)
         model = self._gateway.model(request.model)
+        _check(request)
         prompts = listed(request.prompt)
         for prompt in prompts:
             if not isinstance(prompt, str):
