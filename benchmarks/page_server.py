@@ -230,7 +230,9 @@ class SlowRunner(FakeRunner):
 
 def slow_backend() -> EngineBackend:
     """Give an engine that runs made-up models at a walking pace."""
-    return EngineBackend(lambda model: SlowRunner({"": REPLY}), lambda model: FakeEncoder())
+    return EngineBackend(
+        lambda model: SlowRunner({"": REPLY}, num_blocks=192), lambda model: FakeEncoder()
+    )
 
 
 @dataclass

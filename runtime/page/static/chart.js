@@ -18,14 +18,14 @@ export function legend(...items) {
   return el("div", { class: "legend" }, items.map(([name, text]) => el("span", { class: name }, text)));
 }
 
-/** A line of the last values, 0 at the bottom. `high` is the value at the top. */
-export function spark(values, high, label, width = 160, height = 32) {
+/** A line of the last values (`most` fill it), 0 at the bottom and `high` at the top. */
+export function spark(values, most, high, label, width = 200, height = 28) {
   const top = high || Math.max(...values, 1e-12);
-  const step = width / Math.max(1, values.length - 1);
-  const points = values.map((value, index) => `${(index * step).toFixed(1)},${(height - 2 - (height - 4) * Math.min(1, value / top)).toFixed(1)}`);
-  if (points.length === 1) points.push(`${width},${points[0].split(",")[1]}`);
+  const step = width / Math.max(1, most - 1);
+  const first = width - step * (values.length - 1);
+  const points = values.map((value, index) => `${(first + index * step).toFixed(1)},${(height - 2 - (height - 4) * Math.min(1, value / top)).toFixed(1)}`);
   return chart(width, height, label,
-    svg("polygon", { class: "under", points: `0,${height} ${points.join(" ")} ${width},${height}` }),
+    svg("polygon", { class: "under", points: `${first.toFixed(1)},${height} ${points.join(" ")} ${width},${height}` }),
     svg("polyline", { class: "spark", points: points.join(" ") }));
 }
 

@@ -7,7 +7,7 @@ import { meter, spark } from "./chart.js";
 import { calibrationChart, figure, figures } from "./plan_preview.js";
 
 const EVERY_MS = 2000;
-const KEPT = 90;
+const KEPT = 60;
 
 export function fleetView(root) {
   const abort = new AbortController();
@@ -18,7 +18,7 @@ export function fleetView(root) {
   const history = new Map(); // device -> last shares of time it was busy
   let timer = 0;
 
-  const titles = [["Device"], ["Kind"], ["Running", 1], ["Waiting", 1], ["KV cache", 1], ["Busy", 1], ["Last 3 min"], ["Rate", 1], ["Spent", 1]];
+  const titles = [["Device"], ["Kind"], ["Running", 1], ["Waiting", 1], ["KV cache", 1], ["Busy", 1], ["Busy, last 2 min"], ["Rate", 1], ["Spent", 1]];
   replace(root, heading("Fleet"), failed, totals,
     el("section", { class: "card flush", "aria-label": "Devices" }, el("div", { class: "scroll" },
       el("table", { class: "rows", "aria-label": "Devices" },
@@ -53,7 +53,7 @@ export function fleetView(root) {
     past.push(device.utilisation ?? 0);
     if (past.length > KEPT) past.shift();
     history.set(device.id, past);
-    const graph = spark(past, 1, `${device.id}: busy over the last minutes`);
+    const graph = spark(past, KEPT, 1, `${device.id}: busy over the last minutes`);
     graph.classList.add("mini");
     return el("tr", {},
       el("td", {}, el("strong", {}, device.id), device.alive === false ? el("span", { class: "tag late" }, "down") : null),

@@ -50,8 +50,19 @@ export class Fold {
       facts.usd = facts.spent;
     }
     // A model call's text is recorded whole; what was streamed before this page opened is in it.
-    if (typeof data.value?.text === "string") facts.text = data.value.text;
+    if ((data.op ?? before?.op) === "decode" && typeof data.value?.text === "string") facts.text = data.value.text;
     this.put(id, facts);
+  }
+
+  /** What the steps came to so far: dollars and tokens. */
+  totals() {
+    const sum = { usd: 0, input: 0, output: 0 };
+    for (const step of this.steps.values()) {
+      sum.usd += step.usd ?? 0;
+      if (step.op === "prefill") sum.input += step.prompt_tokens ?? 0;
+      if (step.op === "decode") sum.output += step.output_tokens ?? step.tokens ?? 0;
+    }
+    return sum;
   }
 
   take() {

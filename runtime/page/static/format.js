@@ -7,19 +7,20 @@ export function seconds(value) {
   const size = Math.abs(value);
   if (size === 0) return "0 s";
   if (size < 0.001) return `${(value * 1e6).toFixed(0)} µs`;
-  if (size < 1) return `${(value * 1000).toPrecision(3).replace(/\.0+$/, "")} ms`;
+  if (size < 1) return `${(value * 1000).toPrecision(3)} ms`;
   if (size < 60) return `${value.toPrecision(3)} s`;
   if (size < 3600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
   return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
 }
 
+/** Three digits that count, but never less than cents: $0.20, $0.000121. */
 export function usd(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   if (value === 0) return "$0";
   const size = Math.abs(value);
-  if (size >= 1) return `$${value.toFixed(2)}`;
-  if (size >= 0.001) return `$${value.toFixed(4)}`;
-  return size >= 1e-7 ? `$${value.toFixed(7)}` : `$${value.toExponential(1)}`;
+  if (size < 1e-7) return "< $0.0000001";
+  const digits = size >= 1 ? 2 : Math.min(7, Math.max(2, 2 - Math.floor(Math.log10(size))));
+  return `$${value.toFixed(digits).replace(/(\.\d\d+?)0+$/, "$1")}`;
 }
 
 export function count(value) {

@@ -21,7 +21,8 @@ export class Gantt {
       replace(this.node, el("div", { class: "empty" }, "No step has started yet."));
       return;
     }
-    const ends = shown.map((step) => step.end_s ?? now ?? step.start_s);
+    cutPrefills(shown);
+    const ends = shown.map((step) => endOf(step, now));
     const longest = ends.reduce((one, two) => Math.max(one, two), 1e-6);
     const width = Math.max(480, this.node.clientWidth || 1000);
     const at = (value) => LEFT + (width - LEFT - 14) * value / longest;
@@ -46,7 +47,7 @@ export class Gantt {
   }
 
   bar(step, y, at, now, room) {
-    const end = step.end_s ?? now ?? step.start_s;
+    const end = endOf(step, now);
     const width = Math.max(1.5, at(end) - at(step.start_s));
     const took = `${step.stage}: ${word(step.status)}, ${seconds(end - step.start_s)}`;
     const predicted = step.predicted_s ?? null;
@@ -55,6 +56,18 @@ export class Gantt {
         svg("title", {}, predicted === null ? took : `${took} (predicted ${seconds(predicted)})`)),
       predicted ? svg("rect", { class: "expected", x: at(step.start_s), y: y + 0.5, width: Math.min(Math.max(1, at(step.start_s + predicted) - at(step.start_s)), room - at(step.start_s)), height: LANE - 1 }) : null,
     ];
+  }
+}
+
+function endOf(step, now) {
+  return step.end_s ?? step.cut_s ?? now ?? step.start_s;
+}
+
+/** A prefill is recorded as ended with its decode; while both run, it ends where that began. */
+function cutPrefills(steps) {
+  const running = new Map(steps.filter((step) => step.op === "prefill" && !step.end_s).map((step) => [step.id, step]));
+  for (const step of running.size ? steps : []) {
+    for (const parent of step.parents ?? []) if (running.has(parent)) running.get(parent).cut_s = step.start_s;
   }
 }
 
@@ -72,7 +85,7 @@ function banded(steps, now) {
       band.lanes.push([]);
     }
     band.lanes[lane].push(step);
-    band.free[lane] = step.end_s ?? now;
+    band.free[lane] = endOf(step, now);
   }
   return [...bands.values()];
 }

@@ -123,7 +123,7 @@ class JobView {
       if (this.dirty && !this.steps.wanted) setText(this.filter, `${count(steps.length)} in all`);
       this.dirty = false;
     }
-    if (running) this.head.draw(this.job);
+    if (running) this.head.draw(this.job, this.fold.totals());
   }
 
   soon() {
@@ -150,7 +150,7 @@ class JobView {
     this.head.draw(this.job);
     if (this.shownOutput !== this.job.last_seq) {
       this.shownOutput = this.job.last_seq;
-      replace(this.output, outputOf(this.job.output));
+      replace(this.output, outputOf(this.job.output, FINAL.has(this.job.status)));
     }
   }
 

@@ -23,7 +23,7 @@ export class JobHead {
       this.title, this.question, this.failed, this.figures);
   }
 
-  draw(job) {
+  draw(job, sum = null) {
     const tied = `${job.status} ${job.last_seq}`;
     if (this.tied !== tied) {
       this.tied = tied;
@@ -31,7 +31,7 @@ export class JobHead {
       this.drawQuestion(job);
       replace(this.failed, job.error && !job.interrupt ? problemBox(job.error) : null);
     }
-    this.drawFigures(job);
+    this.drawFigures(job, sum);
   }
 
   drawTitle(job) {
@@ -39,7 +39,7 @@ export class JobHead {
     const over = FINAL.has(job.status);
     const buttons = [
       !over ? ["Cancel", () => this.cancel(job), "danger"] : null,
-      TRIED_AGAIN.has(job.status) ? ["Retry", () => this.retry()] : null,
+      TRIED_AGAIN.has(job.status) && !job.interrupt ? ["Retry", () => this.retry()] : null,
       over ? ["Fork", () => this.fork()] : null,
     ].filter(Boolean).map(([text, onclick, name]) => el("button", { type: "button", class: name, onclick }, text));
     replace(this.title,
@@ -50,18 +50,20 @@ export class JobHead {
     if (focused) (buttons.find((button) => button.textContent === focused) ?? buttons[0])?.focus();
   }
 
-  drawFigures(job) {
+  drawFigures(job, sum) {
     const now = Date.now() / 1000;
     const over = FINAL.has(job.status);
-    const spent = over || !job.started_s || job.status === "input_required" ? job.actual.seconds : now - job.started_s;
+    const stopped = over || job.status === "input_required";
+    const spent = stopped ? job.actual.seconds ?? (job.ended_s && job.started_s ? job.ended_s - job.started_s : null) : now - job.started_s;
+    const done = job.status === "succeeded";
     const late = job.late || (!over && job.deadline_s && now > job.deadline_s);
     replace(this.figures, figures(
-      figure("Time", job.started_s || over ? seconds(spent) : NONE, said(job.predicted.seconds, over ? spent : null, seconds)),
-      figure("Cost", usd(job.actual.usd), said(job.predicted.usd, over ? job.actual.usd : null, usd) + (job.budget_usd !== null ? ` · budget ${usd(job.budget_usd)}` : "")),
+      figure("Time", job.started_s || over ? seconds(spent) : NONE, said(job.predicted.seconds, done ? spent : null, seconds)),
+      figure("Cost", usd(Math.max(job.actual.usd ?? 0, sum?.usd ?? 0)), said(job.predicted.usd, done ? job.actual.usd : null, usd) + (job.budget_usd !== null ? ` · budget ${usd(job.budget_usd)}` : "")),
       job.deadline_s
         ? figure("Deadline", over ? (late ? "late" : "kept") : until(job.deadline_s, now), `${clock(job.deadline_s)}${job.on_deadline === "expire" ? ", then it expires" : ""}`, late)
         : figure("Deadline", "none"),
-      figure("Tokens", `${count(job.prompt_tokens)} in`, `${count(job.output_tokens)} out`),
+      figure("Tokens", `${count(Math.max(job.prompt_tokens, sum?.input ?? 0))} in`, `${count(Math.max(job.output_tokens, sum?.output ?? 0))} out`),
       figure("Created", clock(job.created_s).split(", ").at(-1), job.started_s ? `waited ${seconds(job.started_s - job.created_s)}` : job.position !== null ? `${job.position} of yours before it` : clock(job.created_s).split(", ")[0]),
       figure("Priority", String(job.priority), Object.entries(job.metadata).map(([name, value]) => `${name}=${value}`).join(", "))));
   }

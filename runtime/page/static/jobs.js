@@ -24,8 +24,8 @@ const COLUMNS = [
   { title: "Workflow", render: (job) => job.workflow },
   { title: "Status", width: "190px", render: (job) => [pill(job.status), " ", job.late && el("span", { class: "tag late" }, "late"), job.position ? el("span", { class: "tag" }, `${job.position} before`) : null] },
   { title: "Created", width: "120px", render: (job) => el("time", { title: clock(job.created_s) }, ago(job.created_s)) },
-  { title: "Time", class: "num", width: "150px", render: (job) => compared(job.actual.seconds, FINAL.has(job.status) ? job.predicted.seconds : null, seconds) },
-  { title: "Cost", class: "num", width: "160px", render: (job) => compared(job.actual.usd, FINAL.has(job.status) ? job.predicted.usd : null, usd) },
+  { title: "Time", class: "num", width: "150px", render: (job) => compared(job.actual.seconds, job.status === "succeeded" ? job.predicted.seconds : null, seconds) },
+  { title: "Cost", class: "num", width: "180px", render: (job) => compared(job.actual.usd, job.status === "succeeded" ? job.predicted.usd : null, usd) },
   { title: "Tokens in", class: "num", width: "100px", render: (job) => count(job.prompt_tokens) },
   { title: "Tokens out", class: "num", width: "100px", render: (job) => count(job.output_tokens) },
 ];

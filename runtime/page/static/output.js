@@ -5,8 +5,8 @@ import { count } from "./format.js";
 
 const MOST_ROWS = 500;
 
-export function outputOf(value) {
-  if (value === null || value === undefined) return el("p", { class: "muted" }, "Nothing yet.");
+export function outputOf(value, over) {
+  if (value === null || value === undefined) return el("p", { class: "muted" }, over ? "The job gave nothing." : "Nothing yet.");
   if (typeof value !== "object") return el("div", { class: "output" }, el("pre", {}, String(value)));
   const found = tabular(value);
   if (!found) return el("div", { class: "output" }, el("pre", {}, JSON.stringify(value, null, 2)));

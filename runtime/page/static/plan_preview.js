@@ -37,15 +37,16 @@ export function planPreview(plan) {
 
 export function placement(plan) {
   const critical = new Set(plan.critical_path ?? []);
-  return el("div", { class: "scroll" }, el("table", { class: "compact", "aria-label": "Placement" },
+  return [el("div", { class: "scroll" }, el("table", { class: "compact", "aria-label": "Placement" },
     el("thead", {}, el("tr", {}, ["Step", "Device", "Time", "90 % of it", "Cost", "Rests on"].map((title, index) => el("th", { scope: "col", class: index > 1 && index < 5 ? "num" : null }, title)))),
     el("tbody", {}, plan.stages.map((row) => el("tr", {},
-      el("td", { title: row.stage }, row.stage, critical.has(row.stage) ? el("span", { class: "off", title: "on the critical path" }, "critical") : null),
+      el("td", { title: row.stage }, row.stage, critical.has(row.stage) ? el("span", { class: "off", title: "on the critical path" }, "*") : null),
       el("td", { title: row.device }, row.device),
       el("td", { class: "num" }, seconds(row.seconds), row.visits !== 1 ? el("span", { class: "off" }, `× ${Number(row.visits.toPrecision(2))}`) : null),
       el("td", { class: "num" }, `${seconds(row.low_s)} – ${seconds(row.high_s)}`),
       el("td", { class: "num" }, usd(row.usd)),
-      el("td", {}, row.source))))));
+      el("td", {}, row.source)))))),
+  critical.size ? el("p", { class: "muted" }, "* on the critical path: these decide when the job is done") : null];
 }
 
 /** How far predictions were off, before and after what was measured was learned from. */

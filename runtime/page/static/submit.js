@@ -7,7 +7,7 @@ import { schemaInput } from "./schema_form.js";
 
 export function limitInputs() {
   const deadline = schemaInput({ name: "Deadline", hint: "seconds", schema: { type: "number", minimum: 0 } });
-  const budget = schemaInput({ name: "Budget", hint: "US dollars", schema: { type: "number", minimum: 0 } });
+  const budget = schemaInput({ name: "Budget", hint: "US $", schema: { type: "number", minimum: 0 } });
   const priority = schemaInput({ name: "Priority", hint: "0 to 9", schema: { type: "integer", minimum: 0, maximum: 9 }, value: 5 });
   return { deadline, budget, priority };
 }
@@ -85,7 +85,7 @@ export function submitView(root) {
   workflow.addEventListener("change", chosen);
   replace(root,
     el("div", { class: "crumb" }, el("a", { href: "#/jobs" }, "Jobs"), " / new"), heading("New job"), failed,
-    el("div", { class: "columns" },
+    el("div", { class: "columns wide-right" },
       card("What to run", el("form", { class: "form", onsubmit: submit, novalidate: true },
         el("div", { class: "field" }, el("label", { for: "workflow" }, "Workflow"), workflow, about),
         holder,
