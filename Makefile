@@ -12,7 +12,7 @@ PEER_STAMPS := $(PEERS:%=$(BENCH)-%/.installed)
 # Waiting threads must sleep: two spinning OpenMP threads on a busy two-core box cost 10-50x.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help setup bench-setup run test api-test test-slow lint type clean
+.PHONY: help setup bench-setup run test api-test page-shots test-slow lint type clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -51,10 +51,14 @@ type: $(STAMP) ## mypy strict
 	$(BIN)/mypy
 
 test: lint type ## everything CI checks: lint, types, tests
+	@command -v chromium >/dev/null || echo "make: no Chromium here: the tests of the page will skip (apt-get install chromium)"
 	$(BIN)/pytest -q
 
 api-test: $(STAMP) ## generate many requests from the served OpenAPI document (schemathesis)
 	GANGLINE_API_EXAMPLES=50 $(BIN)/pytest -q --timeout 1800 tests/runtime/server/test_schemathesis.py
+
+page-shots: $(STAMP) ## take the pictures of docs/page.md anew (needs Chromium)
+	$(BIN)/python -m benchmarks.page_shots
 
 test-slow: $(STAMP) ## the tests that need the 1.1 GB model (downloads it)
 	$(BIN)/gangline models pull qwen2.5-coder-1.5b

@@ -22,7 +22,7 @@ from gangline.planner.fleet_file import load_fleet
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-SIZE = {"width": 1280, "height": 860}
+SIZE: Any = {"width": 1280, "height": 860}
 MAX_BYTES = 250_000
 TOPICS = ("sled dogs", "lead dogs", "wheel dogs", "long races", "rest", "snow")
 

@@ -90,7 +90,14 @@ def test_the_fleet_shows_load_and_money(watch: Watch, mixed: Served) -> None:
 
 def test_the_error_before_and_after_calibration_is_drawn(watch: Watch, mixed: Served) -> None:
     rows = [
-        {"op": "prefill", "device": "H200", "model": "m", "num_runs": 9, "before": 0.5, "after": 0.1}
+        {
+            "op": "prefill",
+            "device": "H200",
+            "model": "m",
+            "num_runs": 9,
+            "before": 0.5,
+            "after": 0.1,
+        }
     ]
 
     def story(page: Any) -> None:
