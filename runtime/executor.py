@@ -32,6 +32,7 @@ from .job import Job, JobResult, missing_secret, result_of
 from .job_id import job_id as make_job_id
 from .job_run import JobRun
 from .leases import Leases
+from .loops import new_loop
 from .mailbox import Mailbox
 from .owner import owner_name
 from .pricing import Pricing
@@ -83,7 +84,7 @@ class Executor:
         self.store = store
         self._drivers: dict[str, Driver] = {}
         self._closed = False
-        self._loop = loop or asyncio.new_event_loop()
+        self._loop = loop or new_loop()
         self._mailbox = Mailbox(self._loop)
         ids = fleet_ids(fleet, backends)
         self._around = Surroundings(
