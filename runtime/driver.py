@@ -63,7 +63,9 @@ class Driver:
     ) -> None:
         self.run = run
         self.epoch = epoch
-        self.journal = Journal(run.job_id, epoch, around, self._stored, self.abort, keeps_log)
+        self.journal = Journal(
+            run.job_id, epoch, around, self._stored, self.abort, self._is_alone, keeps_log
+        )
         self._around = around
         self._on_done: OnDone | None = on_done
         self._on_event = on_event
@@ -231,6 +233,11 @@ class Driver:
             self.safely(self._tool, command)
         if self._on_done is not None and not self._is_busy:
             self.safely(self._go_on)
+
+    def _is_alone(self) -> bool:
+        """Say whether the loop has nothing to do but this job, and that waits for a commit."""
+        waits = not self._inline and self._tools.is_idle and self._engines.is_idle
+        return waits and self._around.has_only(self)
 
     def _show(self, event: Event) -> None:
         if self._on_event is None:

@@ -39,6 +39,11 @@ class EngineCalls:
         self._loading: dict[str, SubmitRequest] = {}
         self._mine: dict[str, InFlight] = {}
 
+    @property
+    def is_idle(self) -> bool:
+        """Say whether no request is under way."""
+        return not self._mine and not self._loading
+
     def submit(self, command: SubmitRequest, device: str) -> None:
         """Send a request to the engine of a device, once that has loaded the model."""
         backend, now = self._around.backend(device), self._around.clock.now()

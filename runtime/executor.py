@@ -82,7 +82,6 @@ class Executor:
         self._clock = clock or WallClock()
         self._pricing = Pricing(fleet)
         self.store = store
-        self._drivers: dict[str, Driver] = {}
         self._closed = False
         self._loop = loop or new_loop()
         self._mailbox = Mailbox(self._loop)
@@ -98,7 +97,9 @@ class Executor:
             find_tool=find_tool,
             store=store,
             publish=publish,
+            owns_loop=loop is None,
         )
+        self._drivers = self._around.drivers
         self.direct = DirectRequests(self._around, self._pricing)
         self._leases = Leases(store, self.owner, self._around, self._drivers) if store else None
         for backend in dict.fromkeys(backends.values()):

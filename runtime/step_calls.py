@@ -54,6 +54,11 @@ class StepCalls:
         self._waiting: dict[str, Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps them weakly
 
+    @property
+    def is_idle(self) -> bool:
+        """Say whether no call is under way."""
+        return not self._waiting and not self._tasks
+
     def tool(self, tool: RegisteredTool, command: RunTool) -> None:
         """Call a tool: an async one on the loop, any other on a worker thread."""
         waiting = self._wait_for(command.step, command.timeout_s)

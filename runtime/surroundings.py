@@ -46,6 +46,8 @@ class Surroundings:
         mailbox: how other threads reach the loop.
         requests: what engines work on, by request id.
         publish: told of events once they are on disk, and of deltas at once; None: nobody.
+        owns_loop: whether the loop carries nothing but these jobs.
+        drivers: the jobs carried now, by id.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -58,7 +60,14 @@ class Surroundings:
     find_tool: FindTool
     store: Store | None
     publish: Publish | None = None
+    owns_loop: bool = False
+    drivers: dict[str, Driver] = field(default_factory=dict)
     requests: dict[str, InFlight] = field(default_factory=dict)
+
+    def has_only(self, driver: Driver) -> bool:
+        """Say whether the loop has nobody to serve but this one."""
+        alone = self.owns_loop and len(self.drivers) == 1
+        return alone and self.drivers.get(driver.job_id) is driver
 
     def backend(self, device: str) -> Backend | None:
         """Find what drives a device id, by the id or by its device's name."""

@@ -151,16 +151,20 @@ class Store:
         self._writer.put(*creates)
         return answer
 
-    def append(self, job_id: str, events: Sequence[Event], epoch: int) -> Ticket[None]:
+    def append(
+        self, job_id: str, events: Sequence[Event], epoch: int, here: bool = False
+    ) -> Ticket[None]:
         """Add events in order; LeaseLost (in the ticket) if `epoch` is not the current one.
 
-        The event that stops a job also ends its lease: it need not be released.
+        The event that stops a job also ends its lease: it need not be released. With `here` the
+        calling thread writes them itself if it need not wait for others; the ticket is done then.
         """
         change = RowChange()
         for event in events:
             change.add(event)
         append = Append(job_id, epoch, encode_all(events), change)
-        self._writer.put(append)
+        put = self._writer.put_here if here else self._writer.put
+        put(append)
         return append.ticket
 
     def flush(self) -> None:

@@ -39,6 +39,7 @@ class Writer:
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
+        self._writing = threading.Lock()  # held from taking operations to having answered them
         self._thread = threading.Thread(target=self._work, name="gangline-store", daemon=True)
         self._thread.start()
 
@@ -61,6 +62,22 @@ class Writer:
             for operation in operations:
                 self._queue.put(operation)
 
+    def put_here(self, operation: Operation) -> None:
+        """Carry an operation out on this thread, if nothing else is queued or being written.
+
+        For a thread that has nothing to do but wait for it: two changes of threads are saved.
+        Otherwise the operation is queued as by `put`.
+        """
+        if self._queue.qsize() or not self._writing.acquire(blocking=False):
+            self.put(operation)
+            return
+        try:
+            if self._closed:
+                raise StoreError("The job store is closed", next_step="Open it again.")
+            self._settle(self._commit([operation]))
+        finally:
+            self._writing.release()
+
     def close(self) -> None:
         """Write what is queued and end; a second call does nothing."""
         with self._closing:
@@ -69,15 +86,18 @@ class Writer:
                 self._queue.put(None)
         if self._thread is not threading.current_thread():
             self._thread.join()
+            with self._writing:
+                """Whoever writes on a thread of their own is done now."""
 
     def _work(self) -> None:
         # Invariant: a ticket is done only after the transaction holding its operation ended.
         while (first := self._queue.get()) is not None:
-            batch, last = self._gather(first)
-            try:
-                self._settle(self._commit(batch))
-            except Exception:
-                logger.exception("a callback of the store failed")
+            with self._writing:
+                batch, last = self._gather(first)
+                try:
+                    self._settle(self._commit(batch))
+                except Exception:
+                    logger.exception("a callback of the store failed")
             if last:
                 return
 

@@ -76,9 +76,9 @@ def test_what_happens_during_a_commit_goes_together_in_the_next(
         gate.wait(20)
         return commit(batch)
 
-    def counting(job_id: str, events: Any, epoch: int) -> Any:
+    def counting(job_id: str, events: Any, *rest: Any) -> Any:
         appends.append(len(events))
-        return append(job_id, events, epoch)
+        return append(job_id, events, *rest)
 
     monkeypatch.setattr(store._writer, "_commit", held)
     monkeypatch.setattr(store, "append", counting)
@@ -185,3 +185,53 @@ def test_steps_wait_when_they_end_faster_than_they_can_be_stored(
     assert 0 < len(calls) <= 10  # two events each, and then no more without a commit
     gate.set()
     assert future.result(20).output == 50
+
+
+def on_threads(store: Store, monkeypatch: Any) -> list[str]:
+    """Note on which thread each commit is made."""
+    names, commit = list[str](), store._writer._commit
+
+    def noting(batch: Any) -> Any:
+        names.append(threading.current_thread().name)
+        return commit(batch)
+
+    monkeypatch.setattr(store._writer, "_commit", noting)
+    return names
+
+
+def test_a_job_that_is_alone_commits_on_its_own_thread(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
+) -> None:
+    tools["add"] = plain_tool(lambda a0: a0 + 1)
+    names = on_threads(store, monkeypatch)
+    assert executor.run(job(write_chain(builder, 20), n=0)).output == 20
+    assert names.count("gangline-loop") >= 18
+
+
+def test_nobody_waits_for_the_commit_of_another(
+    builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store, monkeypatch: Any
+) -> None:
+    """With a second job, or with a tool under way, the loop must stay free."""
+    release = threading.Event()
+    tools.update(add=plain_tool(lambda a0: a0 + 1), wait=plain_tool(lambda: release.wait(20)))
+    names = on_threads(store, monkeypatch)
+    p = builder()
+    other = executor.submit(job(p.done(p.tool("wait"))))
+    assert executor.run(job(write_chain(builder, 20), n=0)).output == 20
+    release.set()
+    assert other.result(20).status == "succeeded"
+    alone = names.count("gangline-loop")
+
+    side = builder("n")
+    value = side.inputs[0]
+    for _ in range(20):
+        value = side.tool("add", value, effects="write")
+    release.clear()
+    both = side.done(side.compute("list", value, side.tool("wait")))
+    future = executor.submit(job(both, n=0))
+    while names.count("gangline-store") < 35:
+        assert not future.done()
+        threading.Event().wait(0.01)
+    release.set()
+    assert future.result(20).output == [20, True]
+    assert alone + names.count("gangline-loop") <= 4  # when the last one was alone
