@@ -43,7 +43,7 @@ PACKAGES = {
     "ray-serve": ("ray",),
     "langgraph-dev": ("langgraph", "langgraph-api"),
 }
-COLD_STARTS = 5
+COLD_STARTS = 3
 
 
 def main() -> int:

@@ -128,6 +128,10 @@ class Workflow(Generic[P, R]):
         """Give the compiled program (made once)."""
         return self._program
 
+    def adopt(self, program: Program) -> None:
+        """Take the program that another process compiled from this workflow."""
+        self.__dict__["_program"] = program
+
     @cached_property
     def _program(self) -> Program:
         from gangline.ir.compiler import compile_module

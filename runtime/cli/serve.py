@@ -12,8 +12,11 @@ from gangline.ir.errors import UsageError
 from .output import console
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from gangline.ir.specs.fleet import Fleet
     from gangline.runtime.server.serve import Listening
+    from gangline.runtime.service.service import Service
 
 Workflows = Annotated[
     list[str] | None,
@@ -63,6 +66,12 @@ def serve(
     ] = False,
 ) -> int:
     """Serve workflows as durable jobs over HTTP, until stopped."""
+    from gangline.runtime.server.precompile import precompile
+    from gangline.workflows.registry import load
+
+    offered = workflow or ["text_to_sql"]
+    finish = precompile([load(name) for name in offered])
+
     from gangline.runtime.server.serve import Listening, bind, is_loopback, run
     from gangline.runtime.server.settings import ServerSettings
     from gangline.runtime.service.service import open_service
@@ -88,12 +97,14 @@ def serve(
     def tell() -> None:
         console(stderr=True).print(f"gangline serves on {url}", markup=False)
 
+    def opening() -> AbstractAsyncContextManager[Service]:
+        finish()
+        return open_service(offered, store=db, fleet=fleet_of(fleet), settings=limits)
+
     stop_logging = configure_logging(log_format.value)
     try:
         run(
-            lambda: open_service(
-                workflow or ["text_to_sql"], store=db, fleet=fleet_of(fleet), settings=limits
-            ),
+            opening,
             bound,
             settings,
             ready=tell,
