@@ -9,6 +9,7 @@ from typing import Any
 from gangline.ir.errors import ConflictError, InputError
 
 from .json_schema import problem
+from .plain_json import storable
 
 Interrupts = Sequence[Mapping[str, Any]]
 
@@ -27,7 +28,7 @@ def accepted(asked: Interrupts, interrupt: str, value: Any, job_id: str) -> Any:
             where=f"job {job_id}",
             next_step=f"It asks: {', '.join(row['id'] for row in asked) or 'nothing now'}.",
         )
-    wrong = problem(value, found["schema"])
+    wrong = _unfit(value, found["schema"])
     if wrong:
         raise InputError(
             f"The answer does not fit: {wrong}",
@@ -65,6 +66,14 @@ def read_answer(text: str, schema: Mapping[str, Any]) -> Any:
     if wrong:
         raise InputError(f"The answer does not fit: {wrong}", next_step=_wanted({"schema": schema}))
     return value
+
+
+def _unfit(value: Any, schema: Any) -> str:
+    try:
+        storable(value)
+    except ValueError as error:
+        return f"the value cannot be stored: {error}"
+    return problem(value, schema)
 
 
 def _wanted(row: Mapping[str, Any]) -> str:

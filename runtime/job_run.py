@@ -6,7 +6,6 @@ change of state is an event first: it gets the next number of the log, and is ap
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ from .dispatcher import Dispatcher
 from .fork import effective
 from .job_errors import deadline_error, expired_before
 from .outcome import RequestOutcome
+from .plain_json import parse
 from .planned_steps import checked_plan
 from .pricing import Pricing
 
@@ -349,8 +349,8 @@ class JobRun:
         self._devices[step.id] = self._route(step)
         data = {**self._described(step, now, now), "usd": 0.0}
         try:
-            value = json.loads(command.text) if command.format == "json" else command.text
-        except (ValueError, RecursionError) as error:
+            value = parse(command.text) if command.format == "json" else command.text
+        except ValueError as error:
             told = StepError(
                 f"The model's answer is not JSON: {error}",
                 where=step.where,

@@ -7,7 +7,6 @@ text is untrusted: whatever is wrong with it is a StepError that names what and 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from gangline.ir.errors import StepError
 
 from .json_schema import problem
+from .plain_json import parse
 
 MAX_PLAN_CHARS = 1_000_000
 MAX_DEPTH = 32
@@ -128,8 +128,8 @@ class _Check:
         if len(text) > MAX_PLAN_CHARS:
             raise self._error(f"The plan is longer than {MAX_PLAN_CHARS} characters")
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return parse(text)
+        except ValueError as error:
             raise self._error(
                 f"The plan is not JSON: {error}", "Give the planner llm a JSON grammar."
             ) from None

@@ -120,6 +120,11 @@ def test_observing_gives_means_and_quantiles() -> None:
     assert row.seconds.high > 2.5
 
 
+def test_how_long_a_person_thinks_is_not_learned() -> None:
+    seen = observe([step("confirm", "ask", 86_400.0), step("look", "tool", 1.0)])
+    assert list(seen.stages) == ["look"]
+
+
 def test_failed_and_unmeasured_steps_teach_nothing() -> None:
     failed = step("s", "tool", 9.0, status="failed")
     unmeasured = replace(step("t", "tool", 0.0), actual_s=None)

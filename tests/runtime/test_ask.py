@@ -80,6 +80,14 @@ def test_an_answer_that_does_not_fit_changes_nothing(builder: Any, value: Any) -
         run.start(200.0, {"answers": {"other": 3}})
 
 
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], "\ud800", {"a": ["\udfff"]}])
+def test_an_answer_that_cannot_be_stored_is_refused(builder: Any, value: Any) -> None:
+    p = builder()
+    run, _ = begun(p.done(p.ask(text(p, "What?"))))
+    with pytest.raises(InputError, match="stored"):
+        run.answer("ask", value, 101.0)
+
+
 def test_branches_that_can_go_on_do_so_first(builder: Any) -> None:
     p = builder()
     asked = p.ask(text(p, "Go?"), type="boolean")

@@ -247,3 +247,18 @@ def test_wrong_sampling_option_is_located(builder: Any) -> None:
     failed = done(run, todo(advance)[0], [1])
     assert types(failed)[-1] == "job.failed"
     assert failed.events[-1].data["error"]["where"] == "step dec"
+
+
+@pytest.mark.parametrize("answer", ["NaN", "[1e999]", '"\\ud800"', "[" * 100_000, "no"])
+def test_a_models_answer_that_cannot_be_stored_fails_the_step(builder: Any, answer: str) -> None:
+    """It must not come to the store, which would refuse every event of the job from then on."""
+    from gangline.ir.specs.request import Finished
+    from gangline.runtime.outcome import RequestOutcome
+
+    p = builder("q")
+    run, advance = start(p.done(p.llm("draft", p.inputs[0], format="json")), {"q": "x"})
+    (submit,) = todo(done(run, todo(advance)[0], [1]))
+    end = Finished(submit.request_id, 102.0, (1,), answer, "stop", 1, 0, 0.1, 0.1)
+    failed = run.finished(submit, RequestOutcome(end, 101.0, 102.0), 102.0)
+    assert types(failed)[-2:] == ["step.failed", "job.failed"]
+    assert failed.events[-1].data["error"]["code"] == "step"
