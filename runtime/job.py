@@ -15,7 +15,7 @@ from .job_errors import unanswered
 from .programs import plan_document, program_document
 from .step_fold import StepFold
 
-_HIDDEN = ("kernels", "error")
+_HIDDEN = ("kernels", "error", "from_job")
 LOCAL = "local"
 """The tenant of jobs that are run from Python or the command line."""
 DEFAULT_PRIORITY = 5
@@ -152,7 +152,9 @@ def _step(record: StepRecord) -> dict[str, Any]:
     document = {name: value for name, value in asdict(record).items() if name not in _HIDDEN}
     document["parents"] = list(record.parents)
     document.update(
-        (name, dict(value)) for name in _HIDDEN if (value := getattr(record, name)) is not None
+        (name, dict(value) if isinstance(value, Mapping) else value)
+        for name in _HIDDEN
+        if (value := getattr(record, name)) is not None
     )
     return document
 

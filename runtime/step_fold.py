@@ -18,6 +18,7 @@ _SHOWN = (
     "usd",
     "kernels",
     "error",
+    "from_job",
 )
 _STATUS = {
     "step.started": "running",

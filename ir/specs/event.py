@@ -60,7 +60,8 @@ class StepRecord:
 
     `op` is the operation (`prefill`, `decode`, `tool`, ...), `stage` the name of the program's
     stage (`draft.prefill`), `id` unique in the job, `parents` the ids of the steps whose results
-    it read. `start_s` and `end_s` are seconds since the job started.
+    it read. `start_s` and `end_s` are seconds since the job started. `from_job` names the job that
+    ran the step, where a fork took its result over; it has no times of its own then.
     """
 
     id: str
@@ -80,3 +81,4 @@ class StepRecord:
     predicted_usd: float | None = None
     kernels: Mapping[str, str] | None = None
     error: Mapping[str, str] | None = None
+    from_job: str | None = None

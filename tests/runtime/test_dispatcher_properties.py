@@ -18,7 +18,7 @@ from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.ir.specs.request import Finished
 from gangline.runtime.commands import Command, Encode, RetryAfter, RunTool, SubmitRequest
 from gangline.runtime.compute import evaluate
-from gangline.runtime.job import Job
+from gangline.runtime.job import Job, result_of
 from gangline.runtime.job_run import Advance, JobRun
 from gangline.runtime.outcome import RequestOutcome
 from gangline.runtime.pricing import Pricing
@@ -291,6 +291,15 @@ def begun(events: Sequence[Event], step_id: str) -> int:
     return types.count("step.started") - types.count("step.failed")
 
 
+def document(events: Sequence[Event]) -> Any:
+    """What a job's document says apart from its times."""
+    result = result_of(events)
+    steps = sorted(
+        (step.id, step.op, step.stage, step.status, step.parents) for step in result.steps
+    )
+    return result.status, result.output, result.error, result.interrupts, steps
+
+
 def output(world: World) -> Any:
     last = world.events[-1]
     assert last.type == "job.completed", last
@@ -343,6 +352,7 @@ def test_a_crash_anywhere_loses_and_repeats_nothing(builder: Any, data: Any) -> 
     world.finish(chooser(data.draw))
     assert output(world) == expected(program, 0, {}, 3)
     assert all(count == 1 for count in completed(world.events).values())
+    assert document(world.events) == document(whole.events)
     assert all(count == 1 for count in asked(world.events).values()), "a question is asked once"
     for step_id in whole.writes:
         once = begun(world.events, step_id) - world.confirmed[step_id]
