@@ -10,7 +10,19 @@ import typer
 
 from gangline.ir.errors import GanglineError, JobError, UsageError
 
-from . import calibrate, devices, evaluate, explain, jobs, models, plan, run_command, serve, tco
+from . import (
+    calibrate,
+    devices,
+    evaluate,
+    explain,
+    jobs,
+    keys,
+    models,
+    plan,
+    run_command,
+    serve,
+    tco,
+)
 from .interrupted import Interrupted
 from .output import exit_code, print_error
 
@@ -34,6 +46,7 @@ app.command("devices")(devices.devices)
 app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

@@ -50,16 +50,23 @@ def parse_rate(rate: float) -> float:
 
 
 def read_inputs(
-    pairs: Sequence[str], file: str | None, parameters: Iterable[Parameter]
+    pairs: Sequence[str],
+    file: str | None,
+    parameters: Iterable[Parameter],
+    *,
+    local: bool = True,
 ) -> dict[str, Any]:
     """Join `-i key=value` pairs and a JSON file (`-` for stdin) into a workflow's inputs.
 
     A value is taken as text where the parameter is text, and read as JSON otherwise. Pairs win
-    over the file. Unknown and missing names raise InputError with the right ones.
+    over the file. Unknown and missing names raise InputError with the right ones. Unless `local`,
+    names of databases stay as they are: a server knows its own.
     """
     known = {parameter.name: parameter for parameter in parameters}
     given = {**(_read_file(file) if file else {}), **read_pairs(pairs, known)}
     _check_names(given, known)
+    if not local:
+        return given
     return {name: _absolute(value, known[name].type) for name, value in given.items()}
 
 

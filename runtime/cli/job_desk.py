@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from gangline.ir.specs.event import Event
 
@@ -43,6 +43,12 @@ class JobDesk(Protocol):
     follows: bool
     """Whether the jobs run elsewhere, so that one may watch them."""
 
+    def __enter__(self) -> Self:
+        """Begin; leaving closes what was opened."""
+
+    def __exit__(self, *_: object) -> None:
+        """Close what was opened."""
+
     def submit(self, order: Order, on_event: OnEvent | None) -> Document:
         """Submit a job; without `on_event` nobody waits for it."""
 
@@ -71,9 +77,7 @@ class JobDesk(Protocol):
     def resume(self, job: str, interrupt: str, answer: str, on_event: OnEvent) -> Document:
         """Answer what a job asks, and go on with it."""
 
-    def fork(
-        self, job: str, step: str, inputs: Mapping[str, Any], on_event: OnEvent
-    ) -> Document:
+    def fork(self, job: str, step: str, inputs: Mapping[str, Any], on_event: OnEvent) -> Document:
         """Run a new job from before a step of a job."""
 
 

@@ -9,17 +9,13 @@ import typer
 
 from gangline.ir.errors import from_json
 
-from . import jobs_keep
 from .output import console, exit_code, print_document
-from .run_command import Budget, Deadline, Inputs, InputJson, Json, Model, Workflow
+from .run_command import Budget, Deadline, InputJson, Inputs, Json, Model, Workflow
 
 if TYPE_CHECKING:
     from .job_desk import Document, JobDesk
 
-app = typer.Typer(
-    help="Submit, list, watch, continue, cancel and keep jobs.", no_args_is_help=True
-)
-jobs_keep.register(app)
+app = typer.Typer(help="Submit, list, watch, continue, cancel and keep jobs.", no_args_is_help=True)
 
 JobId = Annotated[str, typer.Argument(help="A job id; a unique beginning or end is enough.")]
 Server = Annotated[
@@ -73,7 +69,6 @@ def submit(
     from .job_desk import Order, open_desk
     from .progress import JobProgress
 
-    desk = open_desk(server, fleet)
     order = Order(
         workflow=workflow,
         pairs=inputs or (),
@@ -87,12 +82,13 @@ def submit(
         idempotency_key=key,
     )
     stay = wait or watch
-    if desk.follows or not stay:
-        made = desk.submit(order, None)
-        return _seen(desk, made, stay=stay, quiet=not watch, as_json=as_json)
-    with JobProgress(workflow, quiet=as_json or not watch) as progress:
-        made = desk.submit(order, progress)
-    return _told(made, as_json=as_json)
+    with open_desk(server, fleet) as desk:
+        if desk.follows or not stay:
+            made = desk.submit(order, None)
+            return _seen(desk, made, stay=stay, quiet=not watch, as_json=as_json)
+        with JobProgress(workflow, quiet=as_json or not watch) as progress:
+            made = desk.submit(order, progress)
+        return _told(made, as_json=as_json)
 
 
 @app.command("list")
@@ -106,7 +102,8 @@ def list_jobs(
     """List jobs, the newest first."""
     from .job_desk import open_desk
 
-    page = open_desk(server).list(limit, after, status)
+    with open_desk(server) as desk:
+        page = desk.list(limit, after, status)
     if as_json:
         print_document(page)
         return
@@ -129,7 +126,8 @@ def show(job: JobId, server: Server = None, as_json: Json = False) -> None:
     from .job_desk import open_desk
     from .run_command import print_job
 
-    document = open_desk(server).show(job)
+    with open_desk(server) as desk:
+        document = desk.show(job)
     if as_json:
         print_document(document)
     else:
@@ -141,8 +139,8 @@ def watch_job(job: JobId, server: Server = None, as_json: Json = False) -> int:
     """Show one job live until it has stopped; ends with the job's own exit code."""
     from .job_desk import open_desk
 
-    desk = open_desk(server)
-    return _watched(desk, desk.show(job)["job_id"], quiet=False, as_json=as_json)
+    with open_desk(server) as desk:
+        return _watched(desk, desk.show(job)["job_id"], quiet=False, as_json=as_json)
 
 
 @app.command("retry")
@@ -166,10 +164,11 @@ def retry(
     from .job_desk import open_desk
     from .progress import JobProgress
 
-    desk, given = open_desk(server, fleet), read_pairs(inputs or (), {})
-    with JobProgress(f"retry {job}", quiet=as_json or desk.follows) as progress:
-        made = desk.retry(job, given, rerun or (), step, progress)
-    return _seen(desk, made, stay=watch, quiet=False, as_json=as_json)
+    given = read_pairs(inputs or (), {})
+    with open_desk(server, fleet) as desk:
+        with JobProgress(f"retry {job}", quiet=as_json or desk.follows) as progress:
+            made = desk.retry(job, given, rerun or (), step, progress)
+        return _seen(desk, made, stay=watch, quiet=False, as_json=as_json)
 
 
 @app.command("resume")
@@ -188,10 +187,10 @@ def resume(
     from .job_desk import open_desk
     from .progress import JobProgress
 
-    desk = open_desk(server, fleet)
-    with JobProgress(f"resume {job}", quiet=as_json or desk.follows) as progress:
-        made = desk.resume(job, interrupt, answer, progress)
-    return _seen(desk, made, stay=watch, quiet=False, as_json=as_json)
+    with open_desk(server, fleet) as desk:
+        with JobProgress(f"resume {job}", quiet=as_json or desk.follows) as progress:
+            made = desk.resume(job, interrupt, answer, progress)
+        return _seen(desk, made, stay=watch, quiet=False, as_json=as_json)
 
 
 @app.command("fork")
@@ -211,10 +210,11 @@ def fork(
     from .job_desk import open_desk
     from .progress import JobProgress
 
-    desk, given = open_desk(server, fleet), read_pairs(inputs or (), {})
-    with JobProgress(f"fork {job}", quiet=as_json or desk.follows) as progress:
-        made = desk.fork(job, step, given, progress)
-    return _seen(desk, made, stay=watch, quiet=False, as_json=as_json)
+    given = read_pairs(inputs or (), {})
+    with open_desk(server, fleet) as desk:
+        with JobProgress(f"fork {job}", quiet=as_json or desk.follows) as progress:
+            made = desk.fork(job, step, given, progress)
+        return _seen(desk, made, stay=watch, quiet=False, as_json=as_json)
 
 
 @app.command("cancel")
@@ -222,16 +222,15 @@ def cancel(job: JobId, server: Server = None, as_json: Json = False) -> None:
     """Cancel a job; in the store of this machine, one that nobody runs."""
     from .job_desk import open_desk
 
-    document = open_desk(server).cancel(job)
+    with open_desk(server) as desk:
+        document = desk.cancel(job)
     if as_json:
         print_document(document)
     else:
         console().print(f"job {document['id']}: {document['status']}", markup=False)
 
 
-def _seen(
-    desk: JobDesk, made: Document, *, stay: bool, quiet: bool, as_json: bool
-) -> int:
+def _seen(desk: JobDesk, made: Document, *, stay: bool, quiet: bool, as_json: bool) -> int:
     """Print a job that was begun somewhere, at once or once it has stopped."""
     from .job_desk import STARTED
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from gangline.ir.specs.event import Event
 
@@ -22,6 +24,12 @@ class LocalDesk:
 
     def __init__(self, fleet: str | None = None) -> None:
         self._fleet = fleet
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Sessions stay warm until the process ends."""
 
     def submit(self, order: Order, on_event: OnEvent | None) -> Document:
         """Run a job here; without `on_event` leave it in the store, for a server to run."""
@@ -106,19 +114,17 @@ class LocalDesk:
         from gangline.runtime.api import resume_job
 
         asked = self.show(job).get("interrupts", ())
-        schema = next((r["schema"] for r in asked if interrupt in ("", r["id"])), {})
+        schema: dict[str, Any] = next(
+            (row["schema"] for row in asked if interrupt in ("", row["id"])), {}
+        )
         value = read_answer(answer, schema)
         return resume_job(job, interrupt, value, fleet=self._fleet, on_event=on_event).to_json()
 
-    def fork(
-        self, job: str, step: str, inputs: Mapping[str, Any], on_event: OnEvent
-    ) -> Document:
+    def fork(self, job: str, step: str, inputs: Mapping[str, Any], on_event: OnEvent) -> Document:
         """Run a new job from before a step of a job, here."""
         from gangline.runtime.api import fork_job
 
-        return fork_job(
-            job, step, inputs=inputs, fleet=self._fleet, on_event=on_event
-        ).to_json()
+        return fork_job(job, step, inputs=inputs, fleet=self._fleet, on_event=on_event).to_json()
 
 
 def _stored(
@@ -130,5 +136,11 @@ def _stored(
 
     job = session.job(workflow, inputs, options)
     queued = Event(new_job_id(), 1, "job.queued", time.time(), data=job.to_event_data())
-    session.store.create(queued, workflow.name, "", priority=order.priority).result()
-    return result_of([queued]).to_json()
+    once = None
+    if order.idempotency_key is not None:
+        asked = json.dumps([order.workflow, inputs, repr(options)], sort_keys=True, default=str)
+        once = (order.idempotency_key, hashlib.blake2b(asked.encode()).hexdigest())
+    made = session.store.create(
+        queued, workflow.name, "", priority=order.priority, idempotency=once
+    ).result()
+    return result_of(session.store.events(made.job_id)).to_json()

@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from gangline.ir.errors import JobError
 from gangline.ir.specs.event import Event
 
 from .interrupted import Interrupted
@@ -24,10 +25,14 @@ class JobProgress:
 
     Use as a context manager and hand it to the runner as `on_event`; events may come from any
     thread, as only the drawing thread reads what they leave behind.
+
+    Args:
+        left_running: id of a job that runs elsewhere and goes on after Ctrl-C.
     """
 
-    def __init__(self, title: str, *, quiet: bool = False) -> None:
+    def __init__(self, title: str, *, quiet: bool = False, left_running: str = "") -> None:
         self._title = title
+        self._left_running = left_running
         self._quiet = quiet
         self._console = console(stderr=True)
         self._running: dict[str, tuple[str, str, float]] = {}
@@ -58,7 +63,16 @@ class JobProgress:
         if self._live:
             self._live.stop()
         if kind is KeyboardInterrupt:
-            raise Interrupted from error
+            raise Interrupted from self._left() or error
+
+    def _left(self) -> JobError | None:
+        if not self._left_running:
+            return None
+        return JobError(
+            "Nobody watches the job any more; it goes on",
+            where=self._left_running,
+            next_step=f"See it with: gangline jobs watch {self._left_running}",
+        )
 
     def __call__(self, event: Event) -> None:
         """Take one event of the job."""
@@ -81,7 +95,7 @@ class JobProgress:
             self._text = ""
         if self._live or stage.endswith(_QUIET_OPS):
             return
-        seconds = event.data.get("actual_s") or (time.monotonic() - begun if begun else 0.0)
+        seconds = _seconds(event) or (time.monotonic() - begun if begun else 0.0)
         word = "failed" if event.type == "step.failed" else "done"
         self._console.print(f"  {stage:<28} {device:<10} {seconds:7.2f} s  {word}", markup=False)
 
@@ -102,3 +116,9 @@ class JobProgress:
         if self._text:
             rows.append(Text("  " + self._text.replace("\n", " "), style="cyan"))
         return Group(*rows)
+
+
+def _seconds(event: Event) -> float:
+    """Give what a step took as it was recorded: it may have ended long ago."""
+    start_s, end_s = event.data.get("start_s"), event.data.get("end_s")
+    return 0.0 if start_s is None or end_s is None else max(0.0, end_s - start_s)

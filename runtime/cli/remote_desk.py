@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from gangline.ir.errors import JobError, NotFoundError, UsageError
 from gangline.ir.program import Parameter
@@ -26,6 +26,12 @@ class RemoteDesk:
 
     def __init__(self, server: str, client: Client | None = None) -> None:
         self._client = client or Client(server)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
 
     def submit(self, order: Order, on_event: OnEvent | None) -> Document:
         """Submit a job; it runs on the server."""
@@ -100,16 +106,12 @@ class RemoteDesk:
         asked = self._client.job(job_id).interrupt or {}
         name = interrupt or str(asked.get("id", ""))
         if not name:
-            raise UsageError(
-                "The job asks nothing", where=job_id, next_step="It needs no answer."
-            )
+            raise UsageError("The job asks nothing", where=job_id, next_step="It needs no answer.")
         schema = asked.get("schema") if asked.get("id") == name else None
         value = read_answer(answer, schema or {})
         return self._document(self._client.resume(job_id, name, value))
 
-    def fork(
-        self, job: str, step: str, inputs: Mapping[str, Any], on_event: OnEvent
-    ) -> Document:
+    def fork(self, job: str, step: str, inputs: Mapping[str, Any], on_event: OnEvent) -> Document:
         """Let the server run a new job from before a step of a job."""
         return self._document(self._client.fork(self._id(job), step, inputs=inputs).last)
 

@@ -150,5 +150,5 @@ def refuse_without_keys(db: str | None, at: Listening) -> None:
     raise UsageError(
         f"There is no key, and {at.host} can be reached from other machines",
         where="--host",
-        next_step="Make one with `gangline keys add`, or pass --insecure to let everybody in.",
+        next_step="Make one with `gangline keys create`, or pass --insecure to let everybody in.",
     )

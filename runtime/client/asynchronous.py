@@ -15,6 +15,7 @@ from gangline.ir.specs.event import Event
 from . import calls, wire
 from .actions import Action, Emit, Events, Open, Pause, Read, Send, Steps
 from .call import Failure
+from .calls import Page
 from .core import Core
 from .job_body import job_body
 from .job_handle import AsyncJobHandle
@@ -147,6 +148,10 @@ class AsyncClient:
         }
         return self._iterate(self._core.jobs(filters, after, limit))
 
+    async def page(self, *, limit: int = 50, after: str = "", **filters: Any) -> Page:
+        """Ask for one page of jobs; filters as for `jobs`."""
+        return await self._run(self._core.exchange(calls.jobs(filters, limit, after)))
+
     async def steps(self, job_id: str) -> list[dict[str, Any]]:
         """Ask for a job's step records."""
         return await self._run(self._core.exchange(calls.steps(job_id)))
@@ -192,15 +197,24 @@ class AsyncClient:
         return await self._run(self._core.exchange(call))
 
     async def fork(
-        self, job_id: str, step: str, *, idempotency_key: str | None = None, **inputs: Any
+        self,
+        job_id: str,
+        step: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
     ) -> AsyncJobHandle:
         """Make a new job from this one's results up to `step`; `inputs` replace its inputs."""
-        call = calls.fork(job_id, step, inputs, idempotency_key)
+        call = calls.fork(job_id, step, inputs or {}, idempotency_key)
         return AsyncJobHandle(self, await self._run(self._core.exchange(call)))
 
     async def workflows(self) -> list[dict[str, Any]]:
         """Ask which workflows the server has registered."""
         return await self._run(self._core.exchange(calls.listed("/v1/workflows")))
+
+    async def workflow(self, name: str) -> dict[str, Any]:
+        """Ask for one workflow: its inputs with their types, its deadline and budget."""
+        return await self._run(self._core.exchange(calls.workflow(name)))
 
     async def devices(self) -> list[dict[str, Any]]:
         """Ask for the server's devices, with their queues and use."""

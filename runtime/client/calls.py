@@ -103,6 +103,11 @@ def document(path: str) -> Call[dict[str, Any]]:
     return Call(Request("GET", path), _document)
 
 
+def workflow(name: str) -> Call[dict[str, Any]]:
+    """Ask for a workflow the server has registered."""
+    return document(f"/v1/workflows/{quote(name, safe='')}")
+
+
 def listed(path: str) -> Call[list[dict[str, Any]]]:
     """Ask for a list that comes whole."""
     return Call(Request("GET", path), _listed)

@@ -1,4 +1,4 @@
-"""A server inside the test: clients of workflows with scripted models, no socket, no weights.
+"""A server inside the test, of workflows with scripted models: no weights, and no socket.
 
 with testing.client(text_to_sql, replies={"SQL": "SELECT 1"}) as client:
     assert client.submit(text_to_sql, question="?", db="shop").result().ok
@@ -56,6 +56,39 @@ def client(
                 yield made
         finally:
             run(opened.__aexit__(None, None, None))
+
+
+@contextmanager
+def server(
+    *workflows: Workflow[..., Any] | str, replies: Replies | None = None, **options: Any
+) -> Iterator[str]:
+    """Serve some workflows on a free port of this machine; gives the address."""
+    from gangline.runtime.server.serve import Listening, bind, make_server
+    from gangline.runtime.server.settings import ServerSettings
+
+    bound, ready = bind(Listening(port=0)), threading.Event()
+    with _loop() as run:
+        opened = _app(workflows, replies, options)
+        app = run(opened.__aenter__())
+        serving = make_server(app, ServerSettings(), ready.set)
+        ended = run(_begun(serving.serve(sockets=[bound])))
+        try:
+            while not ready.wait(0.05) and not ended.done():
+                pass
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            run(_stop(app, serving, ended))
+            run(opened.__aexit__(None, None, None))
+
+
+async def _begun(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(coroutine)
+
+
+async def _stop(app: Any, serving: Any, ended: asyncio.Task[None]) -> None:
+    app.close()
+    serving.should_exit = True
+    await ended
 
 
 @asynccontextmanager

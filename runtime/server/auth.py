@@ -107,7 +107,7 @@ def _unknown(sent: bool) -> Refused:
     else:
         error = AuthenticationError(
             "This server asks for a key",
-            next_step="Send it as `Authorization: Bearer KEY`; `gangline keys add` makes one.",
+            next_step="Send it as `Authorization: Bearer KEY`; `gangline keys create` makes one.",
         )
     return Refused(error, headers=_CHALLENGE)
 
@@ -118,5 +118,5 @@ def need(tenant: Tenant, scope: str) -> None:
         raise ForbiddenError(
             f"The key lacks the scope {scope!r}",
             where=scope,
-            next_step=f"Use a key made with `gangline keys add --scope {scope}`.",
+            next_step=f"Use a key made with `gangline keys create --scope {scope}`.",
         )

@@ -35,7 +35,7 @@ _SECURITY = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A key made with `gangline keys add`. A server without keys asks for none.",
+        "description": "A key made with `gangline keys create`. A server without keys asks for none.",
     }
 }
 _DESCRIPTION = (

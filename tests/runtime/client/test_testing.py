@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -13,10 +12,6 @@ import gangline as gl
 from gangline.ir.errors import GanglineError, InputError, NotFoundError, StepError
 from gangline.runtime.client import testing
 from gangline.runtime.client.job_handle import JobHandle
-from gangline.runtime.server.app import create_app
-from gangline.runtime.server.serve import Listening, bind, make_server
-from gangline.runtime.server.settings import ServerSettings
-from gangline.runtime.service.service import open_service
 
 
 @gl.tool(effects="read")
@@ -180,31 +175,9 @@ def test_async_client() -> None:
 
 
 @pytest.fixture
-def url(tmp_path: Any) -> Iterator[str]:
-    """A server on a socket, on a thread of its own."""
-    from gangline.backends.fake import FakeBackend
-
-    bound = bind(Listening(port=0))
-    ready, stop = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        backends = {"cpu/0": FakeBackend({"": "good day"})}
-        store = tmp_path / "jobs.sqlite"
-        async with open_service(WORKFLOWS, store=store, backends=backends) as service:
-            app = create_app(service, ServerSettings())
-            server = make_server(app, ServerSettings(), ready.set)
-            serving = asyncio.create_task(server.serve(sockets=[bound]))
-            await asyncio.to_thread(stop.wait)
-            app.close()
-            server.should_exit = True
-            await serving
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(30)
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    stop.set()
-    thread.join()
+def url() -> Iterator[str]:
+    with testing.server(*WORKFLOWS, replies={"": "good day"}) as address:
+        yield address
 
 
 def test_over_a_socket(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

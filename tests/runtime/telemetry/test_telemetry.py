@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from gangline.ir.specs.event import Event
+from gangline.ir.specs.request import RequestFailed, SamplingParams, Submit
+from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.server.context import Access
 from gangline.runtime.telemetry import telemetry as module
 from gangline.runtime.telemetry.job_table import JobFacts, JobTable
 from gangline.runtime.telemetry.telemetry import Telemetry
@@ -20,6 +23,7 @@ class Seen:
     def __init__(self) -> None:
         self.told: list[tuple[Event, JobFacts]] = []
         self.threads: set[int] = set()
+        self.requests: list[str] = []
         self.closed = False
         self.enough = threading.Event()
 
@@ -27,6 +31,12 @@ class Seen:
         self.told.append((event, job))
         self.threads.add(threading.get_ident())
         self.enough.set()
+
+    def request(self, access: Access) -> None:
+        self.requests.append(access.route)
+
+    def direct(self, outcome: DirectOutcome) -> None:
+        self.requests.append(outcome.submit.model)
 
     def close(self) -> None:
         self.closed = True
@@ -60,6 +70,16 @@ def test_close_takes_in_what_waits() -> None:
     telemetry.on_events([event(1)])
     telemetry.close()
     assert len(seen.told) == 1
+
+
+def test_requests_come_too() -> None:
+    seen = Seen()
+    telemetry = Telemetry([seen])
+    telemetry.on_request(Access("GET", "/v1/jobs", 200, 0.1, "t", "r", "i"))
+    done = RequestFailed("r", 1.0, {})
+    telemetry.on_request(DirectOutcome(Submit("r", "m", (), SamplingParams(1)), "d", done, 0, 1))
+    telemetry.drain()
+    assert seen.requests == ["/v1/jobs", "m"]
 
 
 def test_a_listener_that_fails_costs_nobody_else_anything(caplog: pytest.LogCaptureFixture) -> None:
