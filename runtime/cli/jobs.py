@@ -9,6 +9,7 @@ import typer
 
 from gangline.ir.errors import from_json
 
+from . import jobs_keep
 from .output import console, exit_code, print_document
 from .run_command import Budget, Deadline, InputJson, Inputs, Json, Model, Workflow
 
@@ -228,6 +229,9 @@ def cancel(job: JobId, server: Server = None, as_json: Json = False) -> None:
         print_document(document)
     else:
         console().print(f"job {document['id']}: {document['status']}", markup=False)
+
+
+jobs_keep.register(app)
 
 
 def _seen(desk: JobDesk, made: Document, *, stay: bool, quiet: bool, as_json: bool) -> int:

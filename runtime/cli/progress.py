@@ -119,6 +119,8 @@ class JobProgress:
 
 
 def _seconds(event: Event) -> float:
-    """Give what a step took as it was recorded: it may have ended long ago."""
+    """Give what a step took as it was recorded, as it may have ended long ago; 0 if it was not."""
+    if (actual_s := event.data.get("actual_s")) is not None:
+        return float(actual_s)
     start_s, end_s = event.data.get("start_s"), event.data.get("end_s")
     return 0.0 if start_s is None or end_s is None else max(0.0, end_s - start_s)

@@ -15,7 +15,7 @@ import gangline as gl
 from gangline.backends.fake import FakeBackend
 from gangline.ir.errors import NotFoundError
 from gangline.runtime import api, default_backends
-from gangline.runtime.cli import app, jobs
+from gangline.runtime.cli import app
 from gangline.runtime.client import testing
 from gangline.runtime.store import Store
 
