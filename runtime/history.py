@@ -73,6 +73,11 @@ class History:
             _set_aside(path, error)
             return Calibration()
 
+    def stamp(self, program: Program) -> tuple[tuple[int, int] | None, ...]:
+        """Give what changes when a plan made of what is known of a program would change."""
+        files = (self._base("calibration") / CALIBRATION, self._path(program))
+        return tuple(map(_stamp, files))
+
     def learn(
         self,
         program: Program,
@@ -125,6 +130,14 @@ def _read_profile(path: Path) -> KnownProfile | None:
         return Profile.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:

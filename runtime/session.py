@@ -23,6 +23,7 @@ from .clock import Clock, WallClock
 from .executor import Executor
 from .history import History
 from .job import DEFAULT_PRIORITY, LOCAL, Job, JobResult
+from .kept import Kept
 from .models import catalogue
 from .models import find as find_model
 from .store import Store
@@ -30,6 +31,10 @@ from .surroundings import OnEvent, Publish
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
+
+
+PLANS_KEPT = 256
+"""Most plans that are kept for the next job of their program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,8 @@ class Session:
             backends = default_backends(fleet, clock)
         self.fleet = fleet
         self.backends = backends
+        self._plans: Kept[Plan] = Kept(PLANS_KEPT)
+        self._programs: Kept[Program] = Kept(PLANS_KEPT)
         # Backends somebody brings (scripted ones, say) tell nothing about this fleet's devices.
         self.history = History() if own_backends else None
         self.device = next(iter(backends), "")
@@ -145,7 +152,7 @@ class Session:
         """Compile and plan one job without running it."""
         if options.model is not None:
             find_model(options.model)
-        program = with_model(workflow.program(), options.model)
+        program = self._with_model(workflow.program(), options.model)
         deadline_s = _first(options.deadline_s, workflow.deadline_s, program.deadline_s)
         budget_usd = _first(options.budget_usd, workflow.budget_usd, program.budget_usd)
         return Job(
@@ -166,9 +173,31 @@ class Session:
     def plan(
         self, program: Program, deadline_s: float | None, budget_usd: float | None
     ) -> Plan | None:
-        """Place a program on the fleet; a plan that misses the limits is still a plan."""
-        if self.fleet is None:
+        """Place a program on the fleet; a plan that misses the limits is still a plan.
+
+        The same program with the same limits is planned again only once a job has taught
+        something.
+        """
+        fleet = self.fleet
+        if fleet is None:
             return None
+        stamp = self.history.stamp(program) if self.history is not None else ()
+
+        def make(program: Program) -> Plan:
+            return self._propose(program, fleet, deadline_s, budget_usd)
+
+        return self._plans.of(make, program, also=(deadline_s, budget_usd, stamp))
+
+    def _with_model(self, program: Program, model: str | None) -> Program:
+        return self._programs.of(lambda given: with_model(given, model), program, also=model)
+
+    def _propose(
+        self,
+        program: Program,
+        fleet: Fleet,
+        deadline_s: float | None,
+        budget_usd: float | None,
+    ) -> Plan:
         from gangline.planner.proposal import propose
 
         from .profiles import profile_for
@@ -177,7 +206,7 @@ class Session:
         return propose(
             program,
             profile_for(program) if known is not None else None,
-            self.fleet,
+            fleet,
             catalogue(),
             deadline_s,
             budget_usd,
