@@ -52,12 +52,11 @@ class Imported:
 
 def prune(database: Database, before_s: float, statuses: Collection[str], limit: int) -> int:
     """Forget up to `limit` jobs that nobody holds and nothing happened to since `before_s`."""
-    live = leases.live_owners(database)
-    held = f"AND owner NOT IN ({', '.join('?' * len(live))})" if live else ""
+    condition, held = leases.free(database)
     rows = database.rows(
         f"SELECT id FROM jobs WHERE status IN ({', '.join('?' * len(statuses))}) "
-        f"AND created_s < ? AND updated_s < ? {held} ORDER BY created_s, id LIMIT ?",
-        (*statuses, before_s, before_s, *live, limit),
+        f"AND created_s < ? AND updated_s < ? AND {condition} ORDER BY created_s, id LIMIT ?",
+        (*statuses, before_s, before_s, *held, limit),
     )
     ids = [row[0] for row in rows]
     if ids:

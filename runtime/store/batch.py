@@ -7,6 +7,7 @@ changed rows says otherwise, the transaction is undone and the careful way finds
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -30,23 +31,27 @@ from .operations import (
     unknown,
 )
 from .records import Created
-from .usage import usage_rows
+from .usage import Spending, UsageRow
 
 Outcome = tuple[Operation, Any, BaseException | None]
 
 
-def run_together(database: Database, batch: Sequence[Operation]) -> list[Outcome]:
+def run_together(
+    database: Database, batch: Sequence[Operation], spending: Spending
+) -> list[Outcome]:
     """Run operations in order in the open transaction; Unexpected if one might be refused."""
-    first = batch[0]
-    if len(batch) == 1 and isinstance(first, Append) and first.change.is_steps_only:
-        database.run_all(_steps_of_one(first, database.writer))
-        return [(first, None, None)]
+    if len(batch) == 1:
+        first = batch[0]
+        if isinstance(first, Append) and first.change.is_steps_only:
+            spent = spending.take([first], database.writer, time.monotonic())
+            database.run_all(_steps_of_one(first, spent))
+            return [(first, None, None)]
     outcomes: list[Outcome] = []
-    known, pending = _known_keys(database, batch), Pending()
+    known, pending = _known_keys(database, batch), Pending(spending)
     for operation in batch:
         if isinstance(operation, Task):
             pending.write(database, outcomes)
-            pending = Pending()
+            pending = Pending(spending)
             outcomes.append(run_alone(database, operation))
         elif isinstance(operation, Create) and operation.key in known:
             outcomes.append(_answer(operation, *known[operation.key]))
@@ -58,10 +63,9 @@ def run_together(database: Database, batch: Sequence[Operation]) -> list[Outcome
     return outcomes
 
 
-def _steps_of_one(append: Append, writer: str) -> list[Statement]:
+def _steps_of_one(append: Append, spent: Sequence[UsageRow]) -> list[Statement]:
     """Give what stores steps of one job that is alone: its next step waits for just this."""
     job_id, change = append.job_id, append.change
-    spent = change.usd or change.prompt_tokens or change.output_tokens
     values = (
         change.last_seq,
         change.updated_s,
@@ -76,7 +80,7 @@ def _steps_of_one(append: Append, writer: str) -> list[Statement]:
     return [
         Statement(sql.UPDATE_STEPS_OF_ONE, values, 1),
         *sql.many(sql.INSERT_EVENTS, append.rows),
-        *sql.many(sql.ADD_USAGE, usage_rows([append], writer) if spent else ()),
+        *sql.many(sql.ADD_USAGE, spent),
     ]
 
 
@@ -133,7 +137,8 @@ def _run(database: Database, operation: Operation) -> Any:
             taken = database.rows("SELECT 1 FROM jobs WHERE id = ?", (operation.row[0],))
             if taken:
                 raise exists(operation.row[0])
-    pending = Pending()
+    spending = Spending()
+    pending = Pending(spending)
     pending.add(operation)
     outcomes: list[Outcome] = []
     try:
@@ -172,14 +177,15 @@ def _same_call(create: Create, job_id: str, body_hash: str) -> Created:
 class Pending:
     """Operations gathered until a task, or the end of the batch, needs them written."""
 
-    def __init__(self) -> None:
+    def __init__(self, spending: Spending) -> None:
+        self._spending = spending
         self._creates: dict[str, Create] = {}
         self._values: dict[str, dict[str, Any]] = {}
         self._changes: dict[str, tuple[int, RowChange]] = {}
         self._events: list[EventRow] = []
         self._releases: dict[str, int] = {}
         self._stops: list[tuple[str, str, str, float]] = []
-        self._spent: list[Append] = []
+        self._spent: list[Append] = []  # all of them; most spend something
         self._restatus: set[str] = set()
         self._operations: list[Operation] = []
 
@@ -219,8 +225,7 @@ class Pending:
         else:
             self._changes[job_id] = append.epoch, change
         self._events.extend(append.rows)
-        if change.usd or change.prompt_tokens or change.output_tokens:
-            self._spent.append(append)
+        self._spent.append(append)
         if change.status is not None:
             self._restatus.add(job_id)
         for stop in change.stops or ():
@@ -247,7 +252,9 @@ class Pending:
             *sql.many(sql.UPDATE_STEPS, self._step_rows(), counted=True),
             *sql.many(sql.INSERT_EVENTS, self._events),
             *sql.many(sql.RELEASE_JOBS, self._releases.items()),
-            *sql.many(sql.ADD_USAGE, usage_rows(self._spent, database.writer)),
+            *sql.many(
+                sql.ADD_USAGE, self._spending.take(self._spent, database.writer, time.monotonic())
+            ),
             *sql.many(sql.ADD_DELIVERIES, self._stops),
             *sql.many(sql.FORGET_CONTROLS, [(job_id,) for job_id in self._restatus]),
         ]

@@ -7,6 +7,8 @@ so that an owner that lost a job cannot write to it, however late it wakes up.
 
 from __future__ import annotations
 
+from typing import Any
+
 from gangline.ir.errors import LeaseLost
 from gangline.runtime.owner import is_gone
 
@@ -14,7 +16,8 @@ from .database import MAX_LEASE_S, Database
 from .operations import lost, unknown
 from .records import Claimed
 
-_FREE_JOBS = "(status IN ('queued', 'running') OR id IN (SELECT job_id FROM controls))"
+_LIVE = "FROM owners WHERE era = ? AND until_s > ? AND until_s <= ?"
+_OPEN_JOBS = "(status IN ('queued', 'running') OR id IN (SELECT job_id FROM controls))"
 
 
 def extend(database: Database, owner: str, ttl_s: float) -> None:
@@ -29,7 +32,7 @@ def extend(database: Database, owner: str, ttl_s: float) -> None:
 
 def ensure(database: Database, owner: str, ttl_s: float) -> None:
     """Give an owner a lease if it has none that lasts."""
-    if owner not in live_owners(database):
+    if not is_held(database, owner):
         extend(database, owner, ttl_s)
 
 
@@ -53,14 +56,25 @@ def unregister(database: Database, owner: str) -> None:
     database.run("DELETE FROM owners WHERE name = ?", (owner,))
 
 
-def live_owners(database: Database) -> list[str]:
-    """Give the owners whose lease lasts and whose process is not known to be gone."""
+def is_held(database: Database, owner: str) -> bool:
+    """Say whether an owner's lease lasts and its process is not known to be gone."""
     now, era = database.clock()
-    rows = database.rows(
-        "SELECT name FROM owners WHERE era = ? AND until_s > ? AND until_s <= ?",
-        (era, now, now + MAX_LEASE_S),
-    )
-    return [name for (name,) in rows if not is_gone(name)]
+    rows = database.rows(f"SELECT 1 {_LIVE} AND name = ?", (era, now, now + MAX_LEASE_S, owner))
+    return bool(rows) and not is_gone(owner)
+
+
+def free(database: Database) -> tuple[str, tuple[Any, ...]]:
+    """Give the SQL condition that nobody holds a row of `jobs`, with its values."""
+    now, era = database.clock()
+    bounds = era, now, now + MAX_LEASE_S
+    names = [name for (name,) in database.rows(f"SELECT name {_LIVE}", bounds)]
+    gone = [name for name in names if is_gone(name)]
+    # Leases and jobs are looked at in one statement: an owner that registered and took a job
+    # since an earlier one would seem to have no lease.
+    sql = f"NOT EXISTS (SELECT 1 {_LIVE} AND name = jobs.owner)"
+    if gone:
+        sql = f"({sql} OR owner IN ({', '.join('?' * len(gone))}))"
+    return sql, (*bounds, *gone)
 
 
 def forget_dead(database: Database) -> None:
@@ -78,7 +92,7 @@ def acquire(database: Database, job_id: str, owner: str) -> int:
     if not rows:
         raise unknown(job_id)
     holder, epoch = rows[0]
-    if holder not in ("", owner) and holder in live_owners(database):
+    if holder not in ("", owner) and is_held(database, holder):
         raise LeaseLost(
             f"Job {job_id} is being run by another process",
             next_step="Stop that process, or wait for its lease to end.",
@@ -90,16 +104,15 @@ def acquire(database: Database, job_id: str, owner: str) -> int:
 
 def claim(database: Database, owner: str, limit: int, per_tenant: int | None) -> list[Claimed]:
     """Take free jobs that somebody should work on, most urgent and then oldest first."""
-    live = live_owners(database)
-    free = f"owner NOT IN ({', '.join('?' * len(live))})" if live else "1 = 1"
+    condition, values = free(database)
     share = limit if per_tenant is None else min(per_tenant, limit)
     rows = database.rows(
         "SELECT id, epoch, tenant, priority, status, owner FROM ("
         "SELECT id, epoch, tenant, priority, status, owner, created_s, row_number() OVER "
         "(PARTITION BY tenant ORDER BY priority DESC, created_s, id) AS place "
-        f"FROM jobs WHERE {_FREE_JOBS} AND {free}) AS free WHERE place <= ? "
+        f"FROM jobs WHERE {_OPEN_JOBS} AND {condition}) AS free WHERE place <= ? "
         "ORDER BY priority DESC, created_s, id LIMIT ?",
-        (*live, share, limit),
+        (*values, share, limit),
     )
     return [
         Claimed(job_id, epoch + 1, tenant, priority, status, holder != "")

@@ -64,7 +64,7 @@ class PostgresDatabase:
         self._readers_lock = threading.Lock()
         self._begun = False
         self._transaction = ""
-        self._is_down = self._in_doubt = False
+        self._is_down = self._in_doubt = self._is_undone = False
         try:
             self._writer = self._connect()
             self._migrate()
@@ -191,6 +191,9 @@ class PostgresDatabase:
         if self._in_doubt:  # done again, what may be stored already would be refused
             self._in_doubt = False
             return False
+        if self._is_undone:
+            self._is_undone = False
+            return num_tries < MAX_TRIES
         if not self._writer.closed or num_tries >= MAX_TRIES:
             return False
         return self._reconnect()
@@ -231,7 +234,7 @@ class PostgresDatabase:
             return str(status)
 
         status = self._patiently(ask)
-        self._in_doubt = status is None
+        self._in_doubt, self._is_undone = status is None, status == "aborted"
         return bool(status == "committed")
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from gangline.ir.errors import StoreError
 
 from .batch import Outcome, run_alone, run_together
 from .database import Database, Unexpected
-from .operations import Append, Create, Operation
+from .operations import Append, Create, Operation, Task
 from .ticket import Call
+from .usage import Spending
 
 MAX_BATCH = 512
 """Most operations in one transaction; bounds how long a commit can take."""
@@ -36,6 +38,7 @@ class Writer:
         self._database = database
         self._doubts: tuple[type[BaseException], ...] = (Unexpected, *database.conflicts)
         self._deliver = deliver
+        self._spending = Spending()
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
@@ -99,7 +102,10 @@ class Writer:
                 except Exception:
                     logger.exception("a callback of the store failed")
             if last:
-                return
+                break
+        if not self._spending.is_empty:
+            self._spending.hurry()
+            self._settle(self._commit([Task(lambda _: None)]))
 
     def _gather(self, first: Operation) -> tuple[list[Operation], bool]:
         batch, num_events = [first], _num_events(first)
@@ -133,7 +139,7 @@ class Writer:
 
     def _try(self, batch: list[Operation]) -> list[Outcome]:
         try:
-            return self._transaction(lambda: run_together(self._database, batch))
+            return self._transaction(lambda: run_together(self._database, batch, self._spending))
         except self._doubts:
             return self._transaction(
                 lambda: [run_alone(self._database, operation) for operation in batch]
@@ -146,7 +152,9 @@ class Writer:
             self._database.commit()
         except BaseException:
             self._database.rollback()
+            self._spending.settle(False, 0.0)
             raise
+        self._spending.settle(True, time.monotonic())
         self.commits += 1
         self.failing = None
         return outcomes

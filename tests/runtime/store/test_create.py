@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -166,6 +167,27 @@ def test_usage_is_summed_per_tenant(store: Store, queued: Make) -> None:
     assert store.usage("nobody", day) == Usage()
     assert store.counts("x") == {"queued": 1, "succeeded": 1}
     assert store.counts() == {"queued": 2, "succeeded": 1}
+
+
+def test_what_running_jobs_spend_is_summed_soon_and_at_the_latest_at_the_end(
+    url: str, queued: Make
+) -> None:
+    spent = {"op": "decode", "usd": 1.0, "output_tokens": 5}
+    with open_store(url) as store:
+        for name in "ab":
+            store.create(queued(name), "w", "me").result()
+        for seq in range(2, 12):
+            store.append("a", [Event("a", seq, "step.completed", 100.0, "s", spent)], 1).result()
+        end = time.monotonic() + 10.0
+        while store.usage("local", 0.0).usd < 10.0:  # any commit will do, a heartbeat's too
+            assert time.monotonic() < end
+            store.heartbeat("me").result()
+        store.append("b", [Event("b", 2, "step.completed", 100.0, "s", spent)], 1).result()
+        more = Event("b", 3, "step.completed", 100.0, "s", spent)
+        store.append("b", [more], 1).result()
+        store.append("b", [more], 1).exception()  # refused, and so not counted
+    with open_store(url) as store:
+        assert store.usage("local", 0.0) == Usage(12.0, 60, 2)
 
 
 def test_a_closed_store_says_so(store: Store, queued: Make) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from gangline.ir.errors import LeaseLost, StoreError
 from gangline.ir.specs.event import Event
-from gangline.runtime.store import Store
+from gangline.runtime.store import Store, open_store
 from gangline.runtime.store.schema import MIGRATIONS
 from gangline.runtime.store.sqlite import SqliteDatabase
 
@@ -166,11 +166,10 @@ def test_group_commit_shares_transactions(store: Store) -> None:
 
 WRITER = """
 import sys
-from pathlib import Path
 from gangline.ir.specs.event import Event
-from gangline.runtime.store import Store
+from gangline.runtime.store import open_store
 
-store = Store(Path(sys.argv[1]))
+store = open_store(sys.argv[1])
 store.create(Event("a", 1, "job.queued", 0.0), "w", "me", 30.0).result()
 for seq in range(2, 100000):
     store.append("a", [Event("a", seq, "step.completed", 0.0, "s", {"usd": 1.0})], 1).result()
@@ -179,16 +178,15 @@ for seq in range(2, 100000):
 """
 
 
-def test_acknowledged_events_survive_a_kill(tmp_path: Path) -> None:
-    path = tmp_path / "home" / "jobs.sqlite"
+def test_acknowledged_events_survive_a_kill(url: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    command = [sys.executable, "-c", WRITER, str(path)]
+    command = [sys.executable, "-c", WRITER, url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as writer:
         assert writer.stdout is not None
         seen = [int(writer.stdout.readline()) for _ in range(20)]
         writer.send_signal(signal.SIGKILL)
         seen += [int(line) for line in writer.stdout.read().split()]
-    with Store(path) as store:
+    with open_store(url) as store:
         stored = [event.seq for event in store.events("a")]
         assert stored == list(range(1, len(stored) + 1))
         assert stored[-1] >= seen[-1]
