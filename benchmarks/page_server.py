@@ -183,6 +183,22 @@ def rivers(number: int) -> int:
 
 
 @gl.tool(effects="none")
+def make_plan(number: int) -> list[dict[str, Any]]:
+    """Write a plan, as a model would."""
+    return [
+        {"id": "left", "tool": "plus_one", "arguments": {"number": number}},
+        {"id": "right", "tool": "plus_one", "arguments": {"number": number + 1}},
+        {"id": "wait", "tool": "hold", "arguments": {"number": {"$ref": "left"}}},
+    ]
+
+
+@gl.workflow
+def planned(number: int) -> dict[str, Any]:
+    """Carry out a plan that is written at run time."""
+    return gl.expand(make_plan(number), tools=[plus_one, hold], max_steps=4)
+
+
+@gl.tool(effects="none")
 def conclude(number: int, answer: str, times: int) -> str:
     """Put an answer into words."""
     return f"{answer}: {number * times}"
@@ -216,7 +232,7 @@ def large(number: int) -> list[int]:
     return ends
 
 
-WORKFLOWS: Sequence[gl.Workflow] = (research, steps, quick, rivers, careful, say, large)
+WORKFLOWS: Sequence[gl.Workflow] = (research, steps, quick, rivers, careful, planned, say, large)
 
 
 class SlowRunner(FakeRunner):

@@ -12,7 +12,7 @@ from typing import Any
 from gangline.ir.errors import PlanError
 from gangline.ir.program import Program
 
-from .graph_tree import LEVELS, Item, Level, drawn_tree
+from .graph_tree import LEVELS, Item, Level, Plans, drawn_tree
 from .layered import Drawing, Point, layered
 
 MAX_NODES = 4000
@@ -79,9 +79,10 @@ class GraphLayout:
         return asdict(self)
 
 
-def graph_layout(program: Program, level: str = "stage") -> GraphLayout:
+def graph_layout(program: Program, level: str = "stage", plans: Plans | None = None) -> GraphLayout:
     """Lay out a program at `stage` level, or at `agent` level with one node per model call.
 
+    `plans` are those that `expand` stages recorded: they are drawn inside them.
     PlanError if there are more than MAX_NODES stages, which nobody could read.
     """
     if level not in LEVELS:
@@ -95,7 +96,7 @@ def graph_layout(program: Program, level: str = "stage") -> GraphLayout:
             next_step="Read the table of steps instead.",
         )
     pen = _Pen()
-    sized = _measure_level(drawn_tree(program, level))
+    sized = _measure_level(drawn_tree(program, level, plans))
     pen.level(sized, MARGIN, MARGIN, "")
     width, height = sized.drawing.width + 2 * MARGIN, sized.drawing.height + 2 * MARGIN
     return GraphLayout(

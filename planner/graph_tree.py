@@ -6,8 +6,9 @@ pass through them. At agent level the four stages of one model call are one node
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gangline.ir.program import Program, Stage
 
@@ -50,14 +51,19 @@ class _Origin:
     outer: frozenset[int] = frozenset()
 
 
-def drawn_tree(program: Program, level: str = "stage") -> Level:
-    """Give the graph of a program, at `agent` or `stage` level."""
-    return _Builder(program, level == "agent").region(0, "")
+Plans = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Plans that `expand` stages recorded at run time, by stage name: steps with `id`, `tool` and the
+ids they come `after`."""
+
+
+def drawn_tree(program: Program, level: str = "stage", plans: Plans | None = None) -> Level:
+    """Give the graph of a program, at `agent` or `stage` level, with recorded plans inside."""
+    return _Builder(program, level == "agent", plans or {}).region(0, "")
 
 
 class _Builder:
-    def __init__(self, program: Program, calls: bool) -> None:
-        self.program, self.calls = program, calls
+    def __init__(self, program: Program, calls: bool, plans: Plans) -> None:
+        self.program, self.calls, self.plans = program, calls, plans
 
     def region(self, index: int, title: str) -> Level:
         """Draw one region; its own arguments come from nowhere."""
@@ -75,6 +81,8 @@ class _Builder:
                 origins.update(dict.fromkeys(stage.results, found))
                 continue
             outer |= found.outer
+            if plan := self.plans.get(stage.name):
+                inside = [_planned(stage, plan)]
             position = self._item(level, stage, inside, groups)
             level.edges.update((source, position) for source in found.items if source != position)
             made = _Origin(frozenset({position}))
@@ -106,6 +114,18 @@ class _Builder:
         # A second decode of one prefill is a call of its own: it may read what the first gave.
         groups.update(dict.fromkeys(stage.results, position))
         return position
+
+
+def _planned(stage: Stage, plan: Sequence[Mapping[str, Any]]) -> Level:
+    """Draw the steps of a plan; they are named by their step ids."""
+    places = {step["id"]: position for position, step in enumerate(plan)}
+    names = [f"{stage.name}/{name}" for name in places]
+    items = [
+        Item(name, f"{step['id']}: {step['tool']}", "tool", [name])
+        for name, step in zip(names, plan, strict=True)
+    ]
+    edges = {(places[before], places[step["id"]]) for step in plan for before in step["after"]}
+    return Level(items=items, edges=edges)
 
 
 def _join(origins: Iterable[_Origin]) -> _Origin:

@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from gangline.ir.program import Program
 from gangline.planner.graph_layout import graph_layout
+from gangline.planner.graph_tree import Plans
 
 KEPT = 64
 
@@ -20,8 +21,13 @@ class Layouts:
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def body(self, program: Program, level: str) -> bytes:
-        """Give a program's drawing as JSON; PlanError if it is too large to be drawn."""
+    def body(self, program: Program, level: str, plans: Plans | None = None) -> bytes:
+        """Give a program's drawing as JSON; PlanError if it is too large to be drawn.
+
+        With `plans`, the drawing is one job's own and not kept.
+        """
+        if plans:
+            return to_json(graph_layout(program, level, plans).to_json())
         key = (program.hash, level)
         with self._lock:
             found = self._kept.get(key)

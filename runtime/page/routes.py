@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel
 
 from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
+from gangline.ir.specs.event import Event
+from gangline.planner.graph_tree import Plans
 from gangline.runtime.server.call import Call
 from gangline.runtime.server.operation import Answer, Asgi, Operation
 from gangline.runtime.server.reply import Reply
@@ -55,8 +58,12 @@ class Page:
 
     async def job_layout(self, call: Call) -> Asgi:
         """Give where the nodes and edges of a job's graph are."""
-        program = await call.context.service.program(call.tenant, call.path["id"])
-        return await self._drawn(program, call)
+        service, job_id = call.context.service, call.path["id"]
+        program = await service.program(call.tenant, job_id)  # NotFoundError for another's
+        plans: Plans = {}
+        if any(stage.op == "expand" for stage in program.stages):
+            plans = recorded_plans(await asyncio.to_thread(service.store.events, job_id))
+        return await self._drawn(program, call, plans)
 
     async def workflow_layout(self, call: Call) -> Asgi:
         """Give where the nodes and edges of a workflow's graph are."""
@@ -95,8 +102,8 @@ class Page:
             _row("/page/calibration", "getCalibration", self.calibration, drawing),
         ]
 
-    async def _drawn(self, program: Program, call: Call) -> Reply:
-        body = await asyncio.to_thread(self._layouts.body, program, call.query.level)
+    async def _drawn(self, program: Program, call: Call, plans: Plans | None = None) -> Reply:
+        body = await asyncio.to_thread(self._layouts.body, program, call.query.level, plans)
         return Reply(200, body, b"application/json")
 
     def _file(self, name: str) -> Reply:
@@ -107,6 +114,15 @@ class Page:
         # with an old one.
         headers = ((b"content-security-policy", CSP), (b"cache-control", b"no-cache"))
         return Reply(200, body, TYPES[name.rpartition(".")[2]], headers)
+
+
+def recorded_plans(events: Iterable[Event]) -> Plans:
+    """Give the plans that a job's `expand` stages recorded; not of one that planned often."""
+    plans: dict[str, list[Any]] = {}
+    for event in events:
+        if event.type == "step.completed" and event.data.get("op") == "expand":
+            plans.setdefault(event.data["stage"], []).append(event.data["value"]["steps"])
+    return {stage: found[0] for stage, found in plans.items() if len(found) == 1}
 
 
 def operations() -> list[Operation]:

@@ -109,6 +109,26 @@ def test_a_value_from_two_levels_out_reaches_the_outermost_box() -> None:
     assert [(box.id, box.box) for box in layout.boxes] == [("outer", ""), ("inner", "outer")]
 
 
+def test_a_recorded_plan_is_drawn_inside_its_step() -> None:
+    stages = (
+        Stage(0, "tool", "write", (), (0,)),
+        Stage(1, "expand", "expand", (0,), (1,)),
+    )
+    program = Program("planned", (), (Region((), (0, 1), (1,)),), stages)
+    assert not graph_layout(program).boxes, "nothing is known before it is recorded"
+    plan = [
+        {"id": "b", "tool": "read", "after": ["a"]},
+        {"id": "a", "tool": "find", "after": []},
+    ]
+    layout = graph_layout(program, "agent", {"expand": plan})
+    assert arrows(layout) == {("write", "expand"), ("expand/a", "expand/b")}
+    assert {node.label: node.box for node in layout.nodes} == {
+        "write": "",
+        "b: read": "expand",
+        "a: find": "expand",
+    }
+
+
 def overlapping(layout: GraphLayout) -> Iterator[tuple[str, str]]:
     parts: list[DrawnNode | DrawnBox] = [*layout.nodes, *layout.boxes]
     for one, two in combinations(parts, 2):

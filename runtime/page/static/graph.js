@@ -80,7 +80,7 @@ export class Graph {
   update(steps) {
     const touched = new Set();
     for (const step of steps) {
-      const entry = this.byStage.get(step.stage);
+      const entry = this.byStage.get(step.id) ?? this.byStage.get(step.stage);
       if (!entry) continue;
       entry.steps.set(step.id, step);
       touched.add(entry);

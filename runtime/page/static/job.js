@@ -107,6 +107,8 @@ class JobView {
   paint() {
     const changed = [...this.fold.take()].map((step) => this.fold.steps.get(step));
     if (!changed.length) return;
+    // A plan written at run time is drawn inside its step as soon as it is recorded.
+    if (changed.some((step) => step.op === "expand" && step.status === "succeeded")) this.layout();
     this.graph.update(changed);
     this.streams.update(changed);
     this.dirty = true;

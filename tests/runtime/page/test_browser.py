@@ -244,6 +244,22 @@ def test_a_job_is_forked_from_a_step(watch: Watch, client: httpx.Client) -> None
     assert fork["id"] != job and fork["forked_from"] == job
 
 
+def test_a_plan_written_at_run_time_appears_in_its_step(watch: Watch, client: httpx.Client) -> None:
+    gate.close()
+    job = submit(client, "planned", number=1)
+
+    def story(page: Any) -> None:
+        page.goto(f"{page.origin}/#/jobs/{job}")
+        to_have_class(page, node("expand/wait"), "running")
+        to_have_class(page, node("expand/left"), "succeeded")
+        assert "left: plus_one" in page.text_content(node("expand/left"))
+        gate.open()
+        to_have_class(page, node("expand/wait"), "succeeded")
+        page.wait_for_selector(".heading .pill.succeeded")
+
+    watch(story)
+
+
 def test_a_wrong_input_is_told_at_the_input(watch: Watch) -> None:
     def story(page: Any) -> None:
         page.goto(f"{page.origin}/#/jobs/new")

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from benchmarks.page_server import Served, serving
+from gangline.ir.specs.event import Event
 from gangline.runtime.page.layouts import KEPT, Layouts
+from gangline.runtime.page.routes import recorded_plans
 from gangline.runtime.server.settings import ServerSettings
 
 
@@ -103,6 +105,16 @@ def test_the_page_is_no_part_of_the_api_document(client: httpx.Client) -> None:
     assert "/v1/jobs" in paths and not [
         path for path in paths if path.startswith(("/page", "/static"))
     ]
+
+
+def test_plans_of_an_expand_that_ran_often_are_not_drawn() -> None:
+    def recorded(step_id: str, stage: str) -> Event:
+        plan = {"steps": [{"id": "a", "tool": "t", "arguments": {}, "after": []}]}
+        data = {"op": "expand", "stage": stage, "value": plan}
+        return Event("j", 1, "step.completed", 0.0, step_id, data)
+
+    once, often = recorded("e", "e"), [recorded(f"map[{i}]/f", "f") for i in range(2)]
+    assert recorded_plans([once, *often]) == {"e": once.data["value"]["steps"]}
 
 
 def test_drawings_are_kept_by_program_and_forgotten(served: Served) -> None:
