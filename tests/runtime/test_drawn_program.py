@@ -17,6 +17,8 @@ from gangline.planner.proposal import propose
 from gangline.runtime.drawn_program import drawn_program, encode_drawn, stage_of
 from gangline.runtime.verdict import simulate_plan
 
+from .conftest import planned_tool
+
 CPU = DeviceSpec(
     "cpu",
     "cpu",
@@ -34,7 +36,7 @@ MODELS = {
 }
 
 SHAPES = st.recursive(
-    st.sampled_from(["tool", "llm"]),
+    st.sampled_from(["tool", "llm", "question", "expand"]),
     lambda inner: st.one_of(
         st.tuples(st.sampled_from(["map", "loop", "branch", "call"]), inner),
         st.tuples(st.just("then"), inner, inner),
@@ -46,8 +48,13 @@ SHAPES = st.recursive(
 def write(p: Any, shape: Any, value: int) -> int:
     """Write a workflow of some shape; gives its result."""
     if isinstance(shape, str):
-        found = p.tool("t", value) if shape == "tool" else p.llm("ask", value)
-        return int(found)
+        write_step = {
+            "tool": lambda: p.tool("t", value),
+            "llm": lambda: p.llm("ask", value),
+            "question": lambda: p.ask(value, type="string"),
+            "expand": lambda: p.expand(value, tools=[planned_tool("t")]),
+        }
+        return int(write_step[shape]())
     kind, *inner = shape
     if kind == "then":
         return write(p, inner[1], write(p, inner[0], value))
