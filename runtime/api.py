@@ -37,6 +37,7 @@ def run_workflow(
     *,
     fleet: Fleet | str | None = None,
     deadline: float | None = None,
+    on_deadline: str = "late",
     budget_usd: float | None = None,
     model: str | None = None,
     backends: Mapping[str, Backend] | None = None,
@@ -49,6 +50,7 @@ def run_workflow(
         inputs,
         fleet=fleet,
         deadline_s=deadline,
+        on_deadline=on_deadline,
         budget_usd=budget_usd,
         model=model,
         backends=backends,
@@ -66,6 +68,7 @@ def run_job(
     *,
     fleet: Fleet | str | None = None,
     deadline_s: float | None = None,
+    on_deadline: str = "late",
     budget_usd: float | None = None,
     model: str | None = None,
     source: str = "",
@@ -73,8 +76,11 @@ def run_job(
     store: Store | None = None,
     on_event: OnEvent | None = None,
 ) -> JobResult:
-    """Run one job and give its result, failed or not."""
-    options = Options(deadline_s, budget_usd, model, source)
+    """Run one job and give its result, failed or not.
+
+    `on_deadline` is `late` (a late job finishes) or `expire` (it ends at its deadline).
+    """
+    options = Options(deadline_s, budget_usd, model, source, on_deadline=on_deadline)
     with open_session(fleet, backends, store) as session:
         return session.run(workflow, inputs, options, on_event)
 

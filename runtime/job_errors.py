@@ -57,5 +57,5 @@ def unanswered(job_id: str, question: str, step_id: str) -> JobError:
     return JobError(
         f"The job waits for an answer: {question}",
         where=f"step {step_id}",
-        next_step=f"Answer it: gangline jobs resume {job_id} --interrupt '{step_id}' --value ...",
+        next_step=f"Answer it: gangline jobs resume {job_id} --interrupt '{step_id}' ANSWER",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,17 @@ from gangline.ir.errors import from_json
 
 from . import jobs_keep
 from .output import console, exit_code, print_document
-from .run_command import Budget, Deadline, InputJson, Inputs, Json, Model, Workflow
+from .run_command import (
+    Budget,
+    Deadline,
+    DeadlineRule,
+    InputJson,
+    Inputs,
+    Json,
+    Model,
+    OnDeadline,
+    Workflow,
+)
 
 if TYPE_CHECKING:
     from .job_desk import Document, JobDesk
@@ -34,22 +43,13 @@ NewInputs = Annotated[
 ]
 
 
-class OnDeadline(StrEnum):
-    """What a job does that misses its deadline."""
-
-    late = "late"
-    expire = "expire"
-
-
 @app.command("submit")
 def submit(
     workflow: Workflow,
     inputs: Inputs = None,
     input_json: InputJson = None,
     deadline: Deadline = None,
-    on_deadline: Annotated[
-        OnDeadline, typer.Option("--on-deadline", help="late: finish anyway; expire: end.")
-    ] = OnDeadline.late,
+    on_deadline: OnDeadline = DeadlineRule.late,
     budget_usd: Budget = None,
     priority: Annotated[
         int, typer.Option("--priority", min=0, max=9, help="Higher is sooner.")

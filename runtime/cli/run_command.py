@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,14 @@ from .output import console, exit_code, print_document, print_error
 if TYPE_CHECKING:
     from gangline.runtime.job import JobResult
 
+
+class DeadlineRule(StrEnum):
+    """What a job does that misses its deadline."""
+
+    late = "late"
+    expire = "expire"
+
+
 Workflow = Annotated[
     str, typer.Argument(help="A built-in name (text_to_sql) or path/to/file.py:name.")
 ]
@@ -22,6 +31,9 @@ InputJson = Annotated[
 ]
 Fleet = Annotated[str | None, typer.Option("--fleet", help="A fleet file (TOML).")]
 Deadline = Annotated[str | None, typer.Option("--deadline", help="One job's deadline, e.g. 4s.")]
+OnDeadline = Annotated[
+    DeadlineRule, typer.Option("--on-deadline", help="late: finish anyway; expire: end.")
+]
 Budget = Annotated[float | None, typer.Option("--budget-usd", help="One job's budget in $.")]
 Model = Annotated[str | None, typer.Option("--model", help="Use this model for every LLM stage.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -33,6 +45,7 @@ def run(
     input_json: InputJson = None,
     fleet: Fleet = None,
     deadline: Deadline = None,
+    on_deadline: OnDeadline = DeadlineRule.late,
     budget_usd: Budget = None,
     model: Model = None,
     as_json: Json = False,
@@ -52,6 +65,7 @@ def run(
             values,
             fleet=fleet,
             deadline_s=parse_duration(deadline) if deadline else None,
+            on_deadline=on_deadline.value,
             budget_usd=budget_usd,
             model=model,
             source=absolute_reference(workflow),
