@@ -25,6 +25,7 @@ from .engine_calls import EngineCalls, no_backend
 from .job_run import Action, Advance, JobRun
 from .journal import Journal
 from .outcome import RequestOutcome
+from .programs import as_json
 from .step_calls import StepCalls
 from .surroundings import InFlight, OnEvent, Surroundings
 from .tool_table import RegisteredTool
@@ -86,7 +87,8 @@ class Driver:
         """Create the job in the store with its first event."""
         (event,) = queued.events
         self.journal.create(event, workflow, owner)
-        self._show(event)
+        if self._on_event is not None:
+            self._show(as_json(event))
 
     def advance(self, advance: Advance) -> None:
         """Record and show what happened, then do what follows from it."""

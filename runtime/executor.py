@@ -128,7 +128,7 @@ class Executor:
     def submit(self, job: Job, on_event: OnEvent | None = None) -> Future[JobResult]:
         """Queue a job; the future gives its result, whatever its status."""
         job_id = make_job_id(self._clock.now(), os.urandom(10))
-        data = job.to_event_data()
+        data = job.to_event_data(as_json=False)
 
         def begin(on_done: OnDone) -> None:
             driver = self._driver(job_id, 1, on_done, on_event)

@@ -10,7 +10,7 @@ from typing import Any
 from gangline.ir.specs.event import Event
 
 from .commands import RunTool
-from .programs import plan_of, program_of
+from .programs import as_json, plan_of, program_of
 from .surroundings import Surroundings
 
 MAX_GATHERED = 1_000
@@ -72,15 +72,16 @@ class Journal:
     def create(self, queued: Event, workflow: str, owner: str) -> None:
         """Create the job in the store with its first event."""
         self.keep([queued])
+        shown = [as_json(queued)] if self._around.publish is not None else [queued]
         if self._around.store is None:
-            self._publish([queued])
+            self._publish(shown)
             return
         # As objects: the store encodes a program or a plan once, however many jobs bring it.
         data = {**queued.data, "program": program_of(queued.data["program"])}
         if data.get("plan") is not None:
             data["plan"] = plan_of(data["plan"])
         stored = replace(queued, data=data)
-        self._follow(self._around.store.create(stored, workflow, owner), [queued], ())
+        self._follow(self._around.store.create(stored, workflow, owner), shown, ())
 
     def keep(self, events: Sequence[Event]) -> None:
         """Add events to the log that are stored already."""

@@ -7,9 +7,11 @@ must not be changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gangline.ir.program import Program
+from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan
 
 from .kept import Kept
@@ -34,6 +36,14 @@ def plan_document(plan: Plan) -> Mapping[str, Any]:
     document = _documents.of(Plan.to_json, plan)
     _plans.put(plan, document)
     return document
+
+
+def as_json(queued: Event) -> Event:
+    """Give a job.queued event whose program is JSON, for whoever is told of it."""
+    program = queued.data["program"]
+    if not isinstance(program, Program):
+        return queued
+    return replace(queued, data={**queued.data, "program": program_document(program)})
 
 
 def program_of(document: Program | Mapping[str, Any]) -> Program:

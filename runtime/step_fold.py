@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from gangline.ir.specs.event import Event, StepRecord
@@ -47,7 +48,7 @@ class StepFold:
     """Records of a job's steps, kept up event by event."""
 
     def __init__(self) -> None:
-        self._steps: dict[str, dict[str, Any]] = {}
+        self._steps: dict[str, dict[str, Any] | StepRecord] = {}
         self._origin_s: float | None = None
         self._stopped = False
         self._asking = False
@@ -67,10 +68,18 @@ class StepFold:
 
     def records(self) -> list[StepRecord]:
         """Give the records so far; a step that a stopped job left running is `cancelled`."""
-        return [self._record(step_id, facts) for step_id, facts in self._steps.items()]
+        return [
+            row if isinstance(row, StepRecord) else self._record(step_id, row)
+            for step_id, row in self._steps.items()
+        ]
 
     def _step(self, event: Event) -> None:
-        facts = self._steps.setdefault(event.step_id, {"usd_before": 0.0})
+        row = self._steps.get(event.step_id)
+        if row is None:
+            row = {"usd_before": 0.0}
+        elif isinstance(row, StepRecord):
+            row = {**asdict(row), "usd_before": row.usd or 0.0}
+        facts = self._steps[event.step_id] = row
         if event.type == "step.started":
             facts["start_s"] = event.at_s - (self._origin_s or 0.0)
             facts["error"] = facts["end_s"] = None
@@ -80,6 +89,9 @@ class StepFold:
         facts["status"] = _STATUS[event.type]
         if event.data.get("usd") is not None:
             facts["usd"] = facts["usd_before"] = spent + event.data["usd"]
+        if event.type == "step.completed":
+            # A record takes a quarter of what the facts do, and most steps are over.
+            self._steps[event.step_id] = self._record(event.step_id, facts)
 
     def _record(self, step_id: str, facts: Mapping[str, Any]) -> StepRecord:
         start_s, end_s = facts.get("start_s"), facts.get("end_s")
