@@ -192,7 +192,7 @@ class Dispatcher:
     def _started(self, event: Event, now: float) -> list[Command]:
         """Begin, or go on after a crash, a failure or a question."""
         self.status, self._running, self._closing = "running", True, False
-        self._failure = self.error = None
+        self._failure = self.error = self.output = None
         if self._missing:
             return [Fail("job.failed", incomplete_fork(self.job_id).to_json())]
         self._times_dropped.update(event.data.get("dropped", ()))
