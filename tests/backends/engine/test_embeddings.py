@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,22 @@ def test_equal_prompts_share_no_blocks_as_every_state_is_needed(runner: TorchRun
     done = {e.request_id: e for e in events if isinstance(e, Finished)}
     assert done["a"].cached_tokens == done["b"].cached_tokens == 0
     assert done["a"].embedding == pytest.approx(done["b"].embedding, abs=1e-6)
-    # Nor do they push out of the cache what conversations share.
     assert core.scheduler.blocks.num_free == 64
+
+
+def test_many_texts_do_not_push_conversations_out_of_the_cache() -> None:
+    runner = CheckingRunner(num_blocks=24, block_size=4)
+    core = EngineCore(runner, SchedulerConfig())
+    talk = Submit("talk", "m", PROMPT, SamplingParams(2))
+    texts = [embed(f"e{n}", tuple(range(n, n + 30))) for n in range(10)]
+    events: list[EngineEvent] = []
+    for message in (talk, *texts, replace(talk, request_id="again")):
+        events += core.handle(message, 1.0)
+        while core.has_work:
+            output = core.schedule(1.0)
+            events += core.update(output, runner.execute(output), 1.0, [2.0])
+    done = {e.request_id: e for e in events if isinstance(e, Finished)}
+    assert done["again"].cached_tokens == 36
 
 
 def test_a_preempted_one_starts_over(runner: TorchRunner) -> None:

@@ -136,3 +136,12 @@ def test_the_fake_runner_gives_them_too() -> None:
     done = finished(run(runner, [submit(logprobs=2)]))["a"]
     assert [entry.token for entry in done.logprobs] == [b"h", b"e", b"l", b"l", b"o"]
     assert all(len(entry.top) == 2 for entry in done.logprobs)
+
+
+def test_what_was_drawn_after_a_stop_string_has_none() -> None:
+    runner = FakeRunner(lambda prompt: "hello world", tokens_per_step=4)
+    events = run(runner, [submit(logprobs=0, stop=("lo",), max_tokens=20)])
+    done = finished(events)["a"]
+    assert done.text == "hel"
+    assert [entry.token for entry in done.logprobs] == [b"h", b"e", b"l", b"l", b"o"]
+    assert len(done.logprobs) == len(done.token_ids)

@@ -19,6 +19,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 
 import gangline as gl
+from gangline.runtime.server import mcp_tools
 
 Serve = Callable[..., Any]
 
@@ -213,7 +214,10 @@ def test_without_the_package_the_rest_works(
         assert http.get("/healthz").status_code == 200
 
 
-def test_a_job_that_asks_tells_how_to_answer_and_goes_on(open_server: Any) -> None:
+def test_a_job_that_asks_tells_how_to_answer_and_goes_on(
+    open_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_tools, "SETTLE_S", 0.0)  # the last event is the last word
     open_server.do(lambda: open_server.service.offers.add(route))
 
     async def test() -> None:

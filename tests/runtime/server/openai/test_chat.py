@@ -132,6 +132,17 @@ def test_choices_of_a_stream_reassemble_and_their_prompt_counts_once(serve: Serv
     assert chunks[-1].usage.completion_tokens == 60
 
 
+def test_choices_that_share_their_prompt_do_not_count_it_as_cached(serve: Serve) -> None:
+    server = serve()
+    options: Any = {"model": MODEL, "messages": HELLO * 30, "n": 3}
+    first = server.client().chat.completions.create(**options)
+    cached = [outcome.event.cached_tokens for outcome in server.outcomes]
+    assert min(cached) == 0 < max(cached)
+    assert first.usage.prompt_tokens_details.cached_tokens == 0
+    again = server.client().chat.completions.create(**options)
+    assert again.usage.prompt_tokens_details.cached_tokens > 200
+
+
 def test_logprobs_are_told_once_each(serve: Serve) -> None:
     client = serve({"hello": "Hé STOP"}).client()
     options: dict[str, Any] = {"logprobs": True, "top_logprobs": 2, "stop": ["STOP"]}
