@@ -108,9 +108,11 @@ ROWS: tuple[Row, ...] = (
 SCALE = {
     "loop of steps, in memory": ("loop_memory", 10_000, 100_000),
     "loop of steps, stored": ("loop_stored", 10_000, 100_000),
+    "loop of steps, served": ("loop_served", 10_000, 100_000),
     "unrolled chain, in memory": ("unrolled_memory", 10_000, 100_000),
     "unrolled chain, stored": ("unrolled_stored", 10_000, 100_000),
     "fan-out, in memory": ("wide_memory", 1_000, 10_000),
     "fan-out, stored": ("wide_stored", 1_000, 10_000),
+    "fan-out, served": ("wide_served", 1_000, 10_000),
 }
 """By name: the case, a size, and ten times that size."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import functools
 import itertools
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import gangline as gl
 from benchmarks.overhead_child import Prepare, Timed, folder, measured, serve
 from gangline.ir.program import Parameter, Program, Region, Stage
+from gangline.ir.specs.event import Event
+from gangline.runtime.driver import Driver
 from gangline.runtime.executor import Executor
 from gangline.runtime.job import Job, JobResult
 from gangline.runtime.store import Store
@@ -151,6 +155,36 @@ def many(tool: str, steps_per_job: int, stored: bool) -> Prepare:
     return prepare
 
 
+def served(make: Callable[[int], tuple[Program, dict[str, Any], Any]]) -> Prepare:
+    """Run one stored job of `num` steps as a server does: on its loop, keeping no result."""
+
+    def prepare(num: int) -> Timed:
+        program, inputs, expected = make(num)
+
+        async def run() -> int:
+            with Store(Path(folder()) / f"ours-{next(_numbers)}.sqlite") as store:
+                loop = asyncio.get_running_loop()
+                running = Executor({}, TOOLS.get, store=store, loop=loop)
+                await running.start()
+                ended: asyncio.Future[Any] = loop.create_future()
+                data = Job(program.name, program, inputs).to_event_data(as_json=False)
+                queued = Event("served", 1, "job.queued", time.time(), "", data)
+                created = await store.create(queued, program.name, running.owner)
+
+                def done(driver: Driver, error: BaseException | None) -> None:
+                    ended.set_result(error or driver.run.dispatcher.output)
+
+                running.start_job("served", created.epoch, [queued], done)
+                if await ended != expected:
+                    raise RuntimeError(f"expected {expected!r}, got {ended.result()!r}")
+                await running.aclose()
+                return store.commits
+
+        return lambda: {"commits": asyncio.run(run())}
+
+    return prepare
+
+
 def check(result: JobResult, expected: Any) -> None:
     """Fail loudly where a job did not do its work."""
     if result.status != "succeeded" or result.output != expected:
@@ -192,6 +226,8 @@ CASES: dict[str, Prepare] = {
     "stored_fan_thread": one(fanned("add_thread"), stored=True),
     "loop_memory": one(chained("add_inline", loop), stored=False),
     "loop_stored": one(chained("add_inline", loop), stored=True),
+    "loop_served": served(chained("add_inline", loop)),
+    "wide_served": served(fanned("add_inline")),
     "unrolled_memory": one(chained("add_inline", long_chain), stored=False),
     "unrolled_stored": one(chained("add_inline", long_chain), stored=True),
     "wide_memory": one(fanned("add_inline"), stored=False),
