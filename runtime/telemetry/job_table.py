@@ -27,6 +27,7 @@ class JobFacts:
         stages: attributes of the program's stages by name.
         run: the number of the event that began this run: 0 for the first one, which a restart
             of the server does not end; a job that ended and is retried begins another.
+        sampled: whether the job's trace is kept; None before anybody asked.
         prefills: start and end of prefill steps, in seconds since the job started.
         tokens_at_s: when the last tokens of a running step came.
     """
@@ -43,6 +44,7 @@ class JobFacts:
     run: int = 0
     ended: bool = False
     usd: float = 0.0
+    sampled: bool | None = None
     prefills: dict[str, tuple[float, float]] = field(default_factory=dict)
     tokens_at_s: dict[str, float] = field(default_factory=dict)
 

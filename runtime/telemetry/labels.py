@@ -1,6 +1,12 @@
-"""Label values from outside, bounded: what is one too many is called `other`."""
+"""Label values: bounded where they come from outside, and found fast."""
 
 from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from prometheus_client import Counter, Gauge, Histogram
+
+Kind = TypeVar("Kind", Counter, Gauge, Histogram)
 
 OTHER = "other"
 
@@ -23,3 +29,18 @@ class Labels:
             return OTHER
         self._known.add(value)
         return value
+
+
+class Series(Generic[Kind]):
+    """The series of one metric by their label values; what the library finds slowly is kept."""
+
+    def __init__(self, metric: Kind) -> None:
+        self._metric = metric
+        self._made: dict[tuple[str, ...], Kind] = {}
+
+    def labels(self, *values: str) -> Kind:
+        """Give the series of some label values."""
+        found = self._made.get(values)
+        if found is None:
+            found = self._made[values] = self._metric.labels(*values)
+        return found

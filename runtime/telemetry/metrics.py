@@ -10,7 +10,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import Finished
@@ -18,8 +24,10 @@ from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import NO_ATTRIBUTES, JobFacts
-from .labels import OTHER, Labels
+from .labels import OTHER, Labels, Series
 from .requests import RequestMetrics
+
+disable_created_metrics()  # a second series for every one, which no dashboard asks for
 
 MAX_WORKFLOWS = 100
 MAX_MODELS = 50
@@ -274,8 +282,8 @@ class Metrics:
         stage = job.stages.get(event.step_id.rpartition("/")[2], NO_ATTRIBUTES)
         return str(stage.get("model", ""))
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str) -> Series[Counter]:
+        return Series(Counter(name, text, labels, registry=self.registry))
 
-    def _histogram(self, name: str, text: str, buckets: Any, *labels: str) -> Histogram:
-        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, text: str, buckets: Any, *labels: str) -> Series[Histogram]:
+        return Series(Histogram(name, text, labels, buckets=buckets, registry=self.registry))

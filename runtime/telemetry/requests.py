@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from gangline.runtime.server.context import Access
 
-from .labels import OTHER, Labels
+from .labels import OTHER, Labels, Series
 
 MAX_ROUTES = 100
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -18,18 +18,14 @@ class RequestMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._route = Labels(MAX_ROUTES)
-        self._requests = Counter(
-            "gangline_http_requests",
-            "Answered HTTP requests.",
-            ["method", "route", "status"],
-            registry=registry,
+        labels = ["method", "route", "status"]
+        self._requests = Series(
+            Counter("gangline_http_requests", "Answered HTTP requests.", labels, registry=registry)
         )
-        self._seconds = Histogram(
-            "gangline_http_request_seconds",
-            "From a request's head to the end of its answer.",
-            ["route"],
-            buckets=_SECONDS,
-            registry=registry,
+        text = "From a request's head to the end of its answer."
+        name = "gangline_http_request_seconds"
+        self._seconds = Series(
+            Histogram(name, text, ["route"], buckets=_SECONDS, registry=registry)
         )
 
     def count(self, access: Access) -> None:

@@ -84,6 +84,8 @@ class Spans:
 
     def tell(self, event: Event, job: JobFacts) -> None:
         """Make the spans that end with this event."""
+        if event.type == "step.delta" or not self._sampled(job):
+            return
         match event.type:
             case "step.completed" | "step.failed":
                 self._step(event, job)
@@ -271,7 +273,8 @@ class Spans:
         return set_span_in_context(NonRecordingSpan(self._context(job, _root_id(job))), Context())
 
     def _context(self, job: JobFacts, span_id: int) -> SpanContext:
-        return SpanContext(_trace_id(job), span_id, False, self._flags(job))
+        flags = _SAMPLED if self._sampled(job) else TraceFlags(TraceFlags.DEFAULT)
+        return SpanContext(_trace_id(job), span_id, False, flags)
 
     def _caller(self, job: JobFacts) -> Context:
         """Give the span that a job's own is a child of; for our own request, with our decision."""
@@ -280,10 +283,12 @@ class Spans:
             return _context_of(job.trace.removesuffix("-root")[:-2] + f"{int(flags):02x}")
         return _context_of(job.trace)
 
-    def _flags(self, job: JobFacts) -> TraceFlags:
+    def _sampled(self, job: JobFacts) -> bool:
         """Say whether the job is sampled: what the sampler will say of its root as well."""
-        name = f"invoke_workflow {job.workflow}"
-        return self._decision(self._caller(job), _trace_id(job), name)
+        if job.sampled is None:
+            name = f"invoke_workflow {job.workflow}"
+            job.sampled = bool(self._decision(self._caller(job), _trace_id(job), name))
+        return job.sampled
 
     def _decision(self, parent: Context, trace: int, name: str) -> TraceFlags:
         sampler = self._provider.sampler
