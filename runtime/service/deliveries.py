@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -36,6 +36,10 @@ class Deliveries:
 
     Args:
         document: gives the document of a job; None where there is none any more.
+
+    Attributes:
+        outcomes: how often an attempt ended how: `delivered`, `failed` (it is tried again),
+            `dropped` (given up) or `unwanted`.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Deliveries:
         self._settings = settings
         self._clock = clock
         self._document = document
+        self.outcomes: Counter[str] = Counter()
         self._due = asyncio.Event()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._busy: dict[str, int] = {}
@@ -140,6 +145,7 @@ class Deliveries:
         wanted = delivery.webhook.get("events")
         document = await self._document(delivery.job_id)
         if document is None or (wanted is not None and delivery.event not in wanted):
+            self.outcomes["unwanted"] += 1
             self._store.delivered(delivery.id)
             return
         limit = self._settings.webhook_body_bytes
@@ -148,12 +154,15 @@ class Deliveries:
         now = self._clock.now()
         attempt = await self._sender.send(Message(delivery.id, url, secret, body), now)
         if attempt.ok:
+            self.outcomes["delivered"] += 1
             await self._store.delivered(delivery.id)
             return
         attempts = delivery.attempts + 1
         host = url.partition("://")[2].partition("/")[0]
         logger.warning("webhook %s to %s: %s", delivery.id, host, attempt.error)
-        if attempt.final or attempts >= self._settings.webhook_tries:
+        given_up = attempt.final or attempts >= self._settings.webhook_tries
+        self.outcomes["dropped" if given_up else "failed"] += 1
+        if given_up:
             await self._store.postpone(delivery.id, attempts, now, attempt.error)
             await self._store.dropped(delivery.id)
         else:

@@ -108,7 +108,7 @@ class Service:
             store, executor.owner, self.runner, self.reader, self._recovery, hub, limits_, clock
         )
         self._sender = sender or Sender(limits_)
-        self._deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
+        self.deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
         self._with_webhook: set[str] = set()
         self._burying: set[asyncio.Task[None]] = set()
         self._listeners: dict[str, int] = {}
@@ -119,7 +119,7 @@ class Service:
         """Begin: take what a dead server left, and look for work from then on."""
         await self.session.executor.start()
         self._recovery.start()
-        self._deliveries.start()
+        self.deliveries.start()
 
     async def drain(self) -> None:
         """Accept nothing more, and leave all jobs in the store for other servers to go on with."""
@@ -155,7 +155,7 @@ class Service:
     async def close(self) -> None:
         """Drain and end every task of the service."""
         await self.drain()
-        await self._deliveries.stop()
+        await self.deliveries.stop()
         await self._learning.stop()
 
     def ready(self) -> dict[str, Any]:
@@ -453,7 +453,7 @@ class Service:
         self._learning.ended(job_id)
         if job_id in self._with_webhook:
             self._with_webhook.discard(job_id)
-            self._deliveries.look()
+            self.deliveries.look()
         if is_fault(error):
             logger.error("job %s failed inside the server", job_id, exc_info=error)
             task = asyncio.get_running_loop().create_task(self._bury(job_id, error))

@@ -35,7 +35,7 @@ class Series(Generic[Kind]):
     """The series of one metric by their label values; what the library finds slowly is kept."""
 
     def __init__(self, metric: Kind) -> None:
-        self._metric = metric
+        self._metric: Kind = metric
         self._made: dict[tuple[str, ...], Kind] = {}
 
     def labels(self, *values: str) -> Kind:

@@ -27,7 +27,8 @@ from .job_table import NO_ATTRIBUTES, JobFacts
 from .labels import OTHER, Labels, Series
 from .requests import RequestMetrics
 
-disable_created_metrics()  # a second series for every one, which no dashboard asks for
+# A second series for every one, which no dashboard asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 MAX_WORKFLOWS = 100
 MAX_MODELS = 50

@@ -37,7 +37,7 @@ async def live_state(service: Service, dropped: int = 0) -> LiveState:
             "store_up": float(store.healthy()),
         },
         counters={"store_commits": store.commits, "telemetry_dropped_events": dropped},
-        labelled={"webhook_deliveries": ("outcome", dict(getattr(service, "webhooks_sent", {})))},
+        labelled={"webhook_deliveries": ("outcome", dict(service.deliveries.outcomes))},
     )
 
 

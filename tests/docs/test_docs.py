@@ -22,7 +22,16 @@ LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
 
 @pytest.mark.parametrize(
     "name",
-    ("architecture.md", "cli.md", "errors.md", "steering.md", "tco.md", "tutorial.md"),
+    (
+        "architecture.md",
+        "cli.md",
+        "client.md",
+        "errors.md",
+        "steering.md",
+        "tco.md",
+        "telemetry.md",
+        "tutorial.md",
+    ),
 )
 def test_every_block_runs(
     name: str, workshop: Any, fences: Callable[[Path], Iterator[Any]]

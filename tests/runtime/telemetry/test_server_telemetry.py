@@ -165,6 +165,24 @@ def test_a_stranger_s_address_needs_a_key(tmp_path: Path) -> None:
     asyncio.run(go())
 
 
+def test_webhooks_are_counted_by_what_came_of_them(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with served(tmp_path) as (app, _):
+            async with AsyncClient("http://localhost", transport=AppTransport(app)) as client:
+                hook = "https://localhost:9/hook"  # known to be private only when it is sent
+                await (await client.submit(loud, text="x", webhook=hook)).result(timeout=30)
+            name, labels = "gangline_webhook_deliveries_total", (("outcome", "dropped"),)
+            async with httpx.AsyncClient(transport=AppTransport(app)) as plain:
+                async with asyncio.timeout(30):
+                    while True:
+                        reply = await plain.get("http://localhost/metrics")
+                        if samples(reply.text).get((name, labels)) == 1:
+                            return
+                        await asyncio.sleep(0.02)
+
+    asyncio.run(go())
+
+
 def test_telemetry_leaves_nothing_behind(tmp_path: Path) -> None:
     async def go() -> None:
         backends = {"cpu/0": FakeBackend({"": "good day"})}
