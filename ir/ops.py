@@ -42,11 +42,12 @@ ASK_OPERANDS = ("question", "choices")
 PLANNED_TOOL = frozenset(
     {
         *("tool", "effects", "timeout_s", "retries", "idempotent", "signature"),
-        *("parameters", "required", "given"),
+        *("name", "parameters", "required", "given"),
     }
 )
-"""What an expand says of each tool that a plan may use: what a tool stage has, the JSON Schemas
-of the parameters a plan may set, which of them it must, and the names the author fills."""
+"""What an expand says of each tool that a plan may use: what a tool stage has, what the plan
+calls it, the JSON Schemas of the parameters a plan may set, which of them it must, and the names
+the author fills."""
 
 COMPUTE_ARITY: Mapping[str, tuple[int, int | None]] = {
     "get": (1, 1),

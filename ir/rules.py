@@ -157,8 +157,8 @@ def expands_fit(module: Module) -> Iterator[VerifyError]:
         if not (isinstance(tools, list) and tools and all(map(_is_planned_tool, tools))):
             yield VerifyError(f"the tools of {op.name} are no list of tools", where=where(op))
             continue
-        if len({row["tool"] for row in tools}) < len(tools):
-            yield VerifyError(f"{op.name} lists a tool twice", where=where(op))
+        if len({row["name"] for row in tools}) < len(tools):
+            yield VerifyError(f"two tools of {op.name} have one name", where=where(op))
         for name in sorted({name for row in tools for name in row["given"]} - set(names or ())):
             yield VerifyError(f"{op.name} does not give {name!r} to its tools", where=where(op))
 
@@ -168,6 +168,7 @@ def _is_planned_tool(row: Any) -> bool:
         isinstance(row, dict)
         and set(row) == PLANNED_TOOL
         and isinstance(row["tool"], str)
+        and isinstance(row["name"], str)
         and row["effects"] in EFFECTS
         and isinstance(row["parameters"], dict)
         and isinstance(row["required"], list)

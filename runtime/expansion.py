@@ -67,7 +67,7 @@ class Expansion:
     def call(self, name: str) -> tuple[Stage, tuple[Any, ...], Parents]:
         """Give stage, arguments and parents of a step that may run; StepError if they misfit."""
         step = self.steps[name]
-        row = next(row for row in self.stage.attributes["tools"] if row["tool"] == step["tool"])
+        row = next(row for row in self.stage.attributes["tools"] if row["name"] == step["tool"])
         where = f"{self.stage.where}, step {self.step_id}/{name}"
         arguments = dict(self._arguments(step, row, where))
         kept = ("tool", "effects", "timeout_s", "retries", "idempotent", "signature")

@@ -25,7 +25,7 @@ _KEYS = frozenset({"id", "tool", "arguments"})
 _SHOWN_CHARS = 80
 
 Row = Mapping[str, Any]
-"""A tool the plan may use: `tool`, `effects`, `parameters` (JSON Schema by name), `required`,
+"""A tool the plan may use (`ir.ops.PLANNED_TOOL`): `name`, as the plan calls it, `effects`, `parameters` (JSON Schema by name), `required`,
 `given` (names that the author fills) and what a tool stage has besides."""
 
 
@@ -92,7 +92,7 @@ def _looked_up(reference: str, results: Mapping[str, Any], where: str) -> Any:
 
 class _Check:
     def __init__(self, tools: Sequence[Row], max_steps: int, where: str) -> None:
-        self._tools = {row["tool"]: row for row in tools}
+        self._tools = {row["name"]: row for row in tools}
         self._max_steps = max_steps
         self._where = where
 
@@ -164,7 +164,7 @@ class _Check:
             if name not in known:
                 raise self._error(
                     f"Step {step_id!r} of the plan sets {_quoted(name)}, "
-                    f"which {row['tool']} does not take",
+                    f"which {row['name']} does not take",
                     f"It takes: {', '.join(known) or 'nothing'}.",
                 )
             self._plain(step_id, value, 0)

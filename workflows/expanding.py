@@ -37,7 +37,7 @@ def expand(
 
     Args:
         plan: a value of the trace: a list, a dict `{"steps": [...]}`, or text.
-        tools: the tools it may name.
+        tools: the tools it may name, by the names of their functions.
         max_steps: most steps it may have.
         given: values for parameters that the plan must not choose, by name; every tool that has
             such a parameter gets the value. A `Database` is always given.
@@ -73,9 +73,11 @@ def _check_tools(tools: Sequence[Any], max_steps: Any) -> None:
             where=author_line(),
             next_step="Write tools=[search, read], naming functions decorated with @gl.tool.",
         )
-    if len({tool.name for tool in tools}) < len(tools):
+    if len({_called(tool) for tool in tools}) < len(tools):
         raise TraceError(
-            "gl.expand lists a tool twice", where=author_line(), next_step="Name each tool once."
+            "gl.expand lists two tools of one name",
+            where=author_line(),
+            next_step="Name each tool once, or rename one of the functions.",
         )
     if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 1:
         raise TraceError(
@@ -101,6 +103,7 @@ def _row(tool: Tool[..., Any], filled: Mapping[str, Any]) -> dict[str, Any]:
         "effects": tool.effects,
         "given": [key for key in fields if key in filled],
         "idempotent": tool.idempotent,
+        "name": _called(tool),
         "parameters": {key: hints.schema(field.annotation) for key, field in chosen.items()},
         "required": [key for key, field in chosen.items() if field.required],
         "retries": tool.retries,
@@ -108,6 +111,14 @@ def _row(tool: Tool[..., Any], filled: Mapping[str, Any]) -> dict[str, Any]:
         "timeout_s": tool.timeout_s,
         "tool": tool.name,
     }
+
+
+def _called(tool: Tool[..., Any]) -> str:
+    """Give what a plan calls a tool: the name of its function, wherever that is from.
+
+    The registered name can depend on which other files were imported before.
+    """
+    return tool.fn.__name__
 
 
 def _holds_database(annotation: Any, depth: int) -> bool:

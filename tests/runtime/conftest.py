@@ -113,6 +113,7 @@ def planned_tool(tool: str, **changes: Any) -> dict[str, Any]:
     """What an expand says of a tool of two numbers a0 and a1, of which a1 may be left out."""
     row = {
         "tool": tool,
+        "name": tool,
         "effects": "read",
         "timeout_s": 30.0,
         "retries": 2,

@@ -193,6 +193,14 @@ def test_keys_and_limits_are_those_of_the_tool(builder: Any) -> None:
     assert (send.effects, send.idempotency_key, send.timeout_s) == ("write", "j/expand/s", 30.0)
 
 
+def test_a_tool_may_be_registered_under_another_name(builder: Any) -> None:
+    tools = [planned_tool("module.add", name="add")]
+    _, _, (call,) = planned(builder, [step("a", a0=1)], tools=tools)
+    assert call.name == "module.add"
+    _, events, _ = planned(builder, [step("a", "module.add", a0=1)], tools=tools)
+    assert events[-1].type == "job.failed"
+
+
 def test_an_empty_plan_has_no_results(builder: Any) -> None:
     _, events, _ = planned(builder, [])
     assert events[-1].data["output"] == {}

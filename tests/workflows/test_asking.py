@@ -23,12 +23,12 @@ class Trip(BaseModel):
 
 
 @gl.tool(effects="write")
-def note(text: str) -> str:
+def jot_down(text: str) -> str:
     return text
 
 
 @gl.tool(effects="read")
-def options(topic: str) -> list[str]:
+def spread_out(topic: str) -> list[str]:
     return [topic, topic * 2]
 
 
@@ -39,16 +39,16 @@ def typed() -> Trip:
 
 @gl.workflow
 def careful(text: str) -> str:
-    first = note(text)
+    first = jot_down(text)
     gl.ask("Sure?", choices=["yes", "no"])
     gl.ask("Really?", returns=bool)
-    second = note(text)
+    second = jot_down(text)
     return first + second
 
 
 @gl.workflow
 def choosing(topic: str) -> str:
-    return gl.ask("Which " + topic + "?", choices=options(topic))
+    return gl.ask("Which " + topic + "?", choices=spread_out(topic))
 
 
 def stage(program: Program, name: str) -> Any:
@@ -62,10 +62,13 @@ def test_the_schema_is_that_of_the_type() -> None:
 
 def test_questions_wait_for_writes_and_writes_for_questions() -> None:
     program = careful.program()
-    made = {name: stage(program, name) for name in ("note", "ask", "ask#2", "note#2")}
+    made = {name: stage(program, name) for name in ("jot_down", "ask", "ask#2", "jot_down#2")}
     results = {name: found.results[0] for name, found in made.items()}
-    assert results["note"] in made["ask"].operands and results["note"] in made["ask#2"].operands
-    assert {results["ask"], results["ask#2"]} <= set(made["note#2"].operands)
+    assert (
+        results["jot_down"] in made["ask"].operands
+        and results["jot_down"] in made["ask#2"].operands
+    )
+    assert {results["ask"], results["ask#2"]} <= set(made["jot_down#2"].operands)
     assert results["ask"] not in made["ask#2"].operands, "questions may be open together"
     assert made["ask"].attributes["schema"]["enum"] == ["yes", "no"]
     assert made["ask#2"].attributes["schema"] == {"type": "boolean"}

@@ -25,49 +25,49 @@ CALLS: list[str] = []
 
 
 @gl.tool(effects="read")
-def meet(name: str) -> dict[str, str]:
+def meet_up(name: str) -> dict[str, str]:
     MEETING.wait()  # two of them must run at once
     return {"name": name}
 
 
 @gl.tool(effects="none")
-def joined(parts: list[str], sep: str = "-") -> str:
-    CALLS.append("joined")
+def put_together(parts: list[str], sep: str = "-") -> str:
+    CALLS.append("put_together")
     return sep.join(parts)
 
 
 @gl.tool(effects="read")
-def count(db: gl.Database, table: str) -> str:
+def count_rows(db: gl.Database, table: str) -> str:
     return f"{table} of {db}"
 
 
 @gl.tool(effects="write")
-def send(text: str) -> str:
+def send_away(text: str) -> str:
     return text
 
 
 @gl.tool(effects="read")
-def planner(kind: str) -> list[dict[str, Any]]:
-    CALLS.append("planner")
+def write_plan(kind: str) -> list[dict[str, Any]]:
+    CALLS.append("write_plan")
     plans: dict[str, list[dict[str, Any]]] = json.loads(kind)
     return plans["plan"]
 
 
 @gl.workflow
 def flow(kind: str) -> dict[str, Any]:
-    return gl.expand(planner(kind), tools=[meet, joined], max_steps=4)
+    return gl.expand(write_plan(kind), tools=[meet_up, put_together], max_steps=4)
 
 
 @gl.workflow
 def counting(kind: str, db: gl.Database) -> dict[str, Any]:
-    return gl.expand(planner(kind), tools=[count], given={"db": db})
+    return gl.expand(write_plan(kind), tools=[count_rows], given={"db": db})
 
 
 @gl.workflow
 def ordered(text: str) -> str:
-    first = send(text)
-    gl.expand([], tools=[send])
-    return first + send(text)
+    first = send_away(text)
+    gl.expand([], tools=[send_away])
+    return first + send_away(text)
 
 
 def step(name: str, tool: str, /, **arguments: Any) -> dict[str, Any]:
@@ -88,9 +88,9 @@ def store(tmp_path: Path) -> Any:
 
 def test_steps_run_at_once_and_read_each_other(store: Store) -> None:
     plan = [
-        step("a", "meet", name="x"),
-        step("b", "meet", name="y"),
-        step("c", "joined", parts=[{"$ref": "a/name"}, {"$ref": "b/name"}, "z"]),
+        step("a", "meet_up", name="x"),
+        step("b", "meet_up", name="y"),
+        step("c", "put_together", parts=[{"$ref": "a/name"}, {"$ref": "b/name"}, "z"]),
     ]
     result = run(flow, store, plan)
     assert result.status == "succeeded", result.error
@@ -99,26 +99,50 @@ def test_steps_run_at_once_and_read_each_other(store: Store) -> None:
     assert sum(event.type == "step.completed" for event in again) == 5
 
 
+def test_a_plan_uses_the_names_of_functions(store: Store, tmp_path: Path) -> None:
+    """Also where another file has taken the name, so that the tool is registered otherwise."""
+    text = """
+import gangline as gl
+
+
+@gl.tool(effects="none")
+def put_together(parts: list[str]) -> str:
+    return "other"
+
+
+@gl.workflow
+def other() -> dict[str, str]:
+    return gl.expand(
+        [{"id": "a", "tool": "put_together", "arguments": {"parts": []}}], tools=[put_together]
+    )
+"""
+    (tmp_path / "other.py").write_text(text)
+    assert put_together.name == "put_together"
+    made = load(f"{tmp_path / 'other.py'}:other")
+    result = run_job(made, {}, backends={"cpu/0": FakeBackend()}, store=store)
+    assert result.output == {"a": "other"}
+
+
 def test_a_database_is_given_and_not_chosen(store: Store) -> None:
-    fine = run(counting, store, [step("a", "count", table="t")], db="shop")
+    fine = run(counting, store, [step("a", "count_rows", table="t")], db="shop")
     assert fine.output == {"a": "t of shop"}
-    bad = run(counting, store, [step("a", "count", table="t", db="/etc/passwd")], db="shop")
+    bad = run(counting, store, [step("a", "count_rows", table="t", db="/etc/passwd")], db="shop")
     assert bad.status == "failed" and "which is not its" in bad.error["detail"]
 
 
 def test_what_a_model_may_not_name_is_refused(store: Store) -> None:
-    bad = run(flow, store, [step("a", "send", text="x")])
-    assert bad.status == "failed" and "'send', which it may not use" in bad.error["detail"]
-    assert "meet, joined" in bad.error["next_step"]
-    wrong = run(flow, store, [step("a", "joined", parts="abc")])
+    bad = run(flow, store, [step("a", "send_away", text="x")])
+    assert bad.status == "failed" and "'send_away', which it may not use" in bad.error["detail"]
+    assert "meet_up, put_together" in bad.error["next_step"]
+    wrong = run(flow, store, [step("a", "put_together", parts="abc")])
     assert wrong.status == "failed" and "no array" in wrong.error["detail"]
 
 
 def test_writes_around_and_inside_keep_their_order() -> None:
     program = ordered.program()
     made = {found.name: found for found in program.stages}
-    assert made["send"].results[0] in made["expand"].operands
-    assert made["expand"].results[0] in made["send#2"].operands
+    assert made["send_away"].results[0] in made["expand"].operands
+    assert made["expand"].results[0] in made["send_away#2"].operands
 
 
 def test_explain_takes_an_expansion() -> None:
@@ -130,11 +154,11 @@ def test_explain_takes_an_expansion() -> None:
     [
         (lambda: gl.expand([], tools=[]), "list of tools"),
         (lambda: gl.expand([], tools=[len]), "list of tools"),  # type: ignore[list-item]
-        (lambda: gl.expand([], tools=[send, send]), "twice"),
-        (lambda: gl.expand([], tools=[send], max_steps=0), "max_steps"),
-        (lambda: gl.expand([], tools=[count]), "may not choose"),
-        (lambda: gl.expand([], tools=[send], given={"db": "x"}), "no tool"),
-        (lambda: gl.expand([], tools=[send], given={"text": 7}), "no str"),
+        (lambda: gl.expand([], tools=[send_away, send_away]), "of one name"),
+        (lambda: gl.expand([], tools=[send_away], max_steps=0), "max_steps"),
+        (lambda: gl.expand([], tools=[count_rows]), "may not choose"),
+        (lambda: gl.expand([], tools=[send_away], given={"db": "x"}), "no tool"),
+        (lambda: gl.expand([], tools=[send_away], given={"text": 7}), "no str"),
     ],
 )
 def test_wrong_use_is_told_at_its_line(body: Any, said: str) -> None:
@@ -152,7 +176,7 @@ def test_wrong_use_is_told_at_its_line(body: Any, said: str) -> None:
     [
         ('names = ["plan", "db"]', 'names = ["db", "plan"]'),
         ('names = ["plan", "db"]', 'names = ["plan"]'),
-        ('tool = "count"', "tool = 7 : i64"),
+        ('tool = "count_rows"', "tool = 7 : i64"),
         ('effects = "read", given', 'effects = "some", given'),
         ('given = ["db"]', 'given = ["other"]'),
         ('given = ["db"]', 'given = ["table"]'),
