@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute
 from starlette.routing import Router as Mounts
 
-from gangline import __version__
 from gangline.runtime.page import routes as page_routes
 
 from . import table
 from .auth import KeyRing, StoredKey
-from .call import Call
 from .context import Access, Context
-from .example_jobs import example_jobs
 from .guard import Guard
 from .mcp import routes as mcp_routes
 from .not_found import not_found
 from .openai.operations import operations as openai_operations
-from .openapi import openapi_document
-from .operation import Answer, Asgi, Operation
-from .reply import Reply, dump
+from .openapi_route import openapi_operation
+from .operation import Operation
 from .router import Router
 from .settings import ServerSettings
 
@@ -58,27 +54,7 @@ def create_app(
 def all_operations(context: Context, more: Sequence[Operation] = ()) -> list[Operation]:
     """Collect the operations of every part of the server, and the document of them all."""
     rows = [*table.OPERATIONS, *openai_operations(context), *more]
-    document = dump(openapi_document(rows, __version__, example_jobs(context.service.workflows())))
-
-    async def openapi(call: Call) -> Asgi:
-        return Reply(200, document, b"application/json")
-
-    answer = Answer(200, "This document.", {"type": "object"})
-    return [
-        *rows,
-        *page_routes.operations(),
-        Operation(
-            "GET",
-            "/openapi.json",
-            "getOpenapi",
-            "Describe the API",
-            openapi,
-            (answer,),
-            scope=None,
-            tag="health",
-            hidden=True,
-        ),
-    ]
+    return [*rows, *page_routes.operations(), openapi_operation(context, rows)]
 
 
 def mounts(context: Context) -> list[BaseRoute]:

@@ -69,9 +69,11 @@ async def plan_of(call: Call) -> Asgi:
 
 async def graph(call: Call) -> Asgi:
     """Give a job's graph in the form that was asked for."""
-    from .graph_forms import graph_reply
-
-    return await graph_reply(call, call.path["id"], call.query.format)
+    service, job_id, form = call.context.service, call.path["id"], call.query.format
+    if form == "json":
+        return Reply.json(await service.graph(call.tenant, job_id))
+    text = await service.drawn(call.tenant, job_id, form)
+    return Reply.text(text, b"image/svg+xml" if form == "svg" else b"text/vnd.mermaid")
 
 
 async def artifacts(call: Call) -> Asgi:

@@ -47,7 +47,7 @@ async def fork(call: Call) -> Asgi:
         inputs=body.input,
         key=idempotency_key(call),
     )
-    return await waited(call, made, submitted_headers(call, made), wait=False)
+    return await waited(call, made, await submitted_headers(call, made), wait=False)
 
 
 def _steered(document: Mapping[str, Any]) -> Reply:

@@ -39,11 +39,12 @@ _LOCATION = {"Location": "The job's path.", "RateLimit": "What is left of the qu
 async def submit(call: Call) -> Asgi:
     """Accept a job; it is stored when the answer begins."""
     request: JobRequest = call.body
-    context = call.context
-    made = await context.service.submit(
-        call.tenant, request, idempotency_key(call), call.frame.cause
-    )
-    headers = submitted_headers(call, made)
+    service, key = call.context.service, idempotency_key(call)
+    try:
+        made = await service.submit(call.tenant, request, key, call.frame.cause)
+    except QuotaError as error:
+        raise Refused(error, headers=await rate_limit_headers(call)) from None
+    headers = await submitted_headers(call, made)
     if request.mode == "stream":
         return await event_stream(call, made.id, 0, headers)
     return await waited(call, made, headers, request.mode == "wait")
@@ -67,9 +68,9 @@ async def waited(
     return Reply.json(document, status, headers)
 
 
-def submitted_headers(call: Call, made: Submitted) -> list[tuple[bytes, bytes]]:
+async def submitted_headers(call: Call, made: Submitted) -> list[tuple[bytes, bytes]]:
     """Give the headers of an answer about a job that was just accepted."""
-    headers = [(b"location", f"/v1/jobs/{made.id}".encode()), *rate_limit_headers(call)]
+    headers = [(b"location", f"/v1/jobs/{made.id}".encode()), *await rate_limit_headers(call)]
     if made.replayed:
         headers.append((b"idempotent-replayed", b"true"))
     position = made.document.get("position")
@@ -100,7 +101,7 @@ async def submit_batch(call: Call) -> Asgi:
         call.tenant, call.body.jobs, idempotency_key(call), call.frame.cause
     )
     items = [_item(call, outcome) for outcome in outcomes]
-    return Reply.json({"data": items}, 200, rate_limit_headers(call))
+    return Reply.json({"data": items}, 200, await rate_limit_headers(call))
 
 
 def _item(call: Call, outcome: Submitted | GanglineError) -> dict[str, Any]:

@@ -68,3 +68,16 @@ def test_keys_are_asked_for_where_the_document_says_so(locked: Any) -> None:
             for method, found in methods.items():
                 answer = client.request(method, path, json={} if method == "post" else None)
                 assert (answer.status_code == 401) == bool(found["security"]), path
+
+
+def test_examples_name_workflows_to_those_with_a_key_only(locked: Any, keys: Any) -> None:
+    with locked.client() as stranger, locked.client(keys["anna"].key) as anna:
+        assert "five_steps" not in stranger.get("/openapi.json").text
+        body = document(anna)["paths"]["/v1/jobs"]["post"]["requestBody"]
+        examples = body["content"]["application/json"]["examples"]
+        assert examples["five_steps"]["value"] == {
+            "workflow": "five_steps",
+            "input": {"number": 1},
+        }
+        for example in examples.values():
+            assert anna.post("/v1/jobs", json=example["value"]).status_code == 202
