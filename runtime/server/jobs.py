@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from gangline.ir.errors import GanglineError, RequestError
+from gangline.ir.errors import GanglineError, QuotaError, RequestError
 from gangline.ir.specs.event import FINAL_STATUSES
 from gangline.runtime.service.job_request import JobRequest
 from gangline.runtime.service.service import JobFilter, Submitted
