@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("mcp")
 
 import httpx2
-from mcp import ClientSession
+from mcp import Client, ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
@@ -60,6 +60,20 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
             await test()
 
     asyncio.run(limited())
+
+
+def cancels(service: Any) -> threading.Event:
+    """Give an event that is set once a cancel was taken; a tool that writes goes on to its end."""
+    cancel, told = service.cancel, threading.Event()
+
+    async def cancel_and_tell(*args: Any) -> Any:
+        try:
+            return await cancel(*args)
+        finally:
+            told.set()
+
+    service.cancel = cancel_and_tell
+    return told
 
 
 def texts(result: Any) -> list[str]:
@@ -125,16 +139,7 @@ def test_what_fails_is_told_to_the_model_not_to_the_protocol(url: str) -> None:
 
 
 def test_a_call_given_up_cancels_its_job(open_server: Any, entrance: Any) -> None:
-    service = open_server.service
-    cancel, told = service.cancel, threading.Event()
-
-    async def cancel_and_tell(*args: Any) -> Any:
-        try:
-            return await cancel(*args)
-        finally:
-            told.set()
-
-    service.cancel = cancel_and_tell
+    told = cancels(open_server.service)
 
     async def test() -> None:
         async with session(open_server.url) as client:
@@ -146,12 +151,7 @@ def test_a_call_given_up_cancels_its_job(open_server: Any, entrance: Any) -> Non
                 await asyncio.gather(call, return_exceptions=True)
                 assert await asyncio.to_thread(told.wait, 20)
                 entrance.open()
-                for _ in range(1000):
-                    status = http.get(f"/v1/jobs/{job['id']}").json()["status"]
-                    if status == "cancelled":
-                        return
-                    await asyncio.sleep(0.01)
-                raise AssertionError(status)
+                await _until(lambda: [http.get(f"/v1/jobs/{job['id']}").json()], "cancelled")
 
     run(test)
 
@@ -261,3 +261,38 @@ def test_nobody_answers_for_another_tenant(locked: Any, keys: dict[str, Any]) ->
         )
 
     run(test)
+
+
+def test_the_newer_generation_of_the_protocol_works_too(open_server: Any, entrance: Any) -> None:
+    seen: list[float] = []
+    told = cancels(open_server.service)
+
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append(progress)
+
+    async def test() -> None:
+        async with Client(f"{open_server.url}/mcp") as client:
+            assert client.protocol_version > "2026"
+            assert len((await client.list_tools()).tools) == 4
+            done = await client.call_tool("five_steps", {"number": 1}, progress_callback=progress)
+            assert done.structured_content == {"result": 6} and len(seen) >= 5
+            call = asyncio.create_task(client.call_tool("gated", {"number": 1}))
+            await asyncio.to_thread(entrance.entered.wait, 20)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+            assert await asyncio.to_thread(told.wait, 20)
+            entrance.open()
+        with open_server.client() as http:
+            await _until(lambda: http.get("/v1/jobs?workflow=gated").json()["data"], "cancelled")
+
+    run(test)
+
+
+async def _until(jobs: Callable[[], list[dict[str, Any]]], status: str) -> None:
+    """Wait until the only job has a status, at most ten seconds."""
+    for _ in range(1000):
+        (job,) = jobs()
+        if job["status"] == status:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(job["status"])
