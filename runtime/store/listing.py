@@ -103,16 +103,14 @@ def count_jobs(database: Database, tenant: str | None) -> dict[str, int]:
 
 def resolve(database: Database, part: str) -> str:
     """Find the one job whose id begins or ends with `part`; StoreError if none or several."""
+    if database.read("SELECT 1 FROM jobs WHERE id = ?", (part,)):
+        return part
     rows = database.read(
-        "SELECT id FROM jobs WHERE id = ? UNION "
-        "SELECT id FROM (SELECT id FROM jobs WHERE length(id) >= length(?) AND ? <> '' AND ("
-        "substr(id, 1, length(?)) = ? OR substr(id, length(id) - length(?) + 1) = ?) LIMIT 2"
-        ") AS found LIMIT 3",
-        (part,) * 7,
+        "SELECT id FROM jobs WHERE length(id) >= length(?) AND ? <> '' AND ("
+        "substr(id, 1, length(?)) = ? OR substr(id, length(id) - length(?) + 1) = ?) LIMIT 2",
+        (part,) * 6,
     )
     ids = [row[0] for row in rows]
-    if part in ids:
-        return part
     if len(ids) != 1:
         raise _ambiguous(part) if ids else unknown(part)
     return str(ids[0])

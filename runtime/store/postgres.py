@@ -79,6 +79,9 @@ class PostgresDatabase:
         connection = psycopg.connect(
             self._url,
             autocommit=True,
+            # Prepared statements are lost count of when a pipeline is cut short by an error; and
+            # poolers between us and the server do not know them.
+            prepare_threshold=None,
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name="gangline",
             # A server that is gone without a word must not hold the writer for minutes.
@@ -87,7 +90,7 @@ class PostgresDatabase:
             keepalives_count=3,
             tcp_user_timeout=20_000,
         )
-        # One type for all sizes of numbers: a statement is prepared once, not for each of them.
+        # One type for all sizes of numbers: values of one column must agree in theirs.
         connection.adapters.register_dumper(int, Int8Dumper)
         for setting in _SETTINGS:
             connection.execute(setting.encode())

@@ -7,6 +7,8 @@ ask for is on disk. Reads see what is on disk and never wait for the writer.
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,7 @@ from .writer import Writer
 
 T = TypeVar("T")
 
+TIDY_S = 600.0
 LEASE_S = 30.0
 """How long an owner's lease lasts that was given no other time."""
 
@@ -65,6 +68,7 @@ class Store:
         self.deliver: Callable[[Sequence[Call]], object] = _call_all
         self._codec = Codec()
         self._leased: set[str] = set()
+        self._tidied_s = -math.inf
         self._writer = Writer(self.database, lambda calls: self.deliver(calls))
 
     def __enter__(self) -> Self:
@@ -235,14 +239,13 @@ class Store:
         """Give an owner a lease of `ttl_s` seconds; all jobs it holds are held as long."""
         self._leased.add(owner)
 
-        def register(database: Database) -> None:
-            leases.forget_dead(database)
-            leases.extend(database, owner, ttl_s)
-
-        return self._do(register)
+        self._do(self._tidy)
+        return self._do(lambda database: leases.extend(database, owner, ttl_s))
 
     def heartbeat(self, owner: str, ttl_s: float = LEASE_S) -> Ticket[None]:
         """Extend an owner's lease; LeaseLost (in the ticket) if it ran out before."""
+        if time.monotonic() > self._tidied_s + TIDY_S:
+            self._do(self._tidy)
         return self._do(lambda database: leases.heartbeat(database, owner, ttl_s))
 
     def unregister(self, owner: str) -> Ticket[None]:
@@ -393,6 +396,12 @@ class Store:
             return archive.import_lines(self, lines, owner, unfinished=unfinished)
         finally:
             self.unregister(owner)
+
+    def _tidy(self, database: Database) -> None:
+        """Drop rows that nobody will look at again."""
+        self._tidied_s = time.monotonic()
+        leases.forget_dead(database)
+        usage.forget_old(database, time.time())
 
     def _ensure(self, owner: str, ttl_s: float) -> None:
         """Register an owner that holds jobs but did not say so."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FINE_S, DAY_S = 10, 86_400
 FINE_KEPT_S = 3600.0
+DAYS_KEPT_S = 400 * DAY_S
 LATE_S = 1.0
 """How long what running jobs spend may be missing from the sums."""
 
@@ -97,9 +98,10 @@ def read_usage(database: Database, tenant: str, since_s: float) -> Usage:
     return Usage(float(usd), int(tokens), int(in_flight))
 
 
-def forget_fine(database: Database, now: float) -> int:
-    """Drop ten-second sums that are over an hour old; gives how many."""
-    return database.run(
-        "DELETE FROM usage WHERE width_s = ? AND slot < ?",
-        (FINE_S, int((now - FINE_KEPT_S) // FINE_S)),
-    )
+def forget_old(database: Database, now: float) -> None:
+    """Drop ten-second sums that are over an hour old, and days that are over a year old."""
+    for width_s, kept_s in ((FINE_S, FINE_KEPT_S), (DAY_S, DAYS_KEPT_S)):
+        database.run(
+            "DELETE FROM usage WHERE width_s = ? AND slot < ?",
+            (width_s, int((now - kept_s) // width_s)),
+        )

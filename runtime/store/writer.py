@@ -40,6 +40,7 @@ class Writer:
         self._deliver = deliver
         self._spending = Spending()
         self._queue: queue.SimpleQueue[Operation | None] = queue.SimpleQueue()
+        self._num_open = 0
         self._closed = False
         self._closing = threading.Lock()
         self._writing = threading.Lock()  # held from taking operations to having answered them
@@ -62,6 +63,7 @@ class Writer:
         with self._closing:
             if self._closed:
                 raise StoreError("The job store is closed", next_step="Open it again.")
+            self._num_open += len(operations)
             for operation in operations:
                 self._queue.put(operation)
 
@@ -71,7 +73,8 @@ class Writer:
         For a thread that has nothing to do but wait for it: two changes of threads are saved.
         Otherwise the operation is queued as by `put`.
         """
-        if self._queue.qsize() or not self._writing.acquire(blocking=False):
+        # Invariant: what was put before is answered before, also what the thread has just taken.
+        if self._num_open or not self._writing.acquire(blocking=False):
             self.put(operation)
             return
         try:
@@ -101,6 +104,8 @@ class Writer:
                     self._settle(self._commit(batch))
                 except Exception:
                     logger.exception("a callback of the store failed")
+                with self._closing:
+                    self._num_open -= len(batch)
             if last:
                 break
         if not self._spending.is_empty:
