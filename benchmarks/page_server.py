@@ -183,6 +183,12 @@ def rivers(number: int) -> int:
 
 
 @gl.tool(effects="none")
+def count_to(number: int) -> list[int]:
+    """Give the numbers below one."""
+    return list(range(number))
+
+
+@gl.tool(effects="none")
 def make_plan(number: int) -> list[dict[str, Any]]:
     """Write a plan, as a model would."""
     return [
@@ -214,6 +220,12 @@ def careful(number: int) -> str:
 
 
 @gl.workflow
+def many(number: int) -> list[int]:
+    """Add one to each of many numbers, side by side."""
+    return gl.map(lambda item: plus_one(item), count_to(number))
+
+
+@gl.workflow
 def say(topic: str) -> str:
     """Say something about a topic."""
     return compose(topic, ["none"])
@@ -232,7 +244,17 @@ def large(number: int) -> list[int]:
     return ends
 
 
-WORKFLOWS: Sequence[gl.Workflow] = (research, steps, quick, rivers, careful, planned, say, large)
+WORKFLOWS: Sequence[gl.Workflow] = (
+    research,
+    steps,
+    quick,
+    rivers,
+    careful,
+    planned,
+    many,
+    say,
+    large,
+)
 
 
 class SlowRunner(FakeRunner):

@@ -34,9 +34,13 @@ function show() {
     else link.removeAttribute("aria-current");
   }
   replace(main);
-  dispose = view(main, match.slice(1).map(decodeURIComponent), new URLSearchParams(search));
+  dispose = view(main, match.slice(1).map(decoded), new URLSearchParams(search));
   if (shown !== null && shown !== path) { main.focus({ preventScroll: true }); scrollTo(0, 0); }
   shown = path;
+}
+
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
 }
 
 function switchTheme() {

@@ -1,5 +1,6 @@
 // One job, live: its events drive the graph, the times, the tokens and the table of steps.
 
+import { showAgainst } from "./against.js";
 import { follow, get } from "./api.js";
 import { card, el, problemBox, replace, setText, speak } from "./dom.js";
 import { ENDED, Fold } from "./fold.js";
@@ -34,6 +35,7 @@ class JobView {
     this.gantt = new Gantt();
     this.streams = new Streams();
     this.output = el("div", {});
+    this.against = el("section", { class: "card", "aria-label": "Predicted against actual", hidden: true });
     this.filter = el("span", { class: "muted" });
     this.level = el("select", { "aria-label": "Level of the graph", onchange: () => this.layout() },
       el("option", { value: "agent" }, "calls"), el("option", { value: "stage" }, "stages"));
@@ -49,7 +51,7 @@ class JobView {
     }
     replace(this.root, this.head.node,
       el("section", { class: "card flush", "aria-label": "Graph" }, el("div", { class: "tools" }, el("h2", {}, "Graph"), el("span", { class: "grow" }), this.level, this.graph.buttons), this.graph.node),
-      card("Times", this.gantt.node),
+      card("Times", this.gantt.node), this.against,
       el("div", { class: "columns" }, card("Output", this.output), card("Tokens", this.streams.node)),
       el("section", { class: "card flush", "aria-label": "Steps" }, el("div", { class: "tools" }, el("h2", {}, "Steps"), this.filter), this.steps.node));
     this.show();
@@ -120,7 +122,9 @@ class JobView {
     if (this.dirty || running) {
       const steps = [...this.fold.steps.values()];
       const now = running && this.fold.origin ? Date.now() / 1000 - this.fold.origin : null;
-      this.gantt.draw(steps, now);
+      // Thousands of bars take a while: they are drawn at every tenth turn only.
+      this.turn = (this.turn ?? -1) + 1;
+      if (steps.length < 500 || !running || this.turn % 10 === 0) this.gantt.draw(steps, now);
       if (this.dirty) this.steps.set(steps);
       if (this.dirty && !this.steps.wanted) setText(this.filter, `${count(steps.length)} in all`);
       this.dirty = false;
@@ -153,6 +157,7 @@ class JobView {
     if (this.shownOutput !== this.job.last_seq) {
       this.shownOutput = this.job.last_seq;
       replace(this.output, outputOf(this.job.output, FINAL.has(this.job.status)));
+      if (FINAL.has(this.job.status)) showAgainst(this.against, this.path, this.abort.signal).catch(() => {});
     }
   }
 

@@ -4,12 +4,13 @@ import { el } from "./dom.js";
 import { count } from "./format.js";
 
 const MOST_ROWS = 500;
+const MOST_CHARS = 200_000;
 
 export function outputOf(value, over) {
   if (value === null || value === undefined) return el("p", { class: "muted" }, over ? "The job gave nothing." : "Nothing yet.");
-  if (typeof value !== "object") return el("div", { class: "output" }, el("pre", {}, String(value)));
+  if (typeof value !== "object") return plain(String(value));
   const found = tabular(value);
-  if (!found) return el("div", { class: "output" }, el("pre", {}, JSON.stringify(value, null, 2)));
+  if (!found) return plain(JSON.stringify(value, null, 2));
   const { columns, rows, rest } = found;
   return el("div", { class: "output" },
     rest.sql ? el("pre", { class: "sql" }, rest.sql) : null,
@@ -19,6 +20,11 @@ export function outputOf(value, over) {
       el("tbody", {}, rows.slice(0, MOST_ROWS).map((row) => el("tr", {}, row.map((cell) => el("td", { class: typeof cell === "number" ? "num" : null, title: long(cell) }, written(cell))))))) : null,
     el("p", { class: "muted" }, `${count(rows.length)} ${rows.length === 1 ? "row" : "rows"}${rows.length > MOST_ROWS ? `, the first ${MOST_ROWS} shown` : ""}${rest.truncated ? "; there are more" : ""}`),
     others(rest));
+}
+
+function plain(text) {
+  const more = text.length > MOST_CHARS ? el("p", { class: "muted" }, `The first ${count(MOST_CHARS)} of ${count(text.length)} characters; the API has them all.`) : null;
+  return el("div", { class: "output" }, el("pre", {}, text.slice(0, MOST_CHARS)), more);
 }
 
 /** {columns, rows} of text_to_sql, or a list of equal objects. */

@@ -29,7 +29,7 @@ export class StepTable {
         { title: "In", class: "num", width: "80px", render: (step) => count(step.prompt_tokens) },
         { title: "Cached", class: "num", width: "80px", render: (step) => (step.prompt_tokens ? percent((step.cached_tokens ?? 0) / step.prompt_tokens) : "–") },
         { title: "Out", class: "num", width: "80px", render: (step) => count(step.output_tokens) },
-        { title: "Cost", class: "num", width: "120px", render: (step) => usd(step.usd) },
+        { title: "Cost", class: "num", width: "130px", render: (step) => usd(step.usd) },
       ],
     });
     this.table.node.style.maxHeight = "420px";
@@ -60,7 +60,7 @@ export class StepTable {
       ["Stage", step.stage], ["After", (step.parents ?? []).slice(0, 12).join(", ")], ["Kernels", kernels],
       ["Result", step.value === undefined || step.value === null ? "" : shortJson(step.value?.text ?? step.value)],
     ].filter(([, value]) => value);
-    replace(this.detail, el("div", { class: "card" },
+    replace(this.detail, el("div", { class: "detail" },
       el("div", { class: "heading" }, el("h2", {}, step.id), pill(step.status), el("span", { class: "grow" }),
         el("button", { type: "button", onclick: () => this.actions.retry(step.id) }, "Retry from here"),
         el("button", { type: "button", onclick: () => this.actions.fork(step.id) }, "Fork from here")),

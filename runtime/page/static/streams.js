@@ -10,7 +10,7 @@ export class Streams {
   constructor() {
     this.shown = new Map(); // step id -> {node, pre, facts, text}
     this.none = el("div", { class: "empty" }, "No tokens have been streamed while this page was open.");
-    this.node = el("div", {}, this.none);
+    this.node = el("div", { class: "streams" }, this.none);
   }
 
   update(steps) {

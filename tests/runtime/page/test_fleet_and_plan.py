@@ -70,6 +70,26 @@ def test_plans_are_compared_and_a_miss_is_told(watch: Watch, mixed: Served) -> N
     watch(story, origin=mixed.url)
 
 
+def test_a_job_shows_predicted_against_actual(watch: Watch, mixed: Served) -> None:
+    def story(page: Any) -> None:
+        with httpx.Client(base_url=mixed.url) as client:
+            body = {"workflow": "research", "input": {"topic": "dogs"}, "deadline_ms": 60_000}
+            job = client.post("/v1/jobs", json=body).json()["id"]
+        page.goto(f"{page.origin}/#/jobs/{job}")
+        page.wait_for_selector(".heading .pill.succeeded")
+        page.wait_for_selector("section[aria-label='Predicted against actual'] circle")
+        titles = page.locator("section[aria-label='Predicted against actual'] circle title")
+        assert {text.split(":")[0] for text in titles.all_text_contents()} == {
+            "predicted",
+            "actual",
+        }
+        assert "predicted" in page.inner_text(".figure:has(span:text-is('Time')) small")
+        assert figure(page, "Deadline") == "kept"
+        assert page.locator(".chart .expected").count() > 5, "outlines of what was predicted"
+
+    watch(story, origin=mixed.url)
+
+
 def test_the_fleet_shows_load_and_money(watch: Watch, mixed: Served) -> None:
     def story(page: Any) -> None:
         page.goto(f"{page.origin}/#/fleet")
