@@ -9,6 +9,7 @@ from gangline.ir.errors import JobError, NotFoundError, UsageError
 from gangline.ir.program import Parameter
 from gangline.ir.specs.event import Event
 from gangline.runtime.client.job_view import JobView
+from gangline.runtime.client.retry import RetryPolicy
 from gangline.runtime.client.sync import Client
 
 from .job_desk import Document, OnEvent, Order
@@ -25,7 +26,8 @@ class RemoteDesk:
     follows = True
 
     def __init__(self, server: str, client: Client | None = None) -> None:
-        self._client = client or Client(server)
+        # Somebody sits and waits: what is away is told within a second or so.
+        self._client = client or Client(server, retries=RetryPolicy(max_attempts=5))
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from gangline.runtime.server.serve import Listening
     from gangline.runtime.service.service import Service
 
+logger = logging.getLogger(__name__)
+
 Workflows = Annotated[
     list[str] | None,
     typer.Option("--workflow", help="A workflow to offer; may be repeated. text_to_sql if none."),
@@ -33,6 +36,15 @@ class LogFormat(StrEnum):
 
     text = "text"
     json = "json"
+
+
+class LogLevel(StrEnum):
+    """From which level on the server logs."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
 
 
 def serve(
@@ -58,6 +70,9 @@ def serve(
     log_format: Annotated[
         LogFormat, typer.Option("--log-format", help="Logs on stderr: text or json.")
     ] = LogFormat.text,
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", help="debug logs every job and request.")
+    ] = LogLevel.info,
     tenant_metrics: Annotated[
         bool, typer.Option("--tenant-metrics", help="Label metrics by tenant, too.")
     ] = False,
@@ -95,13 +110,16 @@ def serve(
     url = f"http://{said}:{bound.getsockname()[1]}"
 
     def tell() -> None:
-        console(stderr=True).print(f"gangline serves on {url}", markup=False)
+        if log_format is LogFormat.json:  # every line of stderr is then one object
+            logger.info("gangline serves on %s", url)
+        else:
+            console(stderr=True).print(f"gangline serves on {url}", markup=False)
 
     def opening() -> AbstractAsyncContextManager[Service]:
         finish()
         return open_service(offered, store=db, fleet=fleet_of(fleet), settings=limits)
 
-    stop_logging = configure_logging(log_format.value)
+    stop_logging = configure_logging(log_format.value, log_level.value.upper())
     try:
         run(
             opening,

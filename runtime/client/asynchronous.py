@@ -171,8 +171,8 @@ class AsyncClient:
         return await self._run(self._core.exchange(calls.about(job_id, what)))
 
     async def cancel(self, job_id: str) -> JobView:
-        """Cancel a job; ConflictError if it has ended."""
-        return await self._run(self._core.exchange(calls.cancel(job_id)))
+        """Cancel a job; ConflictError if it has ended in another way."""
+        return await self._run(self._core.cancel(job_id))
 
     async def resume(self, job_id: str, interrupt: str, value: Any) -> JobView:
         """Answer the question a job waits for; RequestError if the value does not fit it."""

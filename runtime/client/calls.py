@@ -71,7 +71,7 @@ def steps(job_id: str) -> Call[list[dict[str, Any]]]:
 
 def cancel(job_id: str) -> Call[JobView]:
     """Cancel a job; of one that has ended already the server tells so (ConflictError)."""
-    return Call(Request("POST", f"{job_path(job_id)}:cancel", body={}), _job, repeatable=False)
+    return Call(Request("POST", f"{job_path(job_id)}:cancel", body={}), _job)
 
 
 def resume(job_id: str, interrupt: str, value: Any) -> Call[JobView]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from gangline.ir.errors import GanglineError, ServiceError
+from gangline.ir.errors import ConflictError, GanglineError, ServiceError
 from gangline.ir.specs.event import Event
 
 from . import calls
@@ -51,7 +51,7 @@ class Core:
         self._draw = draw
         self._now = now
 
-    def exchange(self, call: Call[T]) -> Steps[T]:
+    def exchange(self, call: Call[T], *, patient: bool = False) -> Steps[T]:
         """Send a request until it is served, refused for good, or not worth another try."""
         attempt = 0
         while True:
@@ -60,7 +60,17 @@ class Core:
             if isinstance(outcome, Reply) and outcome.status < 300:
                 return call.read(outcome)
             failure = failure_of(outcome) if isinstance(outcome, Reply) else outcome
-            yield self._pause(failure, attempt, call.repeatable)
+            yield self._pause(failure, attempt, call.repeatable, patient)
+
+    def cancel(self, job_id: str) -> Steps[JobView]:
+        """Cancel a job; one that is cancelled already is as good."""
+        try:
+            return (yield from self.exchange(calls.cancel(job_id)))
+        except ConflictError:
+            job = yield from self.exchange(calls.job(job_id))
+            if job.status != "cancelled":
+                raise
+            return job
 
     def wait(
         self, job_id: str, timeout: float | None, known: JobView | None = None
@@ -73,7 +83,7 @@ class Core:
             if job is not None and left_s <= 0:
                 break
             asked_s = self._now()
-            job = yield from self.exchange(calls.job(job_id, max(0.0, left_s)))
+            job = yield from self.exchange(calls.job(job_id, max(0.0, left_s)), patient=True)
             # A server that does not wait is asked again, less and less often.
             if not job.stopped and self._now() - asked_s < left_s / 2:
                 yield Pause(min(pause_s, left_s))
@@ -132,11 +142,13 @@ class Core:
                         job = yield from self.exchange(calls.job(job_id))
                         if job.stopped:
                             return
-            yield self._pause(failure, max(1, attempt), True)
+            yield self._pause(failure, max(1, attempt), True, True)
 
-    def _pause(self, failure: Failure, attempt: int, repeatable: bool) -> Pause:
+    def _pause(self, failure: Failure, attempt: int, repeatable: bool, patient: bool) -> Pause:
         """Give the pause before the next attempt, or raise what went wrong."""
-        delay = self._retries.delay(failure, attempt, self._draw(), repeatable=repeatable)
+        delay = self._retries.delay(
+            failure, attempt, self._draw(), repeatable=repeatable, patient=patient
+        )
         if delay is None:
             raise failure.error
         return Pause(delay)

@@ -166,8 +166,8 @@ class Client:
         return self._run(self._core.exchange(calls.about(job_id, what)))
 
     def cancel(self, job_id: str) -> JobView:
-        """Cancel a job; ConflictError if it has ended."""
-        return self._run(self._core.exchange(calls.cancel(job_id)))
+        """Cancel a job; ConflictError if it has ended in another way."""
+        return self._run(self._core.cancel(job_id))
 
     def resume(self, job_id: str, interrupt: str, value: Any) -> JobView:
         """Answer the question a job waits for; RequestError if the value does not fit it."""

@@ -15,15 +15,17 @@ from .job_table import JobFacts
 logger = logging.getLogger("gangline.jobs")
 requests = logging.getLogger("gangline.requests")
 
+# What goes well is in the metrics and on the page: at a thousand jobs a second, a line for each
+# would cost more than the job.
 _LEVELS = {
     "job.queued": logging.DEBUG,
-    "job.started": logging.INFO,
-    "job.completed": logging.INFO,
+    "job.started": logging.DEBUG,
+    "job.completed": logging.DEBUG,
     "job.input_required": logging.WARNING,
     "job.cancelled": logging.WARNING,
     "job.expired": logging.WARNING,
     "job.failed": logging.ERROR,
-    "step.retrying": logging.INFO,
+    "step.retrying": logging.DEBUG,
     "step.failed": logging.WARNING,
 }
 

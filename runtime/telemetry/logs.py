@@ -23,6 +23,8 @@ from gangline.runtime.redact import MASK, redact
 FIELDS = ("job_id", "step_id", "tenant", "trace_id", "span_id", "request_id")
 """What a record may say of where it belongs: `logger.info(..., extra={"job_id": ...})`."""
 LOGGERS = ("gangline", "uvicorn.error")
+_FOREIGN_LEVEL = logging.WARNING
+"""What other packages tell of themselves below this is of no use to an operator of gangline."""
 MAX_WAITING = 10_000
 MAX_TEXT = 10_000
 _PATIENCE_S = 2.0
@@ -136,6 +138,7 @@ def configure_logging(
     for one in loggers:
         one.handlers[:], one.propagate = [handler], False
         one.setLevel(level)
+    logging.getLogger("uvicorn.error").setLevel(_FOREIGN_LEVEL)
     writer = _Writer(records, out)
 
     def stop() -> None:

@@ -132,7 +132,7 @@ def test_errors_are_typed(connect: Connect) -> None:
     with pytest.raises(NotFoundError):
         client.job("j1")
     with pytest.raises(ConflictError):
-        client.cancel("j1")
+        client.resume("j1", "i1", 1)
 
 
 def test_a_redirect_is_an_error_and_is_not_followed(connect: Connect) -> None:
@@ -304,6 +304,28 @@ def test_events_survive_every_kind_of_break(connect: Connect) -> None:
     assert [r.headers.get("last-event-id") for r in script.seen] == [
         None, "2", "2", "2", "3", "4", "6",
     ]  # fmt: skip
+
+
+def test_events_wait_for_a_server_that_starts_again(connect: Connect) -> None:
+    away = [httpx.ConnectError("refused") for _ in range(30)]
+    script = Script(stream(sse(1), error=httpx.ReadError("cut")), *away, stream(sse(2, kind=END)))
+    assert [event.seq for event in connect(script).events("j1")] == [1, 2]
+    script = Script(*[httpx.ConnectError("refused") for _ in range(30)], ended())
+    assert connect(script).wait("j1").status == "succeeded"
+    with pytest.raises(ServiceError):
+        connect(Script(*[httpx.ConnectError("refused") for _ in range(30)])).job("j1")
+
+
+def ended() -> httpx.Response:
+    return httpx.Response(200, json=job("succeeded"))
+
+
+def test_cancelling_twice_is_as_good_as_once(connect: Connect) -> None:
+    cancelled = httpx.Response(200, json=job("cancelled"))
+    script = Script(httpx.ReadError("cut"), problem(409, "conflict"), cancelled)
+    assert connect(script).cancel("j1").status == "cancelled"
+    with pytest.raises(ConflictError):
+        connect(Script(problem(409, "conflict"), ended())).cancel("j1")
 
 
 def test_events_of_a_job_that_was_retried_go_on_past_the_first_end(connect: Connect) -> None:
