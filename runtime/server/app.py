@@ -10,7 +10,7 @@ from starlette.routing import Router as Mounts
 
 from gangline.runtime.page import routes as page_routes
 
-from . import table
+from . import a2a, table
 from .auth import KeyRing, StoredKey
 from .context import Access, Context
 from .guard import Guard
@@ -53,7 +53,7 @@ def create_app(
 
 def all_operations(context: Context, more: Sequence[Operation] = ()) -> list[Operation]:
     """Collect the operations of every part of the server, and the document of them all."""
-    rows = [*table.OPERATIONS, *openai_operations(context), *more]
+    rows = [*table.OPERATIONS, *openai_operations(context), *a2a.operations(), *more]
     return [*rows, *page_routes.operations(), openapi_operation(context, rows)]
 
 

@@ -47,7 +47,7 @@ def test_the_page_runs(serve: Serve) -> None:
             here = block.replace("http://127.0.0.1:8080", server.url)
             exec(compile(here, str(PAGE), "exec", dont_inherit=True), names)  # noqa: S102 (ours)
     names["client"].close()
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     assert out.getvalue().splitlines() == [
         "['qwen2.5-coder-1.5b', 'smollm2-135m']",
         "Togo, Balto and Fritz. 0",
@@ -59,4 +59,5 @@ def test_the_page_runs(serve: Serve) -> None:
         "404 model_not_found",
         "['double', 'resume_job']",
         "{'result': 42} False",
+        "TASK_STATE_COMPLETED 42",
     ]
