@@ -18,6 +18,8 @@ from .call import Frame, Receive, Send
 from .context import Access, Context
 from .problem import Refused, malformed, problem
 
+_JSON_TYPES = frozenset({"application/json", "application/a2a+json"})
+"""Neither can be sent by another site's form; A2A has a JSON type of its own."""
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _STRICT_CSP = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _ALWAYS: Mapping[bytes, bytes] = {
@@ -171,7 +173,7 @@ def _dressed(headers: list[tuple[bytes, bytes]], frame: Frame) -> list[tuple[byt
 def _check_type(content_type: str) -> None:
     media_type, _, parameters = content_type.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if media_type.strip().lower() == "application/json" and charset in ("", "utf-8", "utf8"):
+    if media_type.strip().lower() in _JSON_TYPES and charset in ("", "utf-8", "utf8"):
         return
     error = RequestError(
         f"The body is of type {content_type[:100] or 'unknown'!r}",

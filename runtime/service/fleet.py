@@ -10,6 +10,7 @@ from gangline.backends.base import EngineLoad
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import FleetDevice
 from gangline.runtime.clock import Clock
+from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.session import Session
 
 WINDOW_S = 1.0
@@ -32,6 +33,11 @@ class FleetView:
             if usd:
                 device = event.data.get("device", "")
                 self._usd[device] = self._usd.get(device, 0.0) + usd
+
+    def count_direct(self, outcome: DirectOutcome) -> None:
+        """Take in what a request that is no job's cost; an observer of direct requests."""
+        if outcome.usd:
+            self._usd[outcome.device] = self._usd.get(outcome.device, 0.0) + outcome.usd
 
     def rows(self, detailed: bool) -> list[dict[str, Any]]:
         """Give a row per device id (schema: docs/schemas/fleet_devices.json).

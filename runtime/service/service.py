@@ -88,6 +88,7 @@ class Service:
         executor = session.executor
         self.fleet = FleetView(session, clock)
         hub.taps.append(self.fleet.count)
+        executor.direct.observers.append(self.fleet.count_direct)
         self.plans = Plans(session, limits_, clock)
         self._learning = Learning(session, store)
         self._intake = Intake(offers, self.plans, session, limits_, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -54,6 +55,13 @@ def test_a_message_runs_a_job_and_gives_its_output(client: httpx.Client) -> None
     assert (job["workflow"], job["output"]) == ("five_steps", 6)
     assert client.get(f"/a2a/five_steps/tasks/{task['id']}").json()["id"] == task["id"]
     assert client.get(f"/a2a/failing/tasks/{task['id']}").status_code == 404
+
+
+def test_the_protocols_own_media_type_is_taken(client: httpx.Client) -> None:
+    body = json.dumps(message({"data": {"number": 1}})).encode()
+    headers = {"content-type": "application/a2a+json"}
+    reply = client.post("/a2a/five_steps/message:send", content=body, headers=headers)
+    assert reply.status_code == 200
 
 
 def test_a_message_sent_twice_is_one_job(client: httpx.Client) -> None:

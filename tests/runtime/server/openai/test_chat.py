@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -48,6 +49,16 @@ def test_usage_is_what_the_engine_counted(serve: Serve) -> None:
     assert again.usage.prompt_tokens_details.cached_tokens < 16
     assert more.usage.prompt_tokens_details.cached_tokens >= 16
     assert more.usage.prompt_tokens_details.cached_tokens == server.outcomes[2].event.cached_tokens
+
+
+def test_what_it_cost_shows_at_the_device(serve: Serve) -> None:
+    server = serve({"hello": "Good day."})
+    server.client().chat.completions.create(model=MODEL, messages=HELLO)
+    (outcome,) = server.outcomes
+    assert outcome.usd == 0.0, "a device of no fleet costs nothing"
+    server.service.fleet.count_direct(replace(outcome, usd=0.25))
+    (row,) = server.http().get("/v1/devices").json()["data"]
+    assert row["id"] == "cpu/0" and row["usd"] == 0.25
 
 
 def test_a_stream_is_the_whole_answer_in_pieces(serve: Serve) -> None:
