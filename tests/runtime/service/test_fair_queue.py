@@ -67,6 +67,14 @@ def test_shares_follow_weights_in_slot_time() -> None:
     assert 2.6 < held["a"] / held["b"] < 3.4
 
 
+def test_jobs_of_no_length_take_turns_by_weight_too() -> None:
+    queue = FairQueue(max_running=1)
+    for number in range(100):
+        queue.push(job(f"a{number}", "a"), 0.0, weight=3.0)
+        queue.push(job(f"b{number}", "b"), 0.0, weight=1.0)
+    assert 29 <= sum(name.startswith("a") for name in drain(queue)[:40]) <= 31
+
+
 def test_an_idle_tenant_saves_nothing_up() -> None:
     queue, now = FairQueue(max_running=1), 0.0
     queue.push(job("b-first", "b"), 0.0)

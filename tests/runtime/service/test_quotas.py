@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import dataclass
 
 import pytest
@@ -80,6 +81,45 @@ def test_submits_side_by_side_never_overshoot(slow: bool) -> None:
         return accepted
 
     assert asyncio.run(main()) == 7 and most == 10
+
+
+def test_with_jobs_that_come_and_go_the_limit_holds_at_every_moment() -> None:
+    """Readings that are old when they arrive, and begun while others are under way."""
+    ledger, clock, rng = Ledger(), VirtualClock(NOON), random.Random(7)
+    ledger.slow = True
+    quotas, tenant = Quotas(ledger, clock, 0.5), limited(max_in_flight=6)
+    most = accepted = 0
+
+    async def pause(longest: int) -> None:
+        for _ in range(rng.randrange(longest)):
+            await asyncio.sleep(0)
+
+    async def submit() -> None:
+        nonlocal most, accepted
+        await pause(400)
+        try:
+            await quotas.reserve(tenant)
+        except QuotaError:
+            return
+        await pause(4)
+        ledger.used.in_flight += 1
+        accepted += 1
+        most = max(most, ledger.used.in_flight)
+        await pause(4)
+        quotas.settle("t", stored=True)
+        await pause(30)
+        ledger.used.in_flight -= 1
+
+    async def tick() -> None:
+        for _ in range(420):
+            clock.advance_to(clock.now() + 0.03)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(tick(), *(submit() for _ in range(600)))
+
+    asyncio.run(main())
+    assert most == 6 and accepted > 60
 
 
 def test_a_place_is_free_as_soon_as_a_job_has_ended() -> None:

@@ -129,6 +129,8 @@ def test_another_tenants_job_does_not_exist(serve: Any, gate: Any) -> None:
                 lambda job_id: service.fork(A, job_id),
                 lambda job_id: service.jobs(A, JobFilter(after=job_id)),
             ]
+            # Nor does it take any longer to be told so, as a wait for its end would.
+            await asyncio.wait_for(refusal(service.wait(A, theirs, 60)), 5)
             for call in calls:
                 kind, absent = await refusal(call(ABSENT))
                 _, hidden = await refusal(call(theirs))
@@ -778,5 +780,44 @@ def test_only_jobs_that_ran_alone_teach_the_planner(serve: Any, gate: Any) -> No
             await service.wait(A, holds.id, 20)
             await service._learning.stop()
             assert learned == [alone.id]
+
+    asyncio.run(main())
+
+
+def test_a_look_at_a_job_that_is_out_of_date_changes_nothing(serve: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serve() as service:
+            path = str(tmp_path / "absent")
+            made = await service.submit(A, request("mended", input={"path": path, "n": 4}))
+            await service.wait(A, made.id, 20)
+            seen = service.store.job(made.id)
+            await service.retry(A, made.id)
+            await service.wait(A, made.id, 20)
+            now = service.store.job(made.id)
+            assert now.status == seen.status == "failed" and now.last_seq > seen.last_seq
+            with pytest.raises(ConflictError):
+                await service._steering.retry(seen, None, (), {})
+            assert service.store.job(made.id).last_seq == now.last_seq
+            assert service.store.job(made.id).owner == ""
+
+    asyncio.run(main())
+
+
+def test_however_full_the_memory_is_everybody_has_a_place(serve: Any, gate: Any) -> None:
+    gate("g")
+    settings = Settings(max_running=1, queue_in_memory=4, queue_per_tenant=3, queue_floor=1)
+
+    async def main() -> None:
+        async with serve(settings) as service:
+            await service.submit(A, request("held", input={"gate": "g"}))
+            await until(lambda: CALLS == ["g"])
+            for _ in range(3):
+                await service.submit(A, request())
+            for name in "bcd":
+                made = await service.submit(tenant(name), request())
+                assert made.id in service.runner.queue
+            assert not service.runner.has_room("a") and not service.runner.has_room("b")
+            over = await service.submit(A, request())
+            assert over.id not in service.runner.held and over.document["position"] is None
 
     asyncio.run(main())
