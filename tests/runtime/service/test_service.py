@@ -798,7 +798,7 @@ def test_a_look_at_a_job_that_is_out_of_date_changes_nothing(serve: Any, tmp_pat
             with pytest.raises(ConflictError):
                 await service._steering.retry(seen, None, (), {})
             assert service.store.job(made.id).last_seq == now.last_seq
-            assert service.store.job(made.id).owner == ""
+            await until(lambda: service.store.job(made.id).owner == "")
 
     asyncio.run(main())
 
