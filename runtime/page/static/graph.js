@@ -90,8 +90,10 @@ export class Graph {
 
   paint(entry) {
     const counts = {};
+    const visits = {};
     let spent = 0;
-    for (const { status, start_s: start, end_s: end } of entry.steps.values()) {
+    for (const { status, stage, start_s: start, end_s: end } of entry.steps.values()) {
+      visits[stage] = (visits[stage] ?? 0) + 1;
       counts[status] = (counts[status] ?? 0) + 1;
       if (start !== null && start !== undefined && end) spent += end - start;
     }
@@ -99,8 +101,7 @@ export class Graph {
     let state = RANK.find((name) => counts[name]) ?? "";
     // A model call between two of its stages is still under way.
     if (state === "succeeded" && stages.length > 1 && entry.steps.size % stages.length) state = "running";
-    const all = entry.steps.size;
-    const runs = stages.length > 1 ? Math.ceil(all / stages.length) : all;
+    const runs = Math.max(0, ...Object.values(visits));
     const often = runs > 1 ? ` ${runs}×` : "";
     const text = state === "succeeded" ? `done${often} in ${seconds(spent)}` : state ? word(state) + often : kind;
     const name = `node ${kind} ${state}${entry.drawn.id === this.picked ? " on" : ""}`;

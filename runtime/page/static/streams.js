@@ -22,10 +22,12 @@ export class Streams {
     if (!entry) {
       const text = document.createTextNode("");
       const facts = el("span", { class: "muted" });
+      const name = el("strong", {}, step.id);
+      const device = el("span", { class: "muted" });
       const node = el("div", { class: "stream" },
-        el("header", {}, el("strong", {}, step.stage || step.id), el("span", { class: "muted" }, step.device), el("span", { class: "grow" }), facts),
+        el("header", {}, name, device, el("span", { class: "grow" }), facts),
         el("pre", { tabindex: "0", "aria-label": `Tokens of ${step.stage || step.id}` }, text));
-      entry = { node, text, facts, length: 0 };
+      entry = { node, text, facts, name, device, length: 0 };
       this.shown.set(step.id, entry);
       this.none.hidden = true;
       this.node.prepend(node);
@@ -41,6 +43,8 @@ export class Streams {
     entry.text.appendData(step.text.slice(entry.length, entry.length + room));
     entry.length = Math.min(step.text.length, MOST_CHARS);
     entry.node.classList.toggle("live", step.status === "running");
+    setText(entry.name, step.id);
+    setText(entry.device, step.device ?? "");
     setText(entry.facts, `${count(step.output_tokens ?? step.tokens)} tokens`);
     const pre = entry.text.parentNode;
     if (step.status === "running") pre.scrollTop = pre.scrollHeight;
