@@ -67,6 +67,9 @@ def test_it_is_planned_again_once_a_job_has_taught_something(
     session.submit(raises_by_session, {"x": 1}).result(20)
     session.submit(raises_by_session, {"x": 1}).result(20)
     assert len(planned) == 2
+    session.history.learn(raises_by_session.program(), result_of(store.events(result.job_id)))
+    session.submit(raises_by_session, {"x": 1}).result(20)
+    assert len(planned) == 3
 
 
 def test_other_models_make_other_programs_once(session: Session) -> None:

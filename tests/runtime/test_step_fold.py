@@ -57,3 +57,16 @@ def test_the_document_of_any_state() -> None:
     retried = log(("job.failed", "", {"error": {}}), ("job.started", "", {"resumed": True}))
     assert result_of(retried).status == "running" and "error" not in result_of(retried).to_json()
     assert result_of(retried).actual.seconds == 2.0  # since it first started
+
+
+def test_a_step_that_is_told_to_have_ended_twice_keeps_its_money() -> None:
+    """A record made when the step ended is taken up again, whatever the log then says."""
+    (record,) = fold_steps(
+        log(
+            ("step.started", "ask", STARTED),
+            ("step.completed", "ask", {"start_s": 1.0, "end_s": 2.0, "usd": 0.5}),
+            ("step.started", "ask", STARTED),
+            ("step.completed", "ask", {"start_s": 3.0, "end_s": 4.5, "usd": 0.25}),
+        )
+    )
+    assert (record.usd, record.actual_s, record.stage) == (0.75, 1.5, "ask")
