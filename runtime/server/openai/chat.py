@@ -102,7 +102,8 @@ def _check(request: ChatRequest) -> None:
 
 
 def _form(request: ChatRequest) -> Form:
-    return Form(bool(offered_tools(request)), forced_call(request), bool(request.logprobs))
+    names = tuple(tool.function.name for tool in offered_tools(request))
+    return Form(names, forced_call(request), bool(request.logprobs))
 
 
 def _wants_usage(request: ChatRequest) -> bool:

@@ -18,18 +18,20 @@ class Form:
     """How an answer is to be read.
 
     Attributes:
-        reads_calls: tools were offered, so that the answer may call them.
+        tools: names of the tools that were offered; the answer may call them.
         begins_inside: its first call's tag was part of the prompt.
         logprobs: log probabilities were asked for.
     """
 
-    reads_calls: bool
+    tools: tuple[str, ...]
     begins_inside: bool
     logprobs: bool
 
     def parser(self) -> ToolCallParser | None:
         """Make what finds calls in the answer; None where there can be none."""
-        return ToolCallParser(inside=self.begins_inside) if self.reads_calls else None
+        if not self.tools:
+            return None
+        return ToolCallParser(inside=self.begins_inside, names=self.tools)
 
 
 def whole_choice(index: int, output: Finished, form: Form) -> dict[str, Any]:

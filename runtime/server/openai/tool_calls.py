@@ -1,18 +1,23 @@
 """Find tool calls in what a model writes, piece by piece, so that they can be streamed.
 
-The form is that of Hermes and Qwen2.5: `<tool_call>` JSON `</tool_call>`, with text before.
+The form is that of Hermes and Qwen2.5: `<tool_call>` JSON `</tool_call>`, with text before. Some
+models of these families (Qwen2.5-Coder) leave the tags out or write a code fence in their place:
+an answer that begins so, and names a tool that was offered, is a call too.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-OPEN, CLOSE = "<tool_call>", "</tool_call>"
+OPEN, CLOSE, FENCE = "<tool_call>", "</tool_call>", "```"
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)')
+_FENCED = re.compile(r"```(json|tool_call|)\s+")
+_FENCES = (f"{FENCE}json", f"{FENCE}tool_call")
 _SPACE = " \t\r\n"
 
 
@@ -43,6 +48,7 @@ Piece = Text | CallBegins | Arguments
 
 
 class _State(Enum):
+    START = "start"  # it may begin with a call that lacks its tags
     TEXT = "text"
     HEAD = "head"  # inside a call, up to its arguments
     ARGUMENTS = "arguments"
@@ -54,10 +60,13 @@ class ToolCallParser:
 
     Args:
         inside: the answer begins inside a call, its tag being part of the prompt.
+        names: the tools offered, so that calls of them are known without tags.
     """
 
-    def __init__(self, *, inside: bool = False) -> None:
-        self._state = _State.HEAD if inside else _State.TEXT
+    def __init__(self, *, inside: bool = False, names: Iterable[str] = ()) -> None:
+        self._begins = [f'{{"name":"{name}"' for name in names]
+        self._state = _State.HEAD if inside else _State.START if self._begins else _State.TEXT
+        self._opened, self._close = OPEN, CLOSE
         self._held = ""
         self._scan = _JsonScan()
         self._after_call = False
@@ -76,6 +85,8 @@ class ToolCallParser:
         """Give what was held back; nothing follows."""
         held, self._held = self._held, ""
         match self._state:
+            case _State.START:
+                return [Text(held)] if held else []
             case _State.TEXT:
                 return [Text(held)] if held.strip() or (not self.num_calls and held) else []
             case _State.HEAD:
@@ -85,6 +96,8 @@ class ToolCallParser:
 
     def _step(self, pieces: list[Piece]) -> bool:
         match self._state:
+            case _State.START:
+                return self._start()
             case _State.TEXT:
                 return self._text(pieces)
             case _State.HEAD:
@@ -93,6 +106,24 @@ class ToolCallParser:
                 return self._arguments(pieces)
             case _State.TAIL:
                 return self._tail()
+
+    def _start(self) -> bool:
+        """Decide whether the answer begins with a call; wait while it may."""
+        text = self._held.lstrip(_SPACE)
+        fence = _FENCED.match(text)
+        if not fence and any(mark.startswith(text.rstrip(_SPACE)) for mark in _FENCES):
+            return False
+        body = text[fence.end() :] if fence else text
+        dense = "".join(body.split())
+        if any(dense.startswith(begin) for begin in self._begins):
+            self._opened, self._held = self._held[: len(self._held) - len(body)], body
+            self._close = FENCE if fence else "}"
+            self._state = _State.HEAD
+        elif any(begin.startswith(dense) for begin in self._begins):
+            return False
+        else:
+            self._state = _State.TEXT
+        return True
 
     def _text(self, pieces: list[Piece]) -> bool:
         if self._after_call:  # the space between calls is nobody's words
@@ -103,6 +134,7 @@ class ToolCallParser:
             if before.strip():
                 pieces.append(Text(before.rstrip(_SPACE)))
             self._held, self._state = after, _State.HEAD
+            self._opened, self._close = OPEN, CLOSE
             return True
         num_held = _undecided(before)
         given = before[: len(before) - num_held]
@@ -119,7 +151,7 @@ class ToolCallParser:
             self._scan = _JsonScan()
             return True
         before, tag, after = self._held.partition(CLOSE)
-        if not tag:
+        if not tag or self._close != CLOSE:
             return False
         pieces += self._whole(before)
         self._held, self._state = after, _State.TEXT
@@ -138,18 +170,18 @@ class ToolCallParser:
         return True
 
     def _tail(self) -> bool:
-        _, tag, after = self._held.partition(CLOSE)
+        _, tag, after = self._held.partition(self._close)
         if not tag:
-            self._held = self._held[-len(CLOSE) :]
+            self._held = self._held[-len(self._close) :]
             return False
         self._held, self._state, self._after_call = after, _State.TEXT, True
         return True
 
     def _whole(self, text: str) -> list[Piece]:
         """Read a call that is not in the usual order; what cannot be read stays text."""
-        call = _loaded_call(text)
+        call = _loaded_call(text.strip().removesuffix(FENCE))
         if call is None:
-            return [Text(f"{OPEN}{text}")]
+            return [Text(f"{self._opened}{text}")]
         name, arguments = call
         index, self.num_calls = self.num_calls, self.num_calls + 1
         return [CallBegins(index, name), Arguments(index, arguments)]

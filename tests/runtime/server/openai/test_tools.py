@@ -53,8 +53,10 @@ def read(pieces: list[Piece]) -> tuple[str, list[tuple[str, str]]]:
     return text, calls
 
 
-def parse(parts: list[str], *, inside: bool = False) -> tuple[str, list[tuple[str, str]]]:
-    parser = ToolCallParser(inside=inside)
+def parse(
+    parts: list[str], *, inside: bool = False, names: tuple[str, ...] = ()
+) -> tuple[str, list[tuple[str, str]]]:
+    parser = ToolCallParser(inside=inside, names=names)
     pieces = [piece for part in parts for piece in parser.feed(part)]
     return read(pieces + parser.finish())
 
@@ -70,6 +72,57 @@ ANSWERS = [
     "<tool_call>[1, 2]</tool_call>",
     f"{CALL[:-12]}",
 ]
+
+
+BARE = '{\n  "name": "weather",\n  "arguments": {"town": "R\\"o}me", "at": [1, {}]}\n}'
+UNTAGGED = [
+    BARE,
+    f"```json\n{BARE}\n```",
+    f"\n```\n{BARE}\n```\nThat is all.",
+    f"```json\n{BARE}\n```\n{CALL}",
+    '```json\n{"name": "weather", "arguments": "{}"}\n```',
+    '{"name": "weather", "arguments": {"town": "Ro',
+    '{"name": "Rex", "age": 3}',
+    '```json\n{"name": "wea',
+    "```python\nprint(1)\n```",
+    "```json\n[1]\n```",
+    "```",
+    "",
+]
+
+
+@given(st.sampled_from([*ANSWERS, *UNTAGGED]), st.lists(st.integers(0, 120), max_size=6))
+def test_where_an_answer_without_tags_is_cut_changes_nothing(answer: str, cuts: list[int]) -> None:
+    places = sorted({0, len(answer), *(min(cut, len(answer)) for cut in cuts)})
+    parts = [answer[a:b] for a, b in pairwise(places)]
+    names = ("weather", "clock")
+    assert parse(parts, names=names) == parse(list(answer), names=names)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "calls"),
+    [
+        (UNTAGGED[0], "", [("weather", ARGUMENTS)]),
+        (UNTAGGED[1], "", [("weather", ARGUMENTS)]),
+        (UNTAGGED[2], "That is all.", [("weather", ARGUMENTS)]),
+        (UNTAGGED[3], "", [("weather", ARGUMENTS), ("weather", ARGUMENTS)]),
+        (UNTAGGED[4], "", [("weather", {})]),
+        *((answer, answer, []) for answer in UNTAGGED[6:]),
+    ],
+)
+def test_a_call_without_tags_must_name_a_tool_that_was_offered(
+    answer: str, text: str, calls: list[tuple[str, Any]]
+) -> None:
+    found_text, found = parse([answer], names=("weather", "clock"))
+    assert found_text == text
+    assert [(name, json.loads(arguments)) for name, arguments in found] == calls
+    assert len(parse([answer])[1]) == answer.count("<tool_call>"), "without tools only tags count"
+
+
+def test_code_is_not_held_back_because_tools_were_offered() -> None:
+    parser = ToolCallParser(names=["weather"])
+    assert parser.feed("```python\nimport") == [Text("```python\nimport")]
+    assert ToolCallParser(names=["weather"]).feed('{"name": "R') == [Text('{"name": "R')]
 
 
 @given(st.sampled_from(ANSWERS), st.lists(st.integers(0, 120), max_size=6))
