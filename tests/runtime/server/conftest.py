@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,6 +106,7 @@ class Served:
     loop: asyncio.AbstractEventLoop
     service: Service
     context: Any
+    server: Any
 
     @property
     def url(self) -> str:
@@ -113,6 +115,10 @@ class Served:
     def client(self, key: str = "", **options: Any) -> httpx.Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=WAIT_S, **options)
+
+    def connections(self) -> int:
+        """Count the connections that are open."""
+        return int(self.do(lambda: len(self.server.server_state.connections)))
 
     def do(self, function: Callable[[], Any]) -> Any:
         """Call a function on the server's loop; give what it gives."""
@@ -129,10 +135,16 @@ def serving(
     settings: ServerSettings | None = None,
     keys: Sequence[FakeKey] = (),
     observers: Sequence[Callable[[Any], None]] = (),
+    send_buffer: int = 0,
 ) -> Iterator[Served]:
-    """Serve the workflows of this file until the block ends."""
+    """Serve the workflows of this file until the block ends.
+
+    `send_buffer` is what the system keeps of unread answers, in bytes; 0 is its own choice.
+    """
     settings = settings or ServerSettings()
     bound = bind(Listening(port=0))
+    if send_buffer:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     started = threading.Event()
     made: list[Served] = []
     ends: list[Callable[[], None]] = []
@@ -152,7 +164,7 @@ def serving(
                 server.should_exit = True
 
             ends.append(end)
-            made.append(Served(bound.getsockname()[1], loop, service, app._context))
+            made.append(Served(bound.getsockname()[1], loop, service, app._context, server))
             await server.serve(sockets=[bound])
 
     def run() -> None:
