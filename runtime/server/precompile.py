@@ -23,11 +23,11 @@ Finish = Callable[[], None]
 def precompile(workflows: Sequence[Workflow[..., Any]]) -> Finish:
     """Begin to compile workflows; call what it gives before their programs are needed.
 
-    Where no child can be had, or one of them cannot be compiled, the programs are made later in
-    this process, where errors are told. Call it while the process has one thread.
+    Where no child can be had, or one of them cannot be compiled, that call makes the programs in
+    this process, where errors are raised. Call this while the process has one thread.
     """
     if not hasattr(os, "fork") or sys.platform == "darwin" or threading.active_count() > 1:
-        return lambda: None
+        return lambda: _compile(workflows)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -41,8 +41,14 @@ def precompile(workflows: Sequence[Workflow[..., Any]]) -> Finish:
         os.waitpid(child, 0)
         if sent:
             _adopt(workflows, json.loads(sent))
+        _compile(workflows)
 
     return finish
+
+
+def _compile(workflows: Sequence[Workflow[..., Any]]) -> None:
+    for workflow in workflows:
+        workflow.program()
 
 
 def _send(workflows: Sequence[Workflow[..., Any]], writer: int) -> None:

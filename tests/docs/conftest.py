@@ -12,7 +12,10 @@ import io
 import json
 import re
 import shlex
+import shutil
+import subprocess
 import sys
+import threading
 import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -132,6 +135,9 @@ class Workshop:
     namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "document"})
     output: str = ""
     executed: list[str] = field(default_factory=list)
+    server: subprocess.Popen[str] | None = None
+    address: str = ""
+    key: str = ""
 
     def run(self, fences: Iterator[Fence]) -> int:
         """Execute all blocks; gives how many there were. Fails at the first that does not."""
@@ -169,6 +175,9 @@ class Workshop:
             words = shlex.split(line, comments=True)
             if not words:
                 continue
+            if words[-1] == "&":
+                self.start(words[1:-1])
+                continue
             command = _COMMANDS.get(words[0].removeprefix(".venv/bin/"))
             assert command, f"{fence.where}: {words[0]!r} is no command the tests know"
             code = command(self, words[1:])
@@ -180,6 +189,8 @@ class Workshop:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), as_new_process():
             code = app.run(arguments)
         text = out.getvalue()
+        if found := re.search(r"gl-[\w-]{20,}", text):
+            self.key = found[0]
         if "--json" in arguments:
             json.loads(text)
         self.output += text or err.getvalue()
@@ -193,6 +204,52 @@ class Workshop:
             pattern = rf"^{name}\s*\?=" if is_variable else rf"^{name}:"
             assert re.search(pattern, makefile, re.MULTILINE), f"the Makefile has no {name!r}"
         return 0
+
+    def start(self, arguments: list[str]) -> None:
+        """Run a command on in the background: `gangline serve`, on a free port."""
+        run = [sys.executable, "-m", "gangline", *arguments, "--port", "0"]
+        self.server = subprocess.Popen(run, cwd=self.folder, stderr=subprocess.PIPE, text=True)
+        assert self.server.stderr is not None
+        for line in self.server.stderr:
+            if found := re.search(r"serves on (\S+)", line):
+                self.address = found[1]
+                break
+        assert self.address, "the server did not start"
+        threading.Thread(target=self.server.stderr.read, daemon=True).start()
+
+    def curl(self, arguments: list[str]) -> int:
+        """Send a request to the server in the background; an HTTP error is a failure."""
+        if not shutil.which("curl"):
+            pytest.skip("needs curl")
+        given = [
+            word.replace("http://localhost:8080", self.address).replace("$KEY", self.key)
+            for word in arguments
+        ]
+        done = subprocess.run(
+            ["curl", "-sS", "--fail-with-body", "--max-time", "30", *given],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.output += done.stdout + done.stderr
+        return done.returncode
+
+    def kill(self, arguments: list[str]) -> int:
+        """Stop the server in the background in good order, and give how it ended."""
+        assert arguments == ["%1"] and self.server is not None and self.server.stderr is not None
+        self.server.terminate()
+        code = self.server.wait(30)
+        self.server.stderr.close()
+        self.server = None
+        return code
+
+    def close(self) -> None:
+        """End what runs on in the background."""
+        if self.server is not None:
+            self.server.kill()
+            self.server.wait()
+            assert self.server.stderr is not None
+            self.server.stderr.close()
 
     def git(self, arguments: list[str]) -> int:
         """Allow a clone, which these tests do not make."""
@@ -233,6 +290,8 @@ _COMMANDS: Mapping[str, Callable[[Workshop, list[str]], int]] = {
     "gangline": Workshop.gangline,
     "make": Workshop.make,
     "git": Workshop.git,
+    "curl": Workshop.curl,
+    "kill": Workshop.kill,
     "cd": Workshop.cd,
 }
 
@@ -269,12 +328,14 @@ def _script(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def workshop(home: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+def workshop(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     """A workshop with a small example database as shop.sqlite."""
     module = types.ModuleType("document")
     monkeypatch.setitem(sys.modules, "document", module)
     example_database.make_example_database(home / "shop.sqlite", num_orders=200, num_customers=50)
-    return Workshop(home, module.__dict__)
+    made = Workshop(home, module.__dict__)
+    yield made
+    made.close()
 
 
 @pytest.fixture

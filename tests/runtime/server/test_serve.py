@@ -158,6 +158,17 @@ def test_what_is_unsafe_or_impossible_is_refused(
     assert told in done.stderr
 
 
+def test_a_workflow_that_cannot_be_compiled_is_told_at_the_start(folder: Path) -> None:
+    with (folder / "flows.py").open("a") as file:
+        file.write("\n@gl.workflow\ndef bad(text: str) -> str:\n    return say(f'{text}!')\n")
+    run, environment = command(folder, "--workflow", f"{folder / 'flows.py'}:bad")
+    done = subprocess.run(
+        run, env=environment, capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    assert done.returncode == 1
+    assert "[trace]" in done.stderr and "flows.py" in done.stderr
+
+
 def test_keys_open_the_network(folder: Path) -> None:
     """With a key the server may listen anywhere, and asks for it."""
     from gangline.runtime.server.auth import key_hash
