@@ -262,3 +262,11 @@ def test_a_models_answer_that_cannot_be_stored_fails_the_step(builder: Any, answ
     failed = run.finished(submit, RequestOutcome(end, 101.0, 102.0), 102.0)
     assert types(failed)[-2:] == ["step.failed", "job.failed"]
     assert failed.events[-1].data["error"]["code"] == "step"
+
+
+def test_a_stray_timer_does_not_run_a_step_twice(builder: Any) -> None:
+    p = builder()
+    run, advance = start(p.done(p.tool("ask", retries=3)), {})
+    (retry,) = todo(run.failed(todo(advance)[0].step, StepError("no"), 101.0))
+    assert len(todo(run.retrying(retry.step, 102.0))) == 1
+    assert todo(run.retrying(retry.step, 103.0)) == [], "it is in flight, not waiting"
