@@ -248,13 +248,15 @@ def test_a_line_that_breaks_at_the_commit(
     assert store.healthy()
 
 
+@pytest.mark.parametrize("away", ["answers nothing", "cannot be reached"])
 def test_a_commit_in_doubt_is_not_done_again(
-    on_postgres: Store, monkeypatch: pytest.MonkeyPatch
+    on_postgres: Store, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
     import psycopg
 
     store, tries = on_postgres, list[bool]()
-    execute = psycopg.Connection.execute
+    execute, connect = psycopg.Connection.execute, PostgresDatabase._connect
+    unreachable = [away == "cannot be reached"]
 
     def breaking(connection: Any, query: Any, *given: Any, **named: Any) -> Any:
         if query == b"COMMIT":
@@ -266,9 +268,15 @@ def test_a_commit_in_doubt_is_not_done_again(
             raise psycopg.OperationalError("and again")
         return execute(connection, query, *given, **named)
 
+    def connecting(database: PostgresDatabase) -> Any:
+        if unreachable and unreachable.pop():
+            raise psycopg.OperationalError("nobody there")
+        return connect(database)
+
     monkeypatch.setattr(postgres, "PATIENCE_S", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(psycopg.Connection, "execute", breaking)
+        patch.setattr(PostgresDatabase, "_connect", connecting)
         with pytest.raises(StoreError, match="line broke"):
             store.append("a", [step(2)], 1).result(20)
     assert tries == [True]

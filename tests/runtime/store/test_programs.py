@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from gangline.ir.program import Program
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan
-from gangline.runtime.store import Store, open_store
+from gangline.runtime.store import Store, archive, open_store
 
 Make = Callable[..., Event]
 
@@ -127,3 +130,29 @@ def test_dropping_programs_waits_for_who_creates_jobs(url: str, queued: Make) ->
             assert one.document(one.raw_events(row.id)[0].data["program"]["ref"]) == {
                 "n": number % 3
             }
+
+
+def test_a_program_is_not_dropped_under_a_job_being_created(
+    url: str, queued: Make, monkeypatch: Any
+) -> None:
+    reached, gate = threading.Event(), threading.Event()
+    with open_store(url) as one, open_store(url) as two:
+        one.create(queued("old", program={"n": 1}), "w").result()
+        two._do(lambda database: database.run("DELETE FROM jobs")).result()
+        commit = one.database.commit
+
+        def slow() -> None:
+            reached.set()
+            gate.wait(20)
+            commit()
+
+        monkeypatch.setattr(one.database, "commit", slow)
+        created = one.create(queued("new", program={"n": 1}), "w")
+        assert reached.wait(20)
+        dropped = two._do(archive.drop_unused)
+        with pytest.raises(TimeoutError):
+            dropped.result(0.3)
+        gate.set()
+        created.result(20)
+        assert dropped.result(20) == 0
+        assert two.events("new")[0].data["program"] == {"n": 1}

@@ -154,8 +154,12 @@ def test_the_fast_way_is_taken(
         store.append(name, [Event(name, 3, "job.completed", 102.0, "", {"seconds": 1.0})], 1)
         store.release(name, 1)
     store.flush()
+    key = ("key", "hash")
+    for name in ("first", "again", "and again"):
+        store.create(queued(name), "w", idempotency=key)
+    assert store.create(queued("later"), "w", idempotency=key).result().replayed
     assert refused == []
-    assert store.counts() == {"succeeded": 300}
+    assert store.counts() == {"succeeded": 300, "queued": 1}
     store.append("j0", [Event("j0", 9, "job.started", 103.0)], 1).exception()
     assert refused == [""]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -103,6 +105,44 @@ def test_a_callback_that_fails_ends_nothing(store: Store, queued: Make) -> None:
     ticket = store.create(queued(), "w", "me")
     ticket.add_done_callback(lambda _: 1 // 0) if not ticket.done() else None
     store.append("a", [Event("a", 2, "job.started", 1.0)], 1).result(10)
+
+
+class SlowQueue:
+    """A queue whose reader stops at a gate with what it has taken."""
+
+    def __init__(self, queue: Any, gate: threading.Event) -> None:
+        self._queue, self._gate = queue, gate
+        self.put, self.get_nowait, self.qsize = queue.put, queue.get_nowait, queue.qsize
+
+    def get(self) -> Any:
+        taken = self._queue.get()
+        self._gate.wait(20)
+        return taken
+
+
+def test_what_is_written_here_never_overtakes(sqlite_store: Store, queued: Make) -> None:
+    store, gate = sqlite_store, threading.Event()
+    writer = store._writer
+    store.create(queued(), "w", "me").result()
+    writer._queue = SlowQueue(writer._queue, gate)  # type: ignore[assignment]
+    store.flush()  # the thread comes back for more, to the slow queue
+    first = store.append("a", [Event("a", 2, "step.completed", 1.0, "s")], 1)
+    end = time.monotonic() + 20
+    while writer._queue.qsize():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    second = store.append("a", [Event("a", 3, "step.completed", 1.0, "s")], 1, here=True)
+    assert not second.done()
+    gate.set()
+    first.result(20)
+    second.result(20)
+    third = store.append("a", [Event("a", 4, "step.completed", 1.0, "s")], 1, here=True)
+    end = time.monotonic() + 20
+    while writer._num_open:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    third.result(20)
+    assert store.append("a", [Event("a", 5, "step.completed", 1.0, "s")], 1, here=True).done()
 
 
 def _tell(told: list[int], seq: int, _: object) -> None:
