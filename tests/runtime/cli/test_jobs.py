@@ -18,6 +18,7 @@ from gangline.runtime import api, default_backends
 from gangline.runtime.cli import app
 from gangline.runtime.client import testing
 from gangline.runtime.store import Store
+from gangline.workflows.databases import DATABASES
 
 Validate = Callable[[str, Any], None]
 Run = Callable[..., Any]
@@ -50,6 +51,17 @@ def breaking(number: int) -> int:
     return breaks(plus_two(number))
 
 
+@gl.tool(effects="read")
+def place_of(db: gl.Database) -> str:
+    return str(db)
+
+
+@gl.workflow
+def located(db: gl.Database) -> str:
+    """Say where a database is."""
+    return place_of(db)
+
+
 @gl.workflow
 def asking(number: int) -> str:
     """Ask a person."""
@@ -70,7 +82,7 @@ def held(number: int) -> int:
     return at_the_gate(number)
 
 
-NAMES = ("add_two", "breaking", "asking")
+NAMES = ("add_two", "breaking", "located", "asking")
 
 
 @pytest.fixture
@@ -262,6 +274,23 @@ def test_text_stays_text_and_no_path_of_this_machine_is_sent(
     with gl.Client(server) as client:
         (queued,) = [e for e in client.events(made["job_id"]) if e.type == "job.queued"]
     assert queued.data["inputs"] == {"number": 4, "note": "12"}
+
+
+def test_a_database_is_one_that_the_server_knows(
+    server: str,
+    run: Run,
+    wf: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A file of this machine that happens to be named like it is not meant, nor told."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop").touch()
+    monkeypatch.setitem(DATABASES._locations, "shop", str(tmp_path / "elsewhere.sqlite"))
+    made = run("submit", wf("located"), "-i", "db=shop", "--json")
+    with gl.Client(server) as client:
+        (queued,) = [e for e in client.events(made["job_id"]) if e.type == "job.queued"]
+    assert queued.data["inputs"] == {"db": "shop"}
 
 
 def test_a_fleet_is_the_server_s_own(server: str, run: Run, wf: Callable[[str], str]) -> None:

@@ -347,9 +347,9 @@ def test_a_hole_that_stays_is_an_error(connect: Connect) -> None:
 
 
 def test_progress_renews_the_attempts(connect: Connect) -> None:
-    breaks = [stream(sse(n), error=httpx.ReadError("cut")) for n in range(1, 20)]
-    script = Script(*breaks, stream(sse(20, kind=END)))
-    assert len(list(connect(script).events("j1"))) == 20
+    breaks = [stream(sse(n), error=httpx.ReadError("cut")) for n in range(1, 60)]
+    script = Script(*breaks, stream(sse(60, kind=END)))
+    assert len(list(connect(script).events("j1"))) == 60
 
 
 def test_events_begin_where_one_says(connect: Connect) -> None:

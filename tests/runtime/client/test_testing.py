@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,18 @@ def test_events_come_while_the_job_runs(client: gl.Client) -> None:
     assert seen == [
         "job.queued", "job.started", "step.started", "step.completed", "job.completed",
     ]  # fmt: skip
+
+
+def test_leaving_a_stream_early_is_noticed(client: gl.Client) -> None:
+    """The application sees a client that went away, and ends its answer."""
+    events: Any = client.submit(gated, number=1).events()
+    while next(events).type != "step.started":
+        pass
+    closed = threading.Thread(target=events.close)
+    closed.start()
+    closed.join(10)
+    assert not closed.is_alive()
+    assert not GATE.is_set()
 
 
 def test_tokens_stream(client: gl.Client) -> None:

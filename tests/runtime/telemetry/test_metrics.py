@@ -71,6 +71,7 @@ def test_model_requests_are_counted_as_vllm_does(
     assert tokens[0] > 0 < tokens[1]
     assert value(found, "vllm:prompt_tokens_total", model_name="m") == tokens[0]
     assert value(found, "vllm:generation_tokens_total", model_name="m") == tokens[1]
+    assert value(found, "vllm:prefix_cache_queries_total", model_name="m") == tokens[0]
     cached = sum(e.data["cached_tokens"] for e in done)
     assert value(found, "vllm:prefix_cache_hits_total", model_name="m") == cached
     for name in ("e2e_request_latency", "time_to_first_token", "request_decode_time"):

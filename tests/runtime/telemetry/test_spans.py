@@ -24,12 +24,12 @@ SPAN = "b7ad6b7169203331"
 
 
 def spans_of(
-    events: Iterable[Event], *, content: bool = False, sampler: Sampler | None = None
+    events: Iterable[Event], *, sampler: Sampler | None = None, **options: Any
 ) -> list[ReadableSpan]:
     ids, exporter = JobIds(), InMemorySpanExporter()
     provider = TracerProvider(sampler=sampler, id_generator=ids, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    telemetry = Telemetry([Spans(provider, ids, content=content)])
+    telemetry = Telemetry([Spans(provider, ids, **options)])
     telemetry.on_events(list(events))
     telemetry.close()
     return list(exporter.get_finished_spans())
