@@ -96,8 +96,10 @@ class Driver:
             return
         self.journal.record(advance.events)
         for event in advance.events:
-            self._land(event)
-            self._show(event)
+            if event.type != "step.started":
+                self._land(event)
+            if self._on_event is not None:
+                self._show(event)
         for action in advance.actions:
             self._perform(action)
         if self.run.ended:
