@@ -7,14 +7,23 @@ import os
 
 def owner_name() -> str:
     """Make a name for an owner in this process; no two are equal."""
-    return f"{os.uname().nodename}:{os.getpid()}:{os.urandom(4).hex()}"
+    return f"{_place()}:{os.getpid()}:{os.urandom(4).hex()}"
+
+
+def _place() -> str:
+    """Name what a process id means something in: a host, and a container's own count of them."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        namespace = ""
+    return f"{os.uname().nodename}/{''.join(filter(str.isdecimal, namespace))}"
 
 
 def is_gone(owner: str) -> bool:
-    """Say whether the owner's process certainly ended: it ran on this host and is not there."""
+    """Say whether the owner's process certainly ended: it ran here and is not there."""
     host, _, rest = owner.partition(":")
     pid = rest.partition(":")[0]
-    if host != os.uname().nodename or not pid.isdecimal():
+    if host != _place() or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)

@@ -24,6 +24,7 @@ except ImportError:  # not on Windows: writers of several processes then poll
 BUSY_S = 30.0
 """How long to wait for a writer that is not ours (the `sqlite3` shell, a backup)."""
 
+MAX_LOG_BYTES = 64 << 20
 MAX_TRIES = 4
 MAX_READERS = 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -70,6 +71,8 @@ class SqliteDatabase:
         with self._alone():
             self._writer.execute("PRAGMA journal_mode=WAL")
         self._writer.execute("PRAGMA synchronous=FULL")
+        # A log that grew while somebody read for long is cut back afterwards.
+        self._writer.execute(f"PRAGMA journal_size_limit={MAX_LOG_BYTES}")
         self._migrate()
 
     def _connect(self) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ import pytest
 
 from gangline.ir.errors import ConflictError
 from gangline.ir.specs.event import Event
+from gangline.runtime.owner import owner_name
 from gangline.runtime.service.recovery import count_takeovers
 from gangline.runtime.service.settings import Settings
 from gangline.runtime.store import Store
@@ -136,7 +137,7 @@ def dead_owner() -> str:
     """Give the name of a process of this host that has ended."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    return f"{os.uname().nodename}:{process.pid}:dead"
+    return owner_name().replace(f":{os.getpid()}:", f":{process.pid}:")
 
 
 def abandon(store: Store, job_id: str, *events: tuple[str, dict[str, Any]]) -> None:
