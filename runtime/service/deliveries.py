@@ -27,6 +27,9 @@ BEHIND = 256
 KEPT_S = 30.0
 """How long one waits there; the outbox hands it out again after a minute."""
 
+STOP_S = 5.0
+"""How long a look at the outbox is waited for when the server stops."""
+
 LOOK_EVERY_S = 2.0
 """How often the outbox is looked at when nobody says that something is in it."""
 
@@ -62,6 +65,7 @@ class Deliveries:
         self._behind: dict[str, deque[tuple[float, Delivery]]] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to look."""
@@ -69,6 +73,11 @@ class Deliveries:
 
     async def stop(self) -> None:
         """End; what is under way is sent again later, with the same id."""
+        self._stopping = True
+        self._due.set()
+        if self._task is not None:
+            # A look at the outbox is let end: it must not go on in a store that is closed.
+            await asyncio.wait([self._task], timeout=STOP_S)
         tasks = [*self._sending, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
@@ -80,14 +89,14 @@ class Deliveries:
         self._due.set()
 
     async def _rounds(self) -> None:
-        while True:
+        while not self._stopping:
             self._due.clear()
             try:
                 found = await asyncio.to_thread(self._store.deliveries, self._clock.now(), AT_ONCE)
             except GanglineError as error:
                 logger.warning("the outbox cannot be read: %s", error)
                 found = []
-            for delivery in found:
+            for delivery in () if self._stopping else found:
                 await self._dispatch(delivery)
             if len(found) == AT_ONCE:
                 continue

@@ -31,6 +31,9 @@ brings the server down again, it takes no job with it that could be blamed in it
 
 _PROGRESS = frozenset({"step.completed", "step.failed", "step.retrying"})
 
+STOP_S = 5.0
+"""How long the end of a round is waited for; a store that hangs must not hold a server."""
+
 OnControl = Callable[[Control], Awaitable[None]]
 
 
@@ -62,14 +65,18 @@ class Recovery:
         self.spilled: set[str] = set()
         self.healthy = True
         self._left = 0
+        self._stopping = False
 
     def start(self) -> None:
         """Begin to look."""
         self._task = asyncio.get_running_loop().create_task(self._rounds(), name="recovery")
 
     async def stop(self) -> None:
-        """End the task."""
+        """End the task, after the round that is under way: its reads are not left behind."""
+        self._stopping = True
+        self._hungry.set()
         if self._task is not None:
+            await asyncio.wait([self._task], timeout=STOP_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -91,7 +98,7 @@ class Recovery:
     async def _rounds(self) -> None:
         every = max(1, round(self._settings.claim_every_s / self._settings.control_every_s))
         number = 0
-        while True:
+        while not self._stopping:
             await self._round(claims=number % every == 0 or self._hungry.is_set())
             number += 1
             try:
@@ -106,7 +113,7 @@ class Recovery:
             self._runner.expire()
             await self._controls()
             await self._follow()
-            if claims:
+            if claims and not self._stopping:
                 self._hungry.clear()
                 await self.claim()
             self.healthy = True

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from gangline.ir.errors import ConflictError, InputError, JobCancelled, LeaseLost
 from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.runtime.answers import accepted
 from gangline.runtime.clock import Clock
 from gangline.runtime.executor import Executor
 from gangline.runtime.fork import fork, retry_from
@@ -170,6 +171,8 @@ class Steering:
             return
         if row.id in self._runner.held:
             raise _busy(row)
+        events = await asyncio.to_thread(self._store.events, row.id)
+        await asyncio.to_thread(_check_answer, events, interrupt, value)
         await self._store.control(row.id, "resume", {"interrupt": interrupt, "value": value})
 
     async def _cancel_here(self, job_id: str) -> bool:
@@ -286,6 +289,13 @@ def _answered(events: Sequence[Event], interrupt: str, value: Any, now: float) -
     if "job.started" not in types:  # its hard deadline passed while it waited
         raise expired_before(events[0].job_id)
     return list(made[: types.index("job.started") + 1])
+
+
+def _check_answer(events: Sequence[Event], interrupt: str, value: Any) -> None:
+    """Raise ConflictError or InputError unless a job that runs elsewhere asks this."""
+    run = JobRun(events[0].job_id, Pricing(None))
+    run.replay(events)
+    accepted(run.dispatcher.interrupts(at_rest=False), interrupt, value, run.job_id)
 
 
 def _ended(row: JobRow) -> ConflictError:

@@ -27,6 +27,14 @@ ROOT = Path(__file__).parents[3]
 JOBS = 300
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the servers of a test keep their jobs: every test here runs on both databases."""
+    if request.param == "sqlite":
+        return str(tmp_path / "jobs" / "jobs.sqlite")
+    return str(request.getfixturevalue("postgres_server").new_schema())
+
+
 def test_two_servers_run_each_job_once(serve: Any, tmp_path: Path) -> None:
     """Small memories make both leave jobs in the store and claim each other's."""
     path = tmp_path / "told"
@@ -88,10 +96,10 @@ asyncio.run(main())
 
 
 def test_a_killed_servers_jobs_go_on_elsewhere_and_no_recorded_step_runs_twice(
-    serve: Any, db: Path, tmp_path: Path
+    serve: Any, db: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "told"
-    text = SERVER.format(root=str(ROOT), db=str(db), jobs=JOBS, path=str(path))
+    text = SERVER.format(root=str(ROOT), db=db, jobs=JOBS, path=str(path))
     with subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, cwd=ROOT, text=True
     ) as server:
@@ -160,7 +168,7 @@ async def stored_job(serve: Any, workflow: str, **options: Any) -> str:
         return str((await service.submit(A, request(workflow, **options))).id)
 
 
-def test_a_job_that_brings_servers_down_is_failed_in_the_end(serve: Any, db: Path) -> None:
+def test_a_job_that_brings_servers_down_is_failed_in_the_end(serve: Any, db: str) -> None:
     async def main() -> None:
         poison = await stored_job(serve, "four")
         with Store(db) as store:
@@ -176,7 +184,7 @@ def test_a_job_that_brings_servers_down_is_failed_in_the_end(serve: Any, db: Pat
     asyncio.run(main())
 
 
-def test_a_suspect_runs_alone_among_suspects(serve: Any, db: Path, gate: Any) -> None:
+def test_a_suspect_runs_alone_among_suspects(serve: Any, db: str, gate: Any) -> None:
     opened = gate("g")
 
     async def main() -> None:
@@ -293,7 +301,7 @@ def test_an_answer_reaches_the_server_that_runs_the_rest(serve: Any, gate: Any) 
     asyncio.run(main())
 
 
-def test_sixty_four_submitters_never_see_a_locked_store(serve: Any, db: Path) -> None:
+def test_sixty_four_submitters_never_see_a_locked_store(serve: Any, db: str) -> None:
     async def main() -> None:
         async with serve() as one, serve() as two:
 
