@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import gangline as gl
 from gangline.ir.errors import GanglineError, InputError, NotFoundError, StepError
 from gangline.runtime.client import testing
 from gangline.runtime.client.job_handle import JobHandle
+from gangline.runtime.example_database import make_example_database
+from gangline.workflows.databases import DATABASES
+from gangline.workflows.registry import load
 
 
 @gl.tool(effects="read")
@@ -210,3 +215,65 @@ def test_over_a_socket(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
             assert await job.result() == 5
 
     asyncio.run(go())
+
+
+def test_the_example_of_the_design(tmp_path: Path) -> None:
+    """A question to a database that only the server knows, with a deadline."""
+    make_example_database(tmp_path / "shop.sqlite", num_orders=50, num_customers=10)
+    text_to_sql = load("text_to_sql")
+    DATABASES.add("shop", str(tmp_path / "shop.sqlite"))
+    try:
+        reply = {"SQL": "SELECT COUNT(*) FROM customer"}
+        with testing.server(text_to_sql, replies=reply) as address, gl.Client(address) as client:
+            job = client.submit(
+                text_to_sql, question="How many customers are there?", db="shop", deadline=8.0
+            )
+            answer = job.result(timeout=60)
+            (queued,) = [event for event in job.events() if event.type == "job.queued"]
+    finally:
+        DATABASES.remove("shop")
+    assert answer.rows == [[10]]
+    assert str(tmp_path) not in str(queued.data)
+
+
+class Moving(httpx.BaseTransport):
+    """Reach whichever server is there now; nothing while there is none."""
+
+    def __init__(self) -> None:
+        self.address: str | None = None
+        self._inner = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.address is None:
+            raise httpx.ConnectError("refused")
+        request.url = httpx.URL(self.address).copy_with(raw_path=request.url.raw_path)
+        return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_events_outlive_a_server(tmp_path: Path) -> None:
+    """One iterator over two servers on one store: every durable event once, in order."""
+    GATE.clear()
+    moving, store = Moving(), tmp_path / "jobs.sqlite"
+    client = gl.Client("http://localhost", transport=moving)
+    first = testing.server(*WORKFLOWS, store=store)
+    moving.address = first.__enter__()
+    events = client.submit(gated, number=5).events()
+    seen = [next(events)]
+    while seen[-1].type != "step.started":
+        seen.append(next(events))
+    moving.address = None
+    restart = threading.Thread(target=first.__exit__, args=(None, None, None))
+    restart.start()
+    with testing.server(*WORKFLOWS, store=store) as second:
+        GATE.set()
+        restart.join(30)
+        moving.address = second
+        seen += events
+        client.close()
+    durable = [event.seq for event in seen if event.seq]
+    assert durable == list(range(1, len(durable) + 1))
+    assert seen[-1].type == "job.completed"
+    assert seen[-1].data["output"] == 5
