@@ -43,7 +43,6 @@ _TEXTS = {
     "store_queue_depth": "Writes that wait for the store.",
     "store_commits": "Transactions the store has committed.",
     "store_up": "1 while the store can be written.",
-    "event_streams": "Open streams of events.",
     "telemetry_dropped_events": "Events that telemetry had no time for.",
     "webhook_deliveries": "Attempts to deliver webhooks, by what came of them.",
 }

@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import (
 )
 
 from gangline.ir.specs.event import Event
+from gangline.runtime.server.context import Access
 from gangline.runtime.telemetry.labels import Labels
 from gangline.runtime.telemetry.live import EngineState, LiveState
 from gangline.runtime.telemetry.metrics import MAX_WORKFLOWS, Metrics
@@ -24,8 +25,8 @@ DOCS = Path(__file__).parents[3] / "docs"
 LIVE = LiveState(
     engines=[EngineState("cpu/0", "m", running=2, waiting=1, kv_use=0.25)],
     jobs={"running": 3, "queued": 4},
-    gauges={"queued_jobs": 5, "store_queue_depth": None},
-    counters={"store_commits": 17},
+    gauges={"queued_jobs": 5, "store_up": 1, "running_jobs": 2, "store_queue_depth": None},
+    counters={"store_commits": 17, "telemetry_dropped_events": 0},
     labelled={"webhook_deliveries": ("outcome", {"delivered": 6})},
 )
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -180,6 +181,7 @@ def test_names_are_valid_and_documented(run_events: Callable[..., list[Event]]) 
     metrics = Metrics()
     telemetry = Telemetry([metrics])
     telemetry.on_events([*run_events(), *run_events("fail")])
+    telemetry.on_request(Access("GET", "/v1/jobs", 200, 0.1, "t", "r", "i"))
     body, _ = Scrape(metrics, telemetry.drain).text(LIVE)
     text = (DOCS / "telemetry.md").read_text()
     for family in parser.text_string_to_metric_families(body.decode()):
