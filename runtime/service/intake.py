@@ -80,9 +80,11 @@ class Intake:
             if it can be done in time and budget.
         """
         offer = self._offers.find(request.workflow)
-        inputs = offer.checked(request.input)
         keep = self._measure(text)
-        program = offer.program(request.model)
+        if not offer.is_compiled:
+            await offer.compiled()  # its inputs are checked against it
+        inputs = offer.checked(request.input)
+        program = await offer.compiled(request.model)
         deadline_s, budget_usd = limits(offer, request)
         planned = self._plans.known(program, deadline_s, budget_usd)
         if planned is None:

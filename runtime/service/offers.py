@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -33,15 +35,35 @@ class Offer:
         self.name = workflow.name
         self.source = source
         self._programs: dict[str | None, Program] = {}
+        self._lock = threading.Lock()
         self._databases = {
             name: find
             for name, field in workflow.signature.fields.items()
             if (find := _databases(field.annotation)) is not None
         }
 
+    @property
+    def is_compiled(self) -> bool:
+        """Say whether the program is there without waiting."""
+        return None in self._programs
+
+    async def compiled(self, model: str | None = None) -> Program:
+        """Give the program, compiled on a thread if it was not yet: that takes a while."""
+        found = self._programs.get(model)
+        if found is not None:
+            return found
+        return await asyncio.to_thread(self.program, model)
+
     def program(self, model: str | None = None) -> Program:
         """Give the compiled program, every llm on `model` where one is named; ModelError if the
         model is not known."""
+        found = self._programs.get(model)
+        if found is not None:
+            return found
+        with self._lock:
+            return self._compile(model)
+
+    def _compile(self, model: str | None) -> Program:
         found = self._programs.get(model)
         if found is None:
             if model is not None:
@@ -49,7 +71,8 @@ class Offer:
 
                 find(model)
             if len(self._programs) >= MAX_PROGRAMS:
-                self._programs.pop(next(iter(self._programs)))
+                oldest = next(name for name in self._programs if name is not None)
+                del self._programs[oldest]
             found = self._programs[model] = with_model(self.workflow.program(), model)
         return found
 

@@ -223,8 +223,9 @@ class Service:
     async def plan(self, tenant: Tenant, request: JobRequest) -> dict[str, Any]:
         """Predict a job without running it (schema: docs/schemas/job_plan.json)."""
         offer = self.offers.find(request.workflow)
+        await offer.compiled()
         offer.checked(request.input)
-        program = offer.program(request.model)
+        program = await offer.compiled(request.model)
         limit = limits(offer, request)
         planned = await self.plans.get(program, *limit)
         return plan_document(

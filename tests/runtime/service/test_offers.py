@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,3 +81,25 @@ def test_what_is_not_offered_is_not_found(shop: str) -> None:
         offer.program("no such model")
     assert offer.program() is offer.program()
     assert offer.document()["inputs"][0]["name"] == "db"
+
+
+def test_a_program_is_compiled_once_and_off_the_loop() -> None:
+    """Compiling loads the compiler: callers that come meanwhile share one, the loop goes on."""
+    calls: list[int] = []
+
+    class Slow:
+        name = "slow"
+        signature = one_database.signature
+
+        def program(self) -> Any:
+            calls.append(threading.get_ident())
+            return one_database.program()
+
+    async def main() -> None:
+        offer = Offers().add(Slow())  # type: ignore[arg-type]
+        assert not offer.is_compiled
+        made = await asyncio.gather(*(offer.compiled() for _ in range(8)))
+        assert len({id(program) for program in made}) == 1 and offer.is_compiled
+        assert len(calls) == 1 and calls[0] != threading.get_ident()
+
+    asyncio.run(main())
