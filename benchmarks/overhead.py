@@ -230,7 +230,7 @@ def ratios(rows: Sequence[Row], rounds: Sequence[Sequence[dict[str, Any]]]) -> d
 
 def scaled(folder: str, quick: bool) -> dict[str, Any]:
     """Run two sizes of each shape, every one in a fresh process; give time and memory."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, (case, small, large) in SCALE.items():
         sizes = (small // 50, large // 50) if quick else (small, large)
         answers = []
@@ -239,6 +239,10 @@ def scaled(folder: str, quick: bool) -> dict[str, Any]:
                 entrant.ask(case, max(2, sizes[0] // 10))  # imports and first calls
                 answers.append(entrant.ask(case, num))
         less, more = answers
+        failed = [answer["error"] for answer in answers if "error" in answer]
+        if failed:
+            found[name] = {"error": failed[0]}
+            continue
         grown_mb = more["rss_peak_mb"] - more["rss_before_mb"]
         found[name] = {
             "steps": sizes[1],
@@ -296,6 +300,7 @@ def targets(
     rows += [
         (f"{name}: ten times the work, times the seconds", row["times_a_tenth"], LINEAR, False)
         for name, row in scale.items()
+        if "error" not in row
     ]
     return [
         {

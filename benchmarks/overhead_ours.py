@@ -7,6 +7,7 @@ import asyncio
 import functools
 import itertools
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -111,10 +112,15 @@ def long_chain(tool: str, num_steps: int) -> Program:
 _numbers = itertools.count()
 
 
+def new_file() -> Path:
+    """Name a database that no other process of the run uses."""
+    return Path(folder()) / f"ours-{os.getpid()}-{next(_numbers)}.sqlite"
+
+
 @functools.cache
 def executor(stored: bool) -> Executor:
     """Open an executor once per process, as a service does."""
-    store = Store(Path(folder()) / f"ours-{next(_numbers)}.sqlite") if stored else None
+    store = Store(new_file()) if stored else None
     return Executor({}, TOOLS.get, store=store)
 
 
@@ -162,7 +168,7 @@ def served(make: Callable[[int], tuple[Program, dict[str, Any], Any]]) -> Prepar
         program, inputs, expected = make(num)
 
         async def run() -> int:
-            with Store(Path(folder()) / f"ours-{next(_numbers)}.sqlite") as store:
+            with Store(new_file()) as store:
                 loop = asyncio.get_running_loop()
                 running = Executor({}, TOOLS.get, store=store, loop=loop)
                 await running.start()
@@ -245,8 +251,6 @@ def main() -> None:
         return
     made = tempfile.mkdtemp()
     try:
-        import os
-
         os.environ.setdefault("OVERHEAD_FOLDER", made)
         print(json.dumps(measured(CASES[options.once[0]], int(options.once[1]))))
         for stored in (False, True):

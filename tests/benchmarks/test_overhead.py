@@ -61,3 +61,13 @@ def test_a_missing_peer_is_told_with_the_reason(
     with ExitStack() as stack:
         entrants, absent = overhead.start(str(tmp_path), True, stack)
     assert not entrants and "code 3" in absent["ray"]
+
+
+def test_scale_compares_ten_times_the_work_in_fresh_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = {"served": ("loop_served", 1_000, 10_000), "odd": ("no such case", 1_000, 10_000)}
+    monkeypatch.setattr(overhead, "SCALE", cases)
+    found = overhead.scaled(str(tmp_path), quick=True)
+    assert found["served"]["steps"] == 200 and found["served"]["times_a_tenth"] > 1.0
+    assert "KeyError" in found["odd"]["error"]
