@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +63,7 @@ class Creation:
         self._recovery = recovery
         self._hub = hub
         self._clock = clock
+        self._tasks: set[asyncio.Task[Submitted]] = set()
         self.quotas = Quotas(self._usage, clock, settings.usage_ttl_s)
 
     async def create(
@@ -84,14 +86,36 @@ class Creation:
             if replayed is None:
                 raise
             return replayed
-        stored = False
-        try:
-            made = await self._store_new(tenant, request, accepted, idempotency)
-            stored = not made.replayed
-        finally:
-            if reserved:
-                self.quotas.settle(tenant.name, stored)
-        return made
+        made = self._store_new(tenant, request, accepted, idempotency)
+        return await self._settled(made, tenant, reserved)
+
+    async def _settled(
+        self, made: Coroutine[Any, Any, Submitted], tenant: Tenant, reserved: bool
+    ) -> Submitted:
+        """Carry a creation through, whatever becomes of who asked for it.
+
+        A caller that went away in the middle must not leave a job that we hold and never run.
+        """
+
+        async def settle() -> Submitted:
+            stored = False
+            try:
+                found = await made
+                stored = not found.replayed
+            finally:
+                if reserved:
+                    self.quotas.settle(tenant.name, stored)
+            return found
+
+        task = asyncio.get_running_loop().create_task(settle())
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Task[Submitted]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to the caller, or nobody is left to tell
 
     async def _store_new(
         self,
@@ -139,14 +163,8 @@ class Creation:
     ) -> Submitted:
         """Store a new job that begins with what another one recorded."""
         reserved = await self.quotas.reserve(tenant)
-        stored = False
-        try:
-            made = await self._store_fork(tenant, row, step, inputs, key)
-            stored = not made.replayed
-        finally:
-            if reserved:
-                self.quotas.settle(tenant.name, stored)
-        return made
+        made = self._store_fork(tenant, row, step, inputs, key)
+        return await self._settled(made, tenant, reserved)
 
     async def _store_fork(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from gangline.ir.errors import GanglineError, JobError, StoreError
@@ -34,6 +35,9 @@ _PROGRESS = frozenset({"step.completed", "step.failed", "step.retrying"})
 STOP_S = 5.0
 """How long the end of a round is waited for; a store that hangs must not hold a server."""
 
+STRAYS_EVERY = 10
+"""Looks for free jobs for one look for jobs we hold without knowing."""
+
 OnControl = Callable[[Control], Awaitable[None]]
 
 
@@ -50,7 +54,9 @@ class Recovery:
         owner: str,
         on_control: OnControl,
         append: Callable[[str, Sequence[Event], int], Awaitable[None]],
+        running: Callable[[], AbstractSet[str]],
     ) -> None:
+        self._executor_jobs = running
         self._store = store
         self._runner = runner
         self._hub = hub
@@ -65,6 +71,8 @@ class Recovery:
         self.spilled: set[str] = set()
         self.healthy = True
         self._left = 0
+        self._looks = 0
+        self._strays: dict[str, int] = {}
         self._stopping = False
 
     def start(self) -> None:
@@ -135,7 +143,12 @@ class Recovery:
         taken: dict[str, int] = {}
         for found in claimed:
             taken[found.tenant] = taken.get(found.tenant, 0) + 1
-            await self._take(found)
+            try:
+                await self._take(found)
+            except Exception:
+                logger.exception("job %s was claimed and could not be taken", found.job_id)
+                self._release(found.job_id, found.epoch)
+        await self._give_back_strays()
         # A tenant of whom all free jobs were taken has none left behind.
         if len(claimed) < min(room, 512):
             self.spilled = {name for name in self.spilled if taken.get(name, 0) >= part}
@@ -145,6 +158,23 @@ class Recovery:
         if self.spilled:
             counts = await asyncio.to_thread(self._store.counts)
             self._left = max(0, counts.get("queued", 0) - len(self._runner.queue))
+
+    async def _give_back_strays(self) -> None:
+        """Give back jobs that the store says are ours and nobody here knows.
+
+        There should be none; one seen in two looks running is one that a fault left behind.
+        """
+        self._looks += 1
+        if self._looks % STRAYS_EVERY:
+            return
+        owned = await asyncio.to_thread(self._store.owned, self._owner)
+        known = self._runner.held.keys() | self._executor_jobs()
+        strays = {job_id: epoch for job_id, epoch in owned.items() if job_id not in known}
+        for job_id, epoch in strays.items():
+            if self._strays.get(job_id) == epoch:
+                logger.warning("job %s was held by nobody here; it is given back", job_id)
+                self._release(job_id, epoch)
+        self._strays = strays
 
     async def _take(self, found: Claimed) -> None:
         """Put a claimed job where it belongs: among those that wait, or aside for good."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.errors import GanglineError, JobError, LeaseLost, StoreError
+from gangline.ir.errors import JobError, LeaseLost, StoreError
 from gangline.ir.specs.event import Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.driver import Driver
@@ -143,7 +143,7 @@ class Runner:
     async def _read(self, job_id: str, held: Held) -> None:
         try:
             events = await asyncio.to_thread(self._store.events, job_id)
-        except GanglineError as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, the slot must come free)
             self._release(job_id, held.epoch)
             self._left(job_id, error)
             return

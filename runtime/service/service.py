@@ -104,6 +104,7 @@ class Service:
             executor.owner,
             self._steering.apply,
             self._append,
+            executor.running.keys,
         )
         self._creation = Creation(
             store, executor.owner, self.runner, self.reader, self._recovery, hub, limits_, clock

@@ -115,8 +115,7 @@ class Steering:
             seq = events[-1].seq + 1
             return [Event(row.id, seq, "job.started", now, "", {"resumed": True, **data})]
 
-        async with self._turn(row.id):
-            await self._restart(row, change, inputs)
+        await self._in_turn(row, change, inputs)
 
     async def resume(self, row: JobRow, interrupt: str, value: Any) -> None:
         """Answer a job's question; ConflictError if it does not ask this one now."""
@@ -133,8 +132,16 @@ class Steering:
         def change(events: Sequence[Event], now: float) -> list[Event]:
             return _answered(events, interrupt, value, now)
 
-        async with self._turn(row.id):
-            await self._restart(row, change, {})
+        await self._in_turn(row, change, {})
+
+    async def _in_turn(self, row: JobRow, change: Change, inputs: Mapping[str, Any]) -> None:
+        """Restart a job after whatever else is done to it, even if the caller goes away."""
+
+        async def restart() -> None:
+            async with self._turn(row.id):
+                await self._restart(row, change, inputs)
+
+        await asyncio.shield(asyncio.ensure_future(restart()))
 
     async def _restart(self, row: JobRow, change: Change, inputs: Mapping[str, Any]) -> None:
         """Record why a job that stopped goes on, and queue it: what was acknowledged is stored.

@@ -821,3 +821,41 @@ def test_however_full_the_memory_is_everybody_has_a_place(serve: Any, gate: Any)
             assert over.id not in service.runner.held and over.document["position"] is None
 
     asyncio.run(main())
+
+
+def test_a_caller_that_goes_away_leaves_no_job_behind_that_nobody_runs(serve: Any) -> None:
+    few = Tenant("a", frozenset({"submit", "read"}), Quota(max_in_flight=50))
+
+    async def main() -> None:
+        async with serve() as service:
+            for steps in range(12):
+                submitting = asyncio.ensure_future(service.submit(few, request()))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                submitting.cancel()
+                await asyncio.gather(submitting, return_exceptions=True)
+            await until(lambda: not service._creation._tasks)
+            await until(
+                lambda: set(service.store.counts("a")) <= {"succeeded"} and not service.runner.held
+            )
+            assert service._creation.quotas._accounts["a"].pending == 0
+            assert service.store.counts("a")["succeeded"] > 0
+
+    asyncio.run(main())
+
+
+def test_a_job_held_by_nobody_here_is_given_back(serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("gangline.runtime.service.recovery.STRAYS_EVERY", 1)
+
+    async def main() -> None:
+        async with serve() as service:
+            made = await service.submit(A, request())
+            await service.wait(A, made.id, 20)
+            fork = await service.fork(A, made.id)
+            await service.wait(A, fork.id, 20)
+            with monkeypatch.context() as patched:
+                patched.setattr(service.runner, "add", lambda *_: None)  # the fault
+                lost = await service.submit(A, request())
+            assert (await service.wait(A, lost.id, 20))["status"] == "succeeded"
+
+    asyncio.run(main())
