@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from typing import Any
@@ -172,3 +173,26 @@ def test_a_trace_that_is_none_is_replaced(client: httpx.Client) -> None:
 def test_documents_hold_no_number_json_lacks(client: httpx.Client) -> None:
     job = submit(client, mode="wait").text
     json.loads(job, parse_constant=lambda name: (_ for _ in ()).throw(ValueError(name)))
+
+
+def test_64_submitters_at_once_all_succeed(open_server: Any) -> None:
+    """SQLite never says "database is locked" to anybody, and no key gives two jobs."""
+
+    async def submit_all() -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=64)
+        async with httpx.AsyncClient(
+            base_url=open_server.url, limits=limits, timeout=60.0
+        ) as client:
+
+            async def one(number: int) -> httpx.Response:
+                given = {"number": number % 128}
+                body = {"workflow": "five_steps", "input": given, "mode": "wait"}
+                head = {"idempotency-key": f"k-{number % 128}"}
+                return await client.post("/v1/jobs", json=body, headers=head)
+
+            return await asyncio.gather(*(one(number) for number in range(256)))
+
+    answers = asyncio.run(submit_all())
+    assert {answer.status_code for answer in answers} == {200}
+    jobs = {answer.json()["id"]: answer.json()["output"] for answer in answers}
+    assert len(jobs) == 128 and sorted(jobs.values()) == list(range(5, 133))
