@@ -95,7 +95,7 @@ KINDS: Mapping[str, Kind] = {
             json.dumps({"input": INPUT}),
             '"output":5',
             json.dumps({"input": INPUT, "wait": False}),
-            share=0.2,
+            share=0.1,
             durable="every job and step, SQLite as DBOS sets it up; behind Starlette",
         ),
         Kind(

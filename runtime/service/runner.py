@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,9 @@ from .fair_queue import FairQueue, Waiting
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
+
+BUSY_S = 0.1
+"""How long a rush of submits lasts after it was last seen: a few turns of a busy loop."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,6 +56,8 @@ class Runner:
     Attributes:
         held: every job this process holds, by id.
         weights: of tenants, as their quotas say; 1 where nothing is known.
+        accepting: submits being stored that nobody waits for the end of. While they are many, few
+            jobs are started: callers wait to be told that theirs are safe, not for those jobs.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class Runner:
         self._settings = settings
         self._clock = clock
         self.weights: dict[str, float] = {}
+        self.accepting = 0
+        self._busy_until_s = 0.0
         self._on_started = on_started
         self._on_ended = on_ended
         self._loop = asyncio.get_running_loop()
@@ -111,6 +119,18 @@ class Runner:
             self._pump_due = True
             self._loop.call_soon(self._pump)
 
+    @contextmanager
+    def accept(self) -> Iterator[None]:
+        """Count a submit that is being stored, and whose caller does not wait for the job."""
+        self.accepting += 1
+        if self.accepting >= self._settings.busy_accepting:
+            # Group commits make submits come and go in bursts; the rush lasts a little longer.
+            self._busy_until_s = self._loop.time() + BUSY_S
+        try:
+            yield
+        finally:
+            self.accepting -= 1
+
     def expire(self) -> None:
         """Hand out the jobs whose hard deadline passed while they waited: they end at once."""
         for waiting in self.queue.expired(self._clock.now()):
@@ -126,8 +146,19 @@ class Runner:
     def _pump(self) -> None:
         self._pump_due = False
         # Invariant: a job that was taken holds its slot until `_left` is called with it.
-        while not self._stopped and (waiting := self.queue.take(self._clock.now())) is not None:
+        while not self._stopped:
+            if self._gives_way():
+                self._pump_due = True
+                self._loop.call_at(self._busy_until_s, self._pump)
+                return
+            waiting = self.queue.take(self._clock.now())
+            if waiting is None:
+                return
             self._start(waiting.job_id)
+
+    def _gives_way(self) -> bool:
+        busy = self._loop.time() < self._busy_until_s
+        return busy and self.queue.num_running >= self._settings.busy_running
 
     def _start(self, job_id: str) -> None:
         held = self.held[job_id]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +191,8 @@ class Service:
         if request.webhook is not None:
             await self._sender.check(request.webhook.url)
         idempotency = None if key is None else (key, body_hash(text))
-        made = await self._creation.create(tenant, request, accepted, idempotency)
+        with self.runner.accept() if request.mode == "background" else nullcontext():
+            made = await self._creation.create(tenant, request, accepted, idempotency)
         if request.webhook is not None and not made.replayed:
             if len(self._with_webhook) > self.settings.queue_in_memory:
                 self._with_webhook.clear()  # their ends are noticed by looking, a little later

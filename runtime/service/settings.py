@@ -11,6 +11,8 @@ class Settings:
 
     Attributes:
         max_running: jobs that run at once in this process.
+        busy_accepting, busy_running: while as many submits are being stored at once, no job is
+            started beyond as many that run.
         queue_in_memory: jobs this process keeps waiting for a slot; further ones wait in the
             store, where any server may claim them.
         queue_per_tenant: the same, of one tenant.
@@ -43,6 +45,8 @@ class Settings:
     """
 
     max_running: int = 64
+    busy_accepting: int = 8
+    busy_running: int = 8
     queue_in_memory: int = 4096
     queue_per_tenant: int = 1024
     queue_floor: int = 8
