@@ -69,5 +69,5 @@ def test_scale_compares_ten_times_the_work_in_fresh_processes(
     cases = {"served": ("loop_served", 1_000, 10_000), "odd": ("no such case", 1_000, 10_000)}
     monkeypatch.setattr(overhead, "SCALE", cases)
     found = overhead.scaled(str(tmp_path), quick=True)
-    assert found["served"]["steps"] == 200 and found["served"]["times_a_tenth"] > 1.0
+    assert found["served"]["steps"] == 200 and found["served"]["times_a_tenth_cpu"] > 0.0
     assert "KeyError" in found["odd"]["error"]
