@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gangline.backends.base import EngineLoad
@@ -12,6 +12,9 @@ from gangline.ir.specs.fleet import FleetDevice
 from gangline.runtime.clock import Clock
 from gangline.runtime.outcome import DirectOutcome
 from gangline.runtime.session import Session
+
+from .fair_queue import FairQueue
+from .tenant import Tenant
 
 WINDOW_S = 1.0
 """Shortest time over which a share of busy time is taken, in seconds."""
@@ -91,6 +94,30 @@ class FleetView:
             at_s, before_s = now, busy_s
         self._busy[device_id] = (at_s, before_s, share)
         return share
+
+
+def capacity_document(
+    tenant: Tenant, queue: FairQueue, left: Mapping[str, float | None], accepting: bool
+) -> dict[str, Any]:
+    """Give how much room a caller has; the load as a whole, and by tenant, is for admins."""
+    admin = "admin" in tenant.scopes
+    shares = {share.name: share for share in queue.tenants()}
+    mine = shares.get(tenant.name)
+    running, queued = (mine.running, mine.num_waiting) if mine else (0, 0)
+    if admin:
+        running, queued = queue.num_running, len(queue)
+    tenants = [
+        {"tenant": share.name, "running": share.running, "queued": share.num_waiting}
+        for share in shares.values()
+    ]
+    return {
+        "accepting": accepting,
+        "max_running": queue.max_running,
+        "running": running,
+        "queued": queued,
+        "left": dict(left),
+        "tenants": tenants if admin else None,
+    }
 
 
 def _model(load: EngineLoad) -> dict[str, Any]:

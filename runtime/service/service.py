@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 from gangline.backends.base import Backend
 from gangline.ir.errors import (
     GanglineError,
-    JobError,
     OverloadedError,
     QuotaError,
     StoreError,
     TooLargeError,
 )
 from gangline.ir.program import Program
-from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import Fleet
 from gangline.runtime.clock import Clock, WallClock
 from gangline.runtime.session import Session
@@ -32,7 +31,8 @@ from gangline.runtime.store import JobRow, Store, open_store
 
 from .creation import Creation, Submitted
 from .deliveries import Deliveries
-from .fleet import FleetView
+from .faults import Faults
+from .fleet import FleetView, capacity_document
 from .graph import draw, graph_document
 from .hub import Hub
 from .intake import Intake, body_hash, limits, text_of
@@ -112,7 +112,7 @@ class Service:
         self._sender = sender or Sender(limits_)
         self.deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
         self._with_webhook: set[str] = set()
-        self._burying: set[asyncio.Task[None]] = set()
+        self._faults = Faults(store, self.reader, clock, executor.owner, self._append)
         self._listeners: dict[str, int] = {}
 
     # -- its life
@@ -402,29 +402,8 @@ class Service:
 
         Callers see their own jobs and limits; the server's load as a whole is an admin's.
         """
-        admin, queue = "admin" in tenant.scopes, self.runner.queue
-        shares = {share.name: share for share in queue.tenants()}
-        mine = shares.get(tenant.name)
-        running = queue.num_running if admin else (mine.running if mine else 0)
-        waiting = len(queue) if admin else (mine.num_waiting if mine else 0)
-        document: dict[str, Any] = {
-            "accepting": not self.draining,
-            "max_running": self.settings.max_running,
-            "running": running,
-            "queued": waiting,
-            "left": await self.quota_left(tenant),
-            "tenants": None,
-        }
-        if admin:
-            document["tenants"] = [
-                {"tenant": share.name, "running": share.running, "queued": share.num_waiting}
-                for share in shares.values()
-            ]
-        return document
-
-    async def quota_left(self, tenant: Tenant) -> dict[str, float | None]:
-        """Give what the caller's jobs leave of its quota; null where nothing limits it."""
-        return await self._creation.quotas.left(tenant)
+        left = await self._creation.quotas.left(tenant)
+        return capacity_document(tenant, self.runner.queue, left, not self.draining)
 
     # -- inside
 
@@ -459,29 +438,9 @@ class Service:
             self._with_webhook.discard(job_id)
             self.deliveries.look()
         if is_fault(error):
-            logger.error("job %s failed inside the server", job_id, exc_info=error)
-            task = asyncio.get_running_loop().create_task(self._bury(job_id, error))
-            self._burying.add(task)
-            task.add_done_callback(self._burying.discard)
+            self._faults.bury(job_id, error)
         elif error is not None and not self.draining:
             logger.warning("job %s was left as it is stored: %s", job_id, error)
-
-    async def _bury(self, job_id: str, error: BaseException | None) -> None:
-        """End a job that our own fault ended: continued, it would end the same way."""
-        told = JobError(
-            f"The server failed while it ran this job: {type(error).__name__}: {error}"[:500],
-            where=f"job {job_id}",
-            next_step="Report this as a fault of gangline; the server's log has the traceback.",
-        )
-        try:
-            epoch = await asyncio.to_thread(self.store.acquire, job_id, self.session.executor.owner)
-            row = await self.reader.find(job_id)
-            if row is not None and row.status not in FINAL_STATUSES:
-                data = {"error": told.to_json()}
-                event = Event(job_id, row.last_seq + 1, "job.failed", self.clock.now(), "", data)
-                await self._append(job_id, [event], epoch)
-        except GanglineError:
-            logger.exception("job %s could not be ended", job_id)
 
     def _release(self, job_id: str, epoch: int) -> None:
         try:
