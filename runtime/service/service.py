@@ -402,8 +402,12 @@ class Service:
 
         Callers see their own jobs and limits; the server's load as a whole is an admin's.
         """
-        left = await self._creation.quotas.left(tenant)
+        left = await self.quota_left(tenant)
         return capacity_document(tenant, self.runner.queue, left, not self.draining)
+
+    async def quota_left(self, tenant: Tenant) -> dict[str, float | None]:
+        """Give what the caller's jobs leave of its quota; null where nothing limits it."""
+        return await self._creation.quotas.left(tenant)
 
     # -- inside
 
