@@ -99,7 +99,7 @@ class Runner:
     def add(self, waiting: Waiting, held: Held) -> None:
         """Take a job this process has the lease of; it gets a slot in its turn."""
         if self._stopped:
-            self._release(waiting.job_id, held.epoch)
+            self.release(waiting.job_id, held.epoch)
             return
         waiting.epoch = held.epoch
         self.held[waiting.job_id] = held
@@ -175,11 +175,11 @@ class Runner:
         try:
             events = await asyncio.to_thread(self._store.events, job_id)
         except Exception as error:  # noqa: BLE001 (whatever it is, the slot must come free)
-            self._release(job_id, held.epoch)
+            self.release(job_id, held.epoch)
             self._left(job_id, error)
             return
         if self._stopped:
-            self._release(job_id, held.epoch)
+            self.release(job_id, held.epoch)
             self._left(job_id, None)
             return
         self._execute(job_id, held, events)
@@ -190,7 +190,7 @@ class Runner:
             self._executor.start_job(job_id, held.epoch, events, self._done, data=held.start)
         except Exception as error:
             logger.exception("job %s could not be started", job_id)
-            self._release(job_id, held.epoch)
+            self.release(job_id, held.epoch)
             self._left(job_id, error)
 
     def _done(self, driver: Driver, error: BaseException | None) -> None:
@@ -203,7 +203,8 @@ class Runner:
             self._on_ended(job_id, held.tenant, error)
         self.pump_soon()
 
-    def _release(self, job_id: str, epoch: int) -> None:
+    def release(self, job_id: str, epoch: int) -> None:
+        """Give a job's lease back, so that another server can take it."""
         try:
             self._store.release(job_id, epoch)
         except StoreError:

@@ -19,7 +19,6 @@ from gangline.ir.errors import (
     GanglineError,
     OverloadedError,
     QuotaError,
-    StoreError,
     TooLargeError,
 )
 from gangline.ir.program import Program
@@ -130,7 +129,7 @@ class Service:
         self.draining = True
         await self._recovery.stop()
         for job_id, epoch in self.runner.stop():
-            self._release(job_id, epoch)
+            self.runner.release(job_id, epoch)
         await self._leave_running()
         try:
             async with asyncio.timeout(self.settings.drain_s):
@@ -445,12 +444,6 @@ class Service:
             self._faults.bury(job_id, error)
         elif error is not None and not self.draining:
             logger.warning("job %s was left as it is stored: %s", job_id, error)
-
-    def _release(self, job_id: str, epoch: int) -> None:
-        try:
-            self.store.release(job_id, epoch)
-        except StoreError:
-            logger.warning("the lease of job %s could not be given back", job_id)
 
 
 @asynccontextmanager
