@@ -72,3 +72,13 @@ def test_what_is_no_http_is_refused(serve: Any) -> None:
             line.settimeout(WAIT_S)
             line.sendall(sent)
             assert line.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_a_head_without_an_end_is_not_collected(serve: Any) -> None:
+    """The parser keeps the parts of a head to itself, so they are counted as they come."""
+    settings = ServerSettings(max_head_bytes=2000, arrival_s=600.0)
+    with serve(settings) as served, socket.create_connection(("127.0.0.1", served.port)) as line:
+        line.settimeout(WAIT_S)
+        line.sendall(b"GET /healthz HTTP/1.1\r\nx: " + b"a" * 1500)
+        line.sendall(b"a" * 1500)
+        assert line.recv(1000).startswith(b"HTTP/1.1 431")
