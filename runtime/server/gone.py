@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from gangline.ir.specs.event import FINAL_STATUSES
+
 from .body import ClientGone
-from .call import Receive
+from .call import Call, Receive
 
 T = TypeVar("T")
 
+STOPPED = FINAL_STATUSES | {"input_required"}
+"""Statuses in which waiting for a job ends."""
 PATIENCE_S = 0.25
 """Most jobs end within it; only those who wait longer pay for watching the connection."""
+
+
+async def job_stopped(call: Call, job_id: str, seconds: float) -> Mapping[str, Any]:
+    """Give a job's document when it stopped, or as it is after `seconds`; ClientGone if the
+    client closes first."""
+    service, first_s = call.context.service, min(seconds, PATIENCE_S)
+    document = await service.wait(call.tenant, job_id, first_s)
+    if document["status"] in STOPPED or seconds <= first_s:
+        return document
+    waiting = service.wait(call.tenant, job_id, seconds - first_s)
+    return await unless_gone(call.receive, waiting)
 
 
 async def unless_gone(receive: Receive, waiting: Coroutine[Any, Any, T]) -> T:
     """Await a coroutine; ClientGone, and it is cancelled, if the client closes first."""
     working = asyncio.ensure_future(waiting)
+    gone = asyncio.ensure_future(client_gone(receive))
     try:
-        done, _ = await asyncio.wait((working,), timeout=PATIENCE_S)
-        if done:
-            return working.result()
-        gone = asyncio.ensure_future(client_gone(receive))
-        try:
-            await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise ClientGone
     finally:
         working.cancel()
+        gone.cancel()
 
 
 async def client_gone(receive: Receive) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gangline.ir.errors import GanglineError, QuotaError, RequestError
-from gangline.ir.specs.event import FINAL_STATUSES
 from gangline.runtime.service.job_request import JobRequest
 from gangline.runtime.service.service import JobFilter, Submitted
 
 from . import models
 from .call import Call
 from .events import EVENT, event_stream
-from .gone import unless_gone
+from .gone import STOPPED, job_stopped
 from .operation import Answer, Asgi, Header, Operation
 from .prefer import wait_s
 from .problem import Refused, problem_document, status_of
@@ -22,9 +21,6 @@ from .rate_limit import rate_limit_headers
 from .reply import Headers, Reply
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-STOPPED = FINAL_STATUSES | {"input_required"}
-"""Statuses in which waiting for a job ends."""
-
 IDEMPOTENCY = Header(
     "Idempotency-Key",
     "The same key with the same body gives the job made first, for 24 hours.",
@@ -61,8 +57,7 @@ async def waited(
     if seconds is not None:
         headers.append((b"preference-applied", b"wait=%d" % int(seconds)))
         if document["status"] not in STOPPED:
-            waiting = call.context.service.wait(call.tenant, made.id, seconds)
-            document = await unless_gone(call.receive, waiting)
+            document = await job_stopped(call, made.id, seconds)
     done = seconds is not None and document["status"] in STOPPED
     status = 200 if done or made.replayed else 202
     return Reply.json(document, status, headers)
@@ -137,8 +132,7 @@ async def show(call: Call) -> Asgi:
     document = await call.context.service.job(call.tenant, call.path["id"])
     seconds = wait_s(call.header(b"prefer"), call.context.settings.max_wait_s)
     if seconds and document["status"] not in STOPPED:
-        waiting = call.context.service.wait(call.tenant, call.path["id"], seconds)
-        document = await unless_gone(call.receive, waiting)
+        document = dict(await job_stopped(call, call.path["id"], seconds))
     tag = etag(document)
     headers: Headers = ((b"etag", tag), (b"cache-control", b"private, no-cache"))
     if matches(call.frame.headers.get(b"if-none-match", b""), tag):
