@@ -19,9 +19,9 @@ import gangline as gl
 from benchmarks.overhead_child import Prepare, Timed, folder, measured, serve
 from gangline.ir.program import Parameter, Program, Region, Stage
 from gangline.ir.specs.event import Event
-from gangline.runtime.driver import Driver
-from gangline.runtime.executor import Executor
-from gangline.runtime.job import Job, JobResult
+from gangline.runtime.dispatch.job import Job, JobResult
+from gangline.runtime.execution.driver import Driver
+from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import Store
 from gangline.workflows.registry import TOOLS
 

@@ -15,13 +15,13 @@ from gangline.ir.errors import InputError, from_json
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import Fleet
 
-from .answers import the_only
-from .fork import fork
-from .job import JobResult, result_of
+from .dispatch.answers import the_only
+from .dispatch.fork import fork
+from .dispatch.job import JobResult, result_of
+from .execution.surroundings import OnEvent
 from .job_documents import new_job_id, save_fork
 from .session import Options, Session
 from .store import Store
-from .surroundings import OnEvent
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
@@ -222,14 +222,14 @@ def _fleet(fleet: Fleet | str | None) -> Fleet | None:
         )
     from gangline.planner.fleet_file import load_fleet
 
-    from .probe import detect
+    from .machine.probe import detect
 
     return load_fleet(fleet, cpu=detect())
 
 
 def open_fleet(fleet: Fleet | str | None) -> Fleet:
     """Give the fleet of a file, or this machine's own where none is named."""
-    from .default_backends import default_fleet
+    from .machine.default_backends import default_fleet
 
     return _fleet(fleet) or default_fleet()
 
@@ -242,7 +242,7 @@ def explain_workflow(workflow: Workflow[..., Any], inputs: Mapping[str, Any]) ->
     from gangline.planner.proposal import propose
     from gangline.planner.report import text_table
 
-    from .models import catalogue
+    from .machine.models import catalogue
 
     plan = propose(workflow.program(), None, open_fleet(None), catalogue(), strict=False)
     return f"{workflow.trace().text}\n{text_table(plan)}"

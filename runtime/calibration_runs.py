@@ -28,8 +28,8 @@ from gangline.planner.profile import Sample
 from gangline.planner.situation import modelled_steps
 from gangline.planner.stage_cost import Option, StageCosts
 
-from .job import result_of
-from .programs import program_of
+from .dispatch.job import result_of
+from .dispatch.programs import program_of
 from .store import Store
 
 SHAPES = ((16, 9, 1), (64, 17, 1), (256, 17, 1), (1024, 17, 1), (64, 17, 4), (256, 9, 8))

@@ -15,7 +15,7 @@ from .cli.progress import JobProgress
 from .cli.run_command import print_job
 from .example_database import make_example_database
 from .folders import cache_dir
-from .probe import detect, probe
+from .machine.probe import detect, probe
 
 QUESTIONS = (
     "How many customers are there in each country?",

@@ -18,7 +18,7 @@ from typing import Any
 from gangline.workflows.text_to_sql.evaluate import Pair, judge
 from gangline.workflows.text_to_sql.match import Rule
 
-from .job import JobResult
+from .dispatch.job import JobResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from gangline.ir.program import Program
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
 
+from .dispatch.job import JobResult
 from .folders import data_dir, write_whole
-from .job import JobResult
 
 if TYPE_CHECKING:  # the planner brings numpy, which a server that plans nothing does without
     from gangline.planner.calibration import Calibration, Key

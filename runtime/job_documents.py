@@ -10,10 +10,10 @@ from typing import Any
 from gangline.ir.errors import JobCancelled, UsageError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 
-from .job import result_of
-from .job_id import job_id as make_job_id
-from .owner import owner_name
+from .dispatch.job import result_of
+from .dispatch.job_id import job_id as make_job_id
 from .store import Store
+from .store.owner import owner_name
 
 _SHOWN = (
     "id",

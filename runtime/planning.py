@@ -25,7 +25,7 @@ from gangline.planner.profile import Profile
 from gangline.planner.proposal import propose
 from gangline.planner.situation import ANY_TIME_S, Situation, assignment_of, situation_of
 
-from .verdict import Verdict, simulate_plan
+from .simulation.verdict import Verdict, simulate_plan
 
 MAX_SIMULATIONS = 4
 """Proposals that are simulated at most before the fastest one has the last word."""

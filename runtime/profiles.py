@@ -15,9 +15,9 @@ from gangline.ir.program import Program
 from gangline.planner.profile import Profile, observe
 from gangline.planner.profile_file import from_document, parse_profile, portable, to_document
 
+from .dispatch.job import JobResult
 from .folders import write_whole
 from .history import History
-from .job import JobResult
 
 SHIPPED = "profile.json"
 """Beside the code of a built-in workflow."""

@@ -20,14 +20,14 @@ from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.plan import Plan
 
 from .clock import Clock, WallClock
-from .executor import Executor
+from .dispatch.job import DEFAULT_PRIORITY, LOCAL, Job, JobResult
+from .execution.executor import Executor
+from .execution.surroundings import OnEvent, Publish
 from .history import History
-from .job import DEFAULT_PRIORITY, LOCAL, Job, JobResult
 from .kept import Kept
-from .models import catalogue
-from .models import find as find_model
+from .machine.models import catalogue
+from .machine.models import find as find_model
 from .store import Store
-from .surroundings import OnEvent, Publish
 
 if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
@@ -72,7 +72,7 @@ class Session:
     ) -> None:
         from gangline.workflows.registry import TOOLS
 
-        from .default_backends import default_backends, default_fleet
+        from .machine.default_backends import default_backends, default_fleet
 
         clock = clock or WallClock()
         if fleet is None and backends is None:

@@ -56,7 +56,7 @@ from gangline.planner.tco.quotes import (
 from gangline.planner.tco.search import PlanOptions, Search, make_search
 from gangline.planner.tco.what_if import Added, changed_market
 
-from .sized_fleet import simulate_fleet
+from .simulation.sized_fleet import simulate_fleet
 
 MAX_ROUNDS = 4
 TIGHTER = 0.98

@@ -50,7 +50,7 @@ def calibrate(
 def _present_model() -> str:
     """Give the first known model whose file is here; ModelError if there is none."""
     from gangline.ir.errors import ModelError
-    from gangline.runtime.models import catalogue, is_present
+    from gangline.runtime.machine.models import catalogue, is_present
 
     here = [spec for spec in catalogue().values() if is_present(spec)]
     if not here:
@@ -63,7 +63,7 @@ def _present_model() -> str:
 
 def _stored(opened: fleets.Fleet) -> list[Any]:
     from gangline.runtime.calibration_runs import stored_runs
-    from gangline.runtime.models import catalogue
+    from gangline.runtime.machine.models import catalogue
     from gangline.runtime.store import Store
 
     with Store() as store:
@@ -73,8 +73,8 @@ def _stored(opened: fleets.Fleet) -> list[Any]:
 def _measured(opened: fleets.Fleet, model: str, rounds: int) -> list[MeasuredRun]:
     from gangline.runtime.calibration_runs import measure
     from gangline.runtime.clock import WallClock
-    from gangline.runtime.default_backends import default_backends
-    from gangline.runtime.models import catalogue, find, verified_path
+    from gangline.runtime.machine.default_backends import default_backends
+    from gangline.runtime.machine.models import catalogue, find, verified_path
 
     verified_path(find(model))
     clock = WallClock()

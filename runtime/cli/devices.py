@@ -23,7 +23,7 @@ def devices(
     """Show this machine's devices as rows of data; plans are made from these figures."""
     from gangline.planner.catalogue import catalogue, spec_to_json
     from gangline.planner.fleet_file import USD_PER_CORE_HOUR
-    from gangline.runtime import probe as probing
+    from gangline.runtime.machine import probe as probing
 
     rows = probing.probe() if probe else (probing.detect(),)
     here = [spec_to_json(spec) for spec in rows]

@@ -43,7 +43,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key and show it, this once: only its hash is kept."""
-    from gangline.runtime.job_id import job_id as time_sorted_id
+    from gangline.runtime.dispatch.job_id import job_id as time_sorted_id
     from gangline.runtime.service.keys import hash_key, new_key
     from gangline.runtime.store import open_store
     from gangline.runtime.store.records import KeyRow

@@ -110,8 +110,8 @@ class LocalDesk:
 
     def resume(self, job: str, interrupt: str, answer: str, on_event: OnEvent) -> Document:
         """Answer what a job asks, and go on with it here."""
-        from gangline.runtime.answers import read_answer
         from gangline.runtime.api import resume_job
+        from gangline.runtime.dispatch.answers import read_answer
 
         asked = self.show(job).get("interrupts", ())
         schema: dict[str, Any] = next(
@@ -131,7 +131,7 @@ def _stored(
     session: Any, workflow: Any, inputs: Mapping[str, Any], options: Any, order: Order
 ) -> Document:
     """Store a job that nobody runs yet."""
-    from gangline.runtime.job import result_of
+    from gangline.runtime.dispatch.job import result_of
     from gangline.runtime.job_documents import new_job_id
 
     job = session.job(workflow, inputs, options)

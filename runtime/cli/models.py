@@ -15,7 +15,7 @@ app = typer.Typer(help="List models and download them.", no_args_is_help=True)
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
     """List the known models and whether their file is on this machine."""
-    from gangline.runtime.models import catalogue, file_path, is_present
+    from gangline.runtime.machine.models import catalogue, file_path, is_present
 
     rows = [
         {
@@ -47,7 +47,7 @@ def pull(
 ) -> None:
     """Download a model, check its sha256, and put it into the cache folder; resumes."""
     pull_with_progress(name)
-    from gangline.runtime.models import file_path, find
+    from gangline.runtime.machine.models import file_path, find
 
     spec = find(name)
     if as_json:
@@ -59,8 +59,8 @@ def pull(
 
 def pull_with_progress(name: str) -> None:
     """Pull a model with a progress bar on stderr (one line a step where that is no terminal)."""
-    from gangline.runtime.download import pull as download
-    from gangline.runtime.models import find
+    from gangline.runtime.machine.download import pull as download
+    from gangline.runtime.machine.models import find
 
     spec = find(name)
     err = console(stderr=True)

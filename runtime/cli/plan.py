@@ -76,7 +76,7 @@ def judge_plan(
     """
     from gangline.runtime.api import open_fleet
     from gangline.runtime.history import History
-    from gangline.runtime.models import catalogue
+    from gangline.runtime.machine.models import catalogue
     from gangline.runtime.planning import Objective, plan_for
     from gangline.runtime.profiles import profile_for
 
@@ -110,7 +110,7 @@ def propose_plan(
     from gangline.planner.proposal import propose
     from gangline.runtime.api import open_fleet
     from gangline.runtime.history import History
-    from gangline.runtime.models import catalogue
+    from gangline.runtime.machine.models import catalogue
     from gangline.runtime.profiles import profile_for
 
     program = compile_for(workflow, model)
@@ -133,7 +133,7 @@ def compile_for(workflow: str, model: str | None) -> Program:
     """
     from gangline.ir.errors import ConfigError
     from gangline.planner.costs.shape import find_shape
-    from gangline.runtime.models import catalogue, find
+    from gangline.runtime.machine.models import catalogue, find
     from gangline.runtime.session import with_model
     from gangline.workflows.registry import load
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gangline.ir.errors import InputError
-from gangline.runtime.job_errors import unanswered
+from gangline.runtime.dispatch.job_errors import unanswered
 
 from .interrupted import Interrupted
 from .output import console
@@ -26,7 +26,7 @@ def ask(row: Mapping[str, Any], job_id: str) -> Any:
 
 
 def _answer(row: Mapping[str, Any]) -> Any:
-    from gangline.runtime.answers import read_answer
+    from gangline.runtime.dispatch.answers import read_answer
 
     err = console(stderr=True)
     err.print(shown(row["question"]), markup=False, style="bold")

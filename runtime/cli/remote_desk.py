@@ -102,7 +102,7 @@ class RemoteDesk:
 
     def resume(self, job: str, interrupt: str, answer: str, on_event: OnEvent) -> Document:
         """Answer what a job asks; the server goes on with it."""
-        from gangline.runtime.answers import read_answer
+        from gangline.runtime.dispatch.answers import read_answer
 
         job_id = self._id(job)
         asked = self._client.job(job_id).interrupt or {}

@@ -12,7 +12,7 @@ from gangline.ir.errors import from_json
 from .output import console, exit_code, print_document, print_error
 
 if TYPE_CHECKING:
-    from gangline.runtime.job import JobResult
+    from gangline.runtime.dispatch.job import JobResult
 
 
 class DeadlineRule(StrEnum):

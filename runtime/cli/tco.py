@@ -130,7 +130,7 @@ def tco(
     as_json: Json = False,
 ) -> None:
     """Choose the cheapest mix of device types for WORKFLOW at a rate, within an SLO."""
-    from gangline.runtime.models import catalogue as models
+    from gangline.runtime.machine.models import catalogue as models
     from gangline.runtime.tco import TcoRequest, plan_tco
 
     _check_out(out)

@@ -10,7 +10,7 @@ from gangline.backends.base import EngineLoad
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import FleetDevice
 from gangline.runtime.clock import Clock
-from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.session import Session
 
 from .fair_queue import FairQueue

@@ -17,8 +17,8 @@ from gangline.ir.errors import AdmissionError, ConflictError, RequestError, TooL
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan
 from gangline.runtime.clock import Clock
-from gangline.runtime.job import Job
-from gangline.runtime.job_id import job_id as make_job_id
+from gangline.runtime.dispatch.job import Job
+from gangline.runtime.dispatch.job_id import job_id as make_job_id
 from gangline.runtime.redact import redact
 from gangline.runtime.session import Session
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from gangline.runtime.job import result_of
-from gangline.runtime.programs import program_of
+from gangline.runtime.dispatch.job import result_of
+from gangline.runtime.dispatch.programs import program_of
 from gangline.runtime.session import Session
 from gangline.runtime.store import Store
 
@@ -62,7 +62,7 @@ class Learning:
             logger.exception("nothing could be learned from job %s", job_id)
 
     def _read(self, job_id: str) -> None:
-        from gangline.runtime.models import catalogue
+        from gangline.runtime.machine.models import catalogue
 
         history = self._session.history
         events = self._store.events(job_id)

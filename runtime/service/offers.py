@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
-from gangline.runtime.job import check_inputs
+from gangline.runtime.dispatch.job import check_inputs
 from gangline.runtime.session import with_model
 from gangline.workflows import hints
 from gangline.workflows.databases import DATABASES
@@ -67,7 +67,7 @@ class Offer:
         found = self._programs.get(model)
         if found is None:
             if model is not None:
-                from gangline.runtime.models import find
+                from gangline.runtime.machine.models import find
 
                 find(model)
             if len(self._programs) >= MAX_PROGRAMS:

@@ -126,7 +126,7 @@ class Plans:
     def _percentiles(self, planned: Planned) -> Mapping[str, float] | None:
         from gangline.planner.percentiles import predict_latencies
         from gangline.planner.situation import assignment_of, situation_of
-        from gangline.runtime.models import catalogue
+        from gangline.runtime.machine.models import catalogue
         from gangline.runtime.profiles import profile_for
 
         plan, fleet, history = planned.plan, self._session.fleet, self._session.history

@@ -15,8 +15,8 @@ from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.ir.specs.plan import Plan
-from gangline.runtime.job import result_of
-from gangline.runtime.programs import plan_of, program_of
+from gangline.runtime.dispatch.job import result_of
+from gangline.runtime.dispatch.programs import plan_of, program_of
 from gangline.runtime.store import JobRow, Store
 
 from .documents import job_resource, job_row

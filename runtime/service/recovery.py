@@ -14,7 +14,7 @@ from typing import Any
 from gangline.ir.errors import GanglineError, JobError, StoreError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.runtime.clock import Clock
-from gangline.runtime.job import missing_secret
+from gangline.runtime.dispatch.job import missing_secret
 from gangline.runtime.redact import redacted
 from gangline.runtime.store import Store
 from gangline.runtime.store.records import Claimed, Control

@@ -16,8 +16,8 @@ from typing import Any
 from gangline.ir.errors import JobError, LeaseLost, StoreError
 from gangline.ir.specs.event import Event
 from gangline.runtime.clock import Clock
-from gangline.runtime.driver import Driver
-from gangline.runtime.executor import Executor
+from gangline.runtime.execution.driver import Driver
+from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import Store
 
 from .fair_queue import FairQueue, Waiting

@@ -14,16 +14,16 @@ from weakref import WeakValueDictionary
 
 from gangline.ir.errors import ConflictError, InputError, JobCancelled, LeaseLost
 from gangline.ir.specs.event import FINAL_STATUSES, Event
-from gangline.runtime.answers import accepted
 from gangline.runtime.clock import Clock
-from gangline.runtime.executor import Executor
-from gangline.runtime.fork import fork, retry_from
-from gangline.runtime.job import check_inputs, missing_secret
-from gangline.runtime.job_errors import expired_before
-from gangline.runtime.job_id import job_id as make_job_id
-from gangline.runtime.job_run import JobRun
-from gangline.runtime.pricing import Pricing
-from gangline.runtime.programs import program_of
+from gangline.runtime.dispatch.answers import accepted
+from gangline.runtime.dispatch.fork import fork, retry_from
+from gangline.runtime.dispatch.job import check_inputs, missing_secret
+from gangline.runtime.dispatch.job_errors import expired_before
+from gangline.runtime.dispatch.job_id import job_id as make_job_id
+from gangline.runtime.dispatch.job_run import JobRun
+from gangline.runtime.dispatch.pricing import Pricing
+from gangline.runtime.dispatch.programs import program_of
+from gangline.runtime.execution.executor import Executor
 from gangline.runtime.redact import redacted
 from gangline.runtime.store import JobRow, Store
 from gangline.runtime.store.records import Control

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from gangline.ir.errors import LeaseLost
-from gangline.runtime.owner import is_gone
 
 from .database import MAX_LEASE_S, Database
 from .operations import lost, unknown
+from .owner import is_gone
 from .records import Claimed
 
 _LIVE = "FROM owners WHERE era = ? AND until_s > ? AND until_s <= ?"

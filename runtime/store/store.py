@@ -16,9 +16,8 @@ from typing import Any, Self, TypeVar
 
 from gangline.ir.errors import GanglineError, StoreError
 from gangline.ir.specs.event import FINAL_STATUSES, Event, StepRecord
+from gangline.runtime.dispatch.step_fold import fold_steps
 from gangline.runtime.folders import data_dir
-from gangline.runtime.owner import owner_name
-from gangline.runtime.step_fold import fold_steps
 
 from . import archive, keys, leases, listing, outbox, usage
 from .archive import Imported, JobFilter
@@ -26,6 +25,7 @@ from .codec import Codec, encode, encode_all
 from .database import Database
 from .job_row import JobRow, RowChange
 from .operations import Append, Create, Release, Task, create_of
+from .owner import owner_name
 from .records import Claimed, Control, Created, Delivery, KeyRow, NewJob, Usage
 from .sqlite import SqliteDatabase
 from .ticket import Call, Ticket

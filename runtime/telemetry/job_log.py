@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gangline.ir.specs.event import Event
-from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import JobFacts

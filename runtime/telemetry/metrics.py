@@ -20,7 +20,7 @@ from prometheus_client import (
 
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import Finished
-from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import NO_ATTRIBUTES, JobFacts

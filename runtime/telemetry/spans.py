@@ -31,7 +31,7 @@ from opentelemetry.trace import (
 )
 
 from gangline.ir.specs.event import Event
-from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
 from .job_table import ENDED, JobFacts

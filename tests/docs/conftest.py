@@ -33,9 +33,10 @@ from gangline.ir.verifier import verify
 from gangline.planner.fleet_file import load_fleet
 from gangline.planner.tco.catalogue_file import read_catalogue_file
 from gangline.planner.tco.price_feed import read_prices
-from gangline.runtime import api, default_backends, download, example_database, models, probe
+from gangline.runtime import api, example_database
 from gangline.runtime.cli import app
 from gangline.runtime.history import History
+from gangline.runtime.machine import default_backends, download, models, probe
 from gangline.workflows.registry import LLMS, TOOLS, WORKFLOWS
 from gangline.workflows.tool import USER_MODULE
 

@@ -10,7 +10,8 @@ import pytest
 
 from gangline.backends.fake import FakeBackend
 from gangline.ir.specs.fleet import Fleet
-from gangline.runtime import api, default_backends
+from gangline.runtime import api
+from gangline.runtime.machine import default_backends
 
 ROOT = Path(__file__).parents[2]
 

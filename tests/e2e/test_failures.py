@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gangline.runtime import models
 from gangline.runtime.cli import app
+from gangline.runtime.machine import models
 
 Capture = pytest.CaptureFixture[str]
 

@@ -12,7 +12,7 @@ import pytest
 
 from gangline.runtime.api import open_session
 from gangline.runtime.example_database import make_example_database
-from gangline.runtime.models import find, is_present
+from gangline.runtime.machine.models import find, is_present
 from gangline.runtime.session import Session
 from gangline.runtime.store import Store
 from gangline.workflows.text_to_sql import text_to_sql

@@ -66,7 +66,7 @@ def test_wheel_holds_only_gangline(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/", 1)[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"gangline"}
-    assert "gangline/runtime/models.toml" in names
+    assert "gangline/runtime/machine/models.toml" in names
     assert "gangline/py.typed" in names
     modules = {
         "gangline/" + str(file.relative_to(ROOT))

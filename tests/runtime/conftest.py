@@ -10,7 +10,7 @@ import pytest
 
 from gangline.backends.fake import FakeBackend
 from gangline.ir.program import Parameter, Program, Region, Stage
-from gangline.runtime.executor import Executor
+from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import Store
 
 

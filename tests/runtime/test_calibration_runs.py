@@ -19,8 +19,8 @@ from gangline.ir.specs.fleet import Fleet, FleetDevice
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.request import Submit
 from gangline.runtime.calibration_runs import MeasuredRun, measure, stored_runs
-from gangline.runtime.executor import Executor
-from gangline.runtime.job import Job
+from gangline.runtime.dispatch.job import Job
+from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import Store
 
 CPU = DeviceSpec(

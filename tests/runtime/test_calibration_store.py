@@ -18,8 +18,8 @@ from gangline.ir.specs.model import ModelSpec
 from gangline.planner.calibration import Calibration, Key
 from gangline.planner.proposal import propose
 from gangline.planner.situation import modelled_steps
+from gangline.runtime.dispatch.job import JobResult
 from gangline.runtime.history import CALIBRATION, History
-from gangline.runtime.job import JobResult
 
 KEY = Key("cpu", "decode", "m", "t16 c256 b1")
 CPU = DeviceSpec(

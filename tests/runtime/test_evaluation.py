@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gangline.runtime.dispatch.job import JobResult
 from gangline.runtime.evaluation import (
     Progress,
     Scored,
@@ -20,7 +21,6 @@ from gangline.runtime.evaluation import (
     run_pairs,
     scored,
 )
-from gangline.runtime.job import JobResult
 from gangline.workflows.text_to_sql.evaluate import Pair
 
 

@@ -11,8 +11,8 @@ from gangline.backends.fake import FakeBackend
 from gangline.ir.program import Program
 from gangline.ir.specs.event import StepRecord
 from gangline.runtime.api import run_workflow
+from gangline.runtime.dispatch.job import JobResult
 from gangline.runtime.history import History
-from gangline.runtime.job import JobResult
 from gangline.runtime.session import Session
 
 PROGRAM = Program("w", (), (), (), text="module {}")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gangline.ir.errors import InputError
-from gangline.runtime.answers import read_answer
+from gangline.runtime.dispatch.answers import read_answer
 from gangline.runtime.json_schema import problem
 
 LEAVES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, "", "a", "bb"])

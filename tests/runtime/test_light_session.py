@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 import gangline as gl
 from gangline.ir.program import Parameter, Program, Region, Stage
-from gangline.runtime.job import Job
+from gangline.runtime.dispatch.job import Job
 from gangline.runtime.session import Session
 from gangline.runtime.store import Store
 

@@ -224,7 +224,7 @@ def test_the_simulator_overrules_the_prediction(
     builder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If jobs on the old card took three times as long in simulation, the new one is chosen."""
-    from gangline.runtime.verdict import StageVerdict, Verdict, simulate_plan
+    from gangline.runtime.simulation.verdict import StageVerdict, Verdict, simulate_plan
 
     program = job(builder)
     assert decoder(judge(program, 95, 14.0, rate=0.3)) == "old"

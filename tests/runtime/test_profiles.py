@@ -12,8 +12,8 @@ import pytest
 from gangline.ir.errors import ConfigError, InputError
 from gangline.ir.program import Program
 from gangline.planner.profile import Profile
+from gangline.runtime.dispatch.job import JobResult
 from gangline.runtime.history import History
-from gangline.runtime.job import JobResult
 from gangline.runtime.profiles import load_profile, profile_for, profile_of, write_profile
 from gangline.runtime.session import with_model
 from gangline.workflows.registry import load

@@ -11,9 +11,9 @@ import pytest
 import gangline as gl
 from gangline.backends.fake import FakeBackend
 from gangline.planner import proposal
-from gangline.runtime.default_backends import default_fleet
+from gangline.runtime.dispatch.job import result_of
 from gangline.runtime.history import History
-from gangline.runtime.job import result_of
+from gangline.runtime.machine.default_backends import default_fleet
 from gangline.runtime.session import Options, Session
 from gangline.runtime.store import Store
 

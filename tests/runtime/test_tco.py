@@ -26,7 +26,13 @@ from gangline.planner.tco.quotes import quoted_market
 from gangline.planner.tco.search import PlanOptions, make_search
 from gangline.planner.tco.what_if import Added
 from gangline.runtime import tco
-from gangline.runtime.sized_fleet import Pool, Served, SizedFleet, part_of, simulate_fleet
+from gangline.runtime.simulation.sized_fleet import (
+    Pool,
+    Served,
+    SizedFleet,
+    part_of,
+    simulate_fleet,
+)
 from gangline.runtime.tco import TcoRequest, plan_tco
 
 MODEL = "llama-3.1-8b"

@@ -11,7 +11,7 @@ from gangline.backends.base import PromptEncoder
 from gangline.ir.errors import ForbiddenError, OverloadedError
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.request import SamplingParams, Submit
-from gangline.runtime.direct_requests import DirectRequests
+from gangline.runtime.execution.direct_requests import DirectRequests
 from gangline.runtime.server.call import Call
 from gangline.runtime.server.context import Context
 from gangline.runtime.service.tenant import Tenant
@@ -59,7 +59,7 @@ class Gateway:
     def models(self) -> list[ModelSpec]:
         """List the models of the catalogue that the fleet can run now."""
         if not self._catalogue:
-            from gangline.runtime.models import catalogue
+            from gangline.runtime.machine.models import catalogue
 
             self._catalogue = catalogue()
         return [spec for name, spec in self._catalogue.items() if self.direct.serves(name)]

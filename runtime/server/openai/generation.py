@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from gangline.ir.specs.request import EngineEvent, Finished, Submit
-from gangline.runtime.direct_requests import DirectRequests
+from gangline.runtime.execution.direct_requests import DirectRequests
 
 
 class Generation:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gangline.ir.errors import QuotaError
 from gangline.ir.specs.request import Finished
-from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.service.tenant import Tenant
 
 Left = Mapping[str, float | None]

@@ -14,9 +14,10 @@ import pytest
 import gangline as gl
 from gangline.backends.fake import FakeBackend
 from gangline.ir.errors import NotFoundError
-from gangline.runtime import api, default_backends
+from gangline.runtime import api
 from gangline.runtime.cli import app
 from gangline.runtime.client import testing
+from gangline.runtime.machine import default_backends
 from gangline.runtime.store import Store
 from gangline.workflows.databases import DATABASES
 

@@ -165,7 +165,7 @@ def test_calibrate_measures_with_a_model_that_is_here(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gangline.backends.fake import FakeBackend
-    from gangline.runtime import default_backends, models
+    from gangline.runtime.machine import default_backends, models
 
     monkeypatch.setattr(models, "verified_path", lambda spec: Path())
     monkeypatch.setattr(
@@ -184,7 +184,7 @@ def test_calibrate_measures_with_a_model_that_is_here(
 def test_calibrate_without_any_model_says_how_to_get_one(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gangline.runtime import models
+    from gangline.runtime.machine import models
 
     monkeypatch.setattr(models, "is_present", lambda spec: False)
     document = call("calibrate", code=1, schema="failure")

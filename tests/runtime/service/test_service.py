@@ -599,7 +599,7 @@ def test_documents_of_plans_graphs_devices_and_workflows(serve: Any, validate: V
 
 
 def test_jobs_that_cannot_be_done_in_time_are_not_admitted(serve: Any, validate: Validate) -> None:
-    from gangline.runtime.default_backends import default_fleet
+    from gangline.runtime.machine.default_backends import default_fleet
 
     async def main() -> None:
         async with serve(fleet=default_fleet()) as service:
@@ -659,7 +659,7 @@ def test_the_store_away_is_told_and_comes_back(serve: Any) -> None:
 def test_a_fault_of_ours_ends_the_job_and_not_the_server(
     serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from gangline.runtime.job_run import JobRun
+    from gangline.runtime.dispatch.job_run import JobRun
 
     def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("in the runtime")

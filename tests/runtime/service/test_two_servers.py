@@ -16,10 +16,10 @@ import pytest
 
 from gangline.ir.errors import ConflictError
 from gangline.ir.specs.event import Event
-from gangline.runtime.owner import owner_name
 from gangline.runtime.service.recovery import count_takeovers
 from gangline.runtime.service.settings import Settings
 from gangline.runtime.store import Store
+from gangline.runtime.store.owner import owner_name
 from tests.runtime.service.cases import CALLS, request, tenant, until
 
 A, B = tenant("a"), tenant("b")

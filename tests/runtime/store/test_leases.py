@@ -143,7 +143,7 @@ def test_a_lease_beyond_all_bounds_is_none(store: Store, queued: Make) -> None:
 
 
 def test_a_killed_process_holds_nothing(store: Store, queued: Make) -> None:
-    from gangline.runtime.owner import owner_name
+    from gangline.runtime.store.owner import owner_name
 
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()

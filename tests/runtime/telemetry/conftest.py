@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gangline.ir.specs.event import Event
-from gangline.runtime.executor import Executor
-from gangline.runtime.job import Job
+from gangline.runtime.dispatch.job import Job
+from gangline.runtime.execution.executor import Executor
 
 RunEvents = Callable[..., list[Event]]
 

@@ -21,7 +21,7 @@ from gangline.backends.engine.backend import EngineBackend
 from gangline.backends.engine.config import SchedulerConfig
 from gangline.backends.fake import FakeEncoder, FakeRunner, Replies
 from gangline.ir.specs.request import EngineMessage, Submit
-from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.app import create_app
 from gangline.runtime.server.auth import key_hash
 from gangline.runtime.service.service import open_service

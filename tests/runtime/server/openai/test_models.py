@@ -10,7 +10,7 @@ import pytest
 
 from gangline.backends.engine.backend import EngineBackend
 from gangline.backends.fake import FakeEncoder, FakeRunner
-from gangline.runtime.models import catalogue
+from gangline.runtime.machine.models import catalogue
 
 Serve = Callable[..., Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gangline.runtime import models
 from gangline.runtime.clock import WallClock
-from gangline.runtime.default_backends import default_backends, default_fleet
+from gangline.runtime.machine import models
+from gangline.runtime.machine.default_backends import default_backends, default_fleet
 
 MODEL = "smollm2-135m"
 ASK: Any = [{"role": "user", "content": "Name three colours."}]

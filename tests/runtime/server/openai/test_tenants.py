@@ -11,7 +11,7 @@ import pytest
 
 from gangline.ir.errors import QuotaError
 from gangline.ir.specs.request import Finished, SamplingParams, Submit
-from gangline.runtime.outcome import DirectOutcome
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.openai import limits
 from gangline.runtime.server.openai.ledger import Ledger
 from gangline.runtime.service.tenant import Tenant

@@ -1,0 +1,73 @@
+"""Tables of a program that never change while it runs: who reads which value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gangline.ir.errors import LoweringError
+from gangline.ir.program import Program, Region, Stage
+from gangline.runtime.kept import Kept
+
+
+@dataclass(frozen=True, slots=True)
+class RegionLayout:
+    """One region, prepared for execution.
+
+    Position p < len(stages) is a stage; position len(stages) stands for the region's yields.
+
+    Attributes:
+        users: for a value of this region, the positions that read it.
+        counts: for each position, how many distinct values of this region it reads.
+        outer: (value, region that owns it, positions that read it) for values of regions around.
+    """
+
+    index: int
+    region: Region
+    stages: tuple[Stage, ...]
+    users: dict[int, tuple[int, ...]]
+    counts: tuple[int, ...]
+    outer: tuple[tuple[int, int, tuple[int, ...]], ...]
+
+
+Layouts = tuple[RegionLayout, ...]
+
+MAX_KEPT = 32
+"""Most programs whose tables are kept for their next job."""
+
+_kept: Kept[Layouts] = Kept(MAX_KEPT)
+
+
+def layouts(program: Program) -> Layouts:
+    """Prepare every region of a program; LoweringError if a value is read but never made."""
+    return _kept.of(_layouts, program)
+
+
+def _layouts(program: Program) -> Layouts:
+    owners = _owners(program)
+    return tuple(_layout(program, index, owners) for index in range(len(program.regions)))
+
+
+def _owners(program: Program) -> dict[int, int]:
+    owners: dict[int, int] = {}
+    for index, region in enumerate(program.regions):
+        owners.update(dict.fromkeys(region.arguments, index))
+        for stage in region.stages:
+            owners.update(dict.fromkeys(program.stages[stage].results, index))
+    return owners
+
+
+def _layout(program: Program, index: int, owners: dict[int, int]) -> RegionLayout:
+    region = program.regions[index]
+    stages = tuple(program.stages[stage] for stage in region.stages)
+    reads = [stage.operands for stage in stages] + [region.yields]
+    readers: dict[int, list[int]] = {}
+    counts = [0] * len(reads)
+    for position, operands in enumerate(reads):
+        for value in dict.fromkeys(operands):
+            if value not in owners:
+                raise LoweringError(f"Value %{value} is read but never made", where=program.name)
+            readers.setdefault(value, []).append(position)
+            counts[position] += owners[value] == index
+    local = {v: tuple(at) for v, at in readers.items() if owners[v] == index}
+    outer = tuple((v, owners[v], tuple(at)) for v, at in readers.items() if owners[v] != index)
+    return RegionLayout(index, region, stages, local, tuple(counts), outer)

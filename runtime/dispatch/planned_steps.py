@@ -1,0 +1,240 @@
+"""Check a plan that a model or a tool wrote at run time, before anything of it runs.
+
+A plan is a list of {id, tool, arguments}. An argument may be, or hold at any depth,
+{"$ref": "id"} for the result of another step or {"$ref": "id/member/0"} for a part of it. The
+text is untrusted: whatever is wrong with it is a StepError that names what and where.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gangline.ir.errors import StepError
+from gangline.runtime.json_schema import problem
+from gangline.runtime.plain_json import parse
+
+MAX_PLAN_CHARS = 1_000_000
+MAX_DEPTH = 32
+"""Deepest nesting of an argument."""
+
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_KEYS = frozenset({"id", "tool", "arguments"})
+_SHOWN_CHARS = 80
+
+Row = Mapping[str, Any]
+"""A tool the plan may use (`ir.ops.PLANNED_TOOL`): `name`, as the plan calls it, `effects`, `parameters` (JSON Schema by name), `required`,
+`given` (names that the author fills) and what a tool stage has besides."""
+
+
+def checked_plan(
+    plan: Any, tools: Sequence[Row], max_steps: int, where: str
+) -> list[dict[str, Any]]:
+    """Give the steps of a plan as {id, tool, arguments, after}; StepError for any fault.
+
+    `after` names the steps a step waits for: those it refers to, and, so that effects keep the
+    order of the plan, for one that writes all before it, for one that reads the last write.
+    """
+    return _Check(tools, max_steps, where).steps(plan)
+
+
+def referred(value: Any) -> Iterator[str]:
+    """Yield every reference that an argument holds, as it is written."""
+    if isinstance(value, Mapping):
+        if "$ref" in value:
+            yield value["$ref"]
+            return
+        for member in value.values():
+            yield from referred(member)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from referred(item)
+
+
+def resolved(value: Any, results: Mapping[str, Any], where: str) -> Any:
+    """Put results where an argument refers to them; StepError where a part is not there."""
+    if isinstance(value, Mapping):
+        if "$ref" in value:
+            return _looked_up(value["$ref"], results, where)
+        return {key: resolved(member, results, where) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [resolved(item, results, where) for item in value]
+    return value
+
+
+def check_argument(name: str, value: Any, schema: Any, where: str) -> None:
+    """Raise StepError if a value does not fit the schema of a tool's parameter."""
+    wrong = problem(value, schema)
+    if wrong:
+        raise StepError(
+            f"The argument {name!r} of a planned step does not fit: {_short(wrong)}",
+            where=where,
+            next_step="Show the planner the tool's JSON Schema, or correct the plan in a tool.",
+        )
+
+
+def _looked_up(reference: str, results: Mapping[str, Any], where: str) -> Any:
+    first, *path = reference.split("/")
+    found = results[first]
+    for part in path:
+        try:
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise StepError(
+                f"The reference {_quoted(reference)} leads nowhere: there is no {_quoted(part)}",
+                where=where,
+                next_step="A reference is id, or id/member, or id/0 for an element.",
+            ) from None
+    return found
+
+
+class _Check:
+    def __init__(self, tools: Sequence[Row], max_steps: int, where: str) -> None:
+        self._tools = {row["name"]: row for row in tools}
+        self._max_steps = max_steps
+        self._where = where
+
+    def steps(self, plan: Any) -> list[dict[str, Any]]:
+        rows = self._listed(plan)
+        if len(rows) > self._max_steps:
+            raise self._error(
+                f"The plan has {len(rows)} steps, and {self._max_steps} are allowed",
+                "Ask the planner for fewer, or raise max_steps.",
+            )
+        steps: dict[str, dict[str, Any]] = {}
+        for number, row in enumerate(rows):
+            step = self._step(number, row)
+            if step["id"] in steps:
+                raise self._error(f"Two steps of the plan are named {step['id']!r}")
+            steps[step["id"]] = step
+        self._link(steps)
+        return list(steps.values())
+
+    def _listed(self, plan: Any) -> list[Any]:
+        if isinstance(plan, str):
+            plan = self._parsed(plan)
+        if isinstance(plan, Mapping) and set(plan) == {"steps"}:
+            plan = plan["steps"]
+        if not isinstance(plan, list):
+            raise self._error(
+                f"The plan is no list of steps, but {_quoted(plan)}",
+                "A plan is a JSON list of {id, tool, arguments}.",
+            )
+        return plan
+
+    def _parsed(self, text: str) -> Any:
+        if len(text) > MAX_PLAN_CHARS:
+            raise self._error(f"The plan is longer than {MAX_PLAN_CHARS} characters")
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise self._error(
+                f"The plan is not JSON: {error}", "Give the planner llm a JSON grammar."
+            ) from None
+
+    def _step(self, number: int, row: Any) -> dict[str, Any]:
+        if not isinstance(row, Mapping):
+            raise self._error(f"Step {number} of the plan is no object, but {_quoted(row)}")
+        if unknown := [key for key in row if key not in _KEYS]:
+            raise self._error(f"Step {number} of the plan has a member {_quoted(unknown[0])}")
+        step_id, tool, arguments = row.get("id"), row.get("tool"), row.get("arguments", {})
+        if not isinstance(step_id, str) or not _ID.fullmatch(step_id):
+            raise self._error(
+                f"Step {number} of the plan has the id {_quoted(step_id)}",
+                "An id is letters, digits, '_' and '-', at most 64, and begins with a letter.",
+            )
+        if not isinstance(tool, str) or tool not in self._tools:
+            raise self._error(
+                f"Step {step_id!r} of the plan names the tool {_quoted(tool)}, "
+                "which it may not use",
+                f"Allowed are: {', '.join(self._tools)}.",
+            )
+        if not isinstance(arguments, Mapping):
+            raise self._error(f"The arguments of step {step_id!r} are {_quoted(arguments)}")
+        self._arguments(step_id, self._tools[tool], arguments)
+        return {"id": step_id, "tool": tool, "arguments": dict(arguments), "after": []}
+
+    def _arguments(self, step_id: str, row: Row, arguments: Mapping[str, Any]) -> None:
+        known = row["parameters"]
+        for name, value in arguments.items():
+            if name in row["given"]:
+                raise self._error(f"Step {step_id!r} of the plan sets {name!r}, which is not its")
+            if name not in known:
+                raise self._error(
+                    f"Step {step_id!r} of the plan sets {_quoted(name)}, "
+                    f"which {row['name']} does not take",
+                    f"It takes: {', '.join(known) or 'nothing'}.",
+                )
+            self._plain(step_id, value, 0)
+            if not any(True for _ in referred(value)):
+                check_argument(name, value, known[name], f"{self._where}/{step_id}")
+        if missing := [name for name in row["required"] if name not in arguments]:
+            raise self._error(f"Step {step_id!r} of the plan lacks {missing[0]!r}")
+
+    def _plain(self, step_id: str, value: Any, depth: int) -> None:
+        """Hold an argument to a bounded depth, and its references to their form."""
+        if depth > MAX_DEPTH:
+            raise self._error(f"An argument of step {step_id!r} is nested too deeply")
+        if isinstance(value, Mapping):
+            if "$ref" in value and (len(value) > 1 or not isinstance(value["$ref"], str)):
+                raise self._error(f"Step {step_id!r} holds a malformed reference {_quoted(value)}")
+            for member in value.values():
+                self._plain(step_id, member, depth + 1)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                self._plain(step_id, item, depth + 1)
+
+    def _link(self, steps: Mapping[str, dict[str, Any]]) -> None:
+        """Set what every step waits for; StepError for an unknown reference or a cycle."""
+        needs: dict[str, list[str]] = {}
+        for step_id, step in steps.items():
+            names = [name.split("/", 1)[0] for name in referred(step["arguments"])]
+            for name in names:
+                if name not in steps:
+                    raise self._error(
+                        f"Step {step_id!r} refers to {_quoted(name)}, which is no step",
+                        f"The steps are: {', '.join(steps)}.",
+                    )
+            needs[step_id] = list(dict.fromkeys(names))
+        order = self._ordered(needs)
+        reads, writes = list[str](), list[str]()
+        # Invariant: `writes` is the last write so far, `reads` what has read since then.
+        for step_id in order:
+            effects = self._tools[steps[step_id]["tool"]]["effects"]
+            more = {"write": [*writes, *reads], "read": writes}.get(effects, [])
+            steps[step_id]["after"] = list(dict.fromkeys([*needs[step_id], *more]))
+            if effects == "write":
+                reads, writes = [], [step_id]
+            elif effects == "read":
+                reads.append(step_id)
+
+    def _ordered(self, needs: Mapping[str, Sequence[str]]) -> list[str]:
+        """Give the steps so that each comes after what it needs, else as the plan has them."""
+        order: list[str] = []
+        placed: set[str] = set()
+        left = list(needs)
+        # Invariant: every step in `order` comes after all that it needs.
+        while left:
+            ready = [name for name in left if placed.issuperset(needs[name])]
+            if not ready:
+                raise self._error(
+                    f"Steps of the plan wait for each other: {', '.join(left)}",
+                    "A step may refer to steps that do not need its own result.",
+                )
+            order += ready
+            placed.update(ready)
+            left = [name for name in left if name not in placed]
+        return order
+
+    def _error(self, detail: str, next_step: str = "") -> StepError:
+        told = next_step or "Show the planner this message, or correct the plan in a tool."
+        return StepError(detail, where=self._where, next_step=told)
+
+
+def _quoted(value: Any) -> str:
+    return _short(repr(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."

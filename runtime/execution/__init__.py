@@ -1,0 +1,1 @@
+"""Carrying jobs out: one loop with its drivers, tool threads, engines and the store."""

@@ -1,0 +1,1 @@
+"""This machine: its devices, probed or measured, and the model files it holds."""
