@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from gangline.ir.errors import GanglineError, JobCancelled, StepError, StepTimeout
@@ -122,6 +123,9 @@ class Driver:
             for _ in range(MAX_INLINE):
                 if self._stopped or not self._inline:
                     break
+                if not self._around.fence.is_open:
+                    self._around.fence.wait(partial(self.safely, self._go_on))
+                    break
                 tool, command = self._inline.popleft()
                 if self.run.stopping:
                     self._tool(command)  # says that it was not called
@@ -129,7 +133,7 @@ class Driver:
                     self._tools.inline(tool, command)
         finally:
             self._is_busy = False
-        if self._inline and not self._stopped:
+        if self._inline and not self._stopped and self._around.fence.is_open:
             self._around.loop.call_soon(self.safely, self._go_on)
         self.journal.flush()
         self._finish()
@@ -289,7 +293,18 @@ class Driver:
                 timer = later(action.delay_s, self.safely, self._retry, action.step)
                 self._retries[action.step.id] = timer
 
+    def _let_in(self, command: RunTool) -> None:
+        """Make a call that had to wait for the lease; it is not made if the job was taken."""
+        if not self._stopped:
+            self._tool(command)
+            if not self._is_busy:
+                self._go_on()
+
     def _tool(self, command: RunTool) -> None:
+        fence = self._around.fence
+        if not fence.is_open:
+            fence.wait(partial(self.safely, self._let_in, command))
+            return
         tool = self._around.find_tool(command.name)
         if self.run.stopping:
             error = JobCancelled(

@@ -298,6 +298,17 @@ class Executor:
 
     # --------------------------------------------------------------------------------------
 
+    def on_lapse(self, told: Callable[[Mapping[str, int]], object]) -> None:
+        """Have `told` called on the loop when the lease had run out, with the jobs that are ours
+        still, by their epochs."""
+        if self._leases is not None:
+            self._leases.on_lapse = told
+
+    def release(self, job_id: str, epoch: int) -> None:
+        """Give a job's lease back, however often the store must be asked."""
+        if self._leases is not None:
+            self._leases.release(job_id, epoch)
+
     def _begin(self) -> None:
         if self._leases is not None:
             self._leases.begin()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from gangline.runtime.store import Store
 from gangline.runtime.store.store import LEASE_S
 
 from .driver import Driver
+from .fence import now_s
 from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ class Leases:
 
     Args:
         drivers: the jobs that run now; one whose lease is lost is dropped.
+
+    Attributes:
+        on_lapse: told, when the lease had run out, which jobs are ours still, by their epochs.
     """
 
     def __init__(
@@ -34,10 +38,14 @@ class Leases:
         self._drivers = drivers
         self._unreleased: dict[str, int] = {}
         self._timer: Any = None
+        self.on_lapse: Callable[[Mapping[str, int]], object] = lambda owned: None
 
     def begin(self) -> None:
         """Take the lease of this process, and start its heartbeat. On the loop only."""
+        fence = self._around.fence
+        # Nothing is held before the store has this, as it takes its orders in turn.
         self._store.register(self._owner, LEASE_S)
+        fence.look, fence.until_s = self._renew, now_s() + LEASE_S
         self._beat_later()
 
     def _beat_later(self) -> None:
@@ -67,13 +75,26 @@ class Leases:
         for job_id, epoch in list(self._unreleased.items()):
             del self._unreleased[job_id]
             self.release(job_id, epoch)
-        with suppress(GanglineError):  # the store is closed
-            self._store.heartbeat(self._owner, LEASE_S).add_done_callback(self._renewed)
+        self._renew()
 
-    def _renewed(self, ticket: Any) -> None:
-        if isinstance(ticket.exception(), LeaseLost):
+    def _renew(self) -> None:
+        with suppress(GanglineError):  # the store is closed
+            beat = self._store.heartbeat(self._owner, LEASE_S)
+            beat.add_done_callback(partial(self._posted, now_s() + LEASE_S))
+
+    def _posted(self, until_s: float, ticket: Any) -> None:
+        self._around.mailbox.post(self._renewed, until_s, ticket.exception())
+
+    def _renewed(self, until_s: float, error: BaseException | None) -> None:
+        if isinstance(error, LeaseLost):
+            self._around.fence.until_s = 0.0
             again = self._store.register(self._owner, LEASE_S)
-            again.add_done_callback(lambda _: self._around.mailbox.post(self._drop_taken))
+            again.add_done_callback(partial(self._posted, now_s() + LEASE_S))
+        elif error is None:
+            # A claim may have renewed a lease that had run out, so that no beat noticed it.
+            if not self._around.fence.is_open:
+                self._drop_taken()
+            self._around.fence.open_until(until_s)
 
     def _drop_taken(self) -> None:
         """Drop jobs that others took while our lease had run out; what waits to be stored is
@@ -82,6 +103,7 @@ class Leases:
         for driver in list(self._drivers.values()):
             if driver.journal.is_idle and owned.get(driver.job_id) != driver.epoch:
                 driver.abort(LeaseLost("The lease ran out, and another process took the job"))
+        self.on_lapse(owned)
 
     def _released(self, job_id: str, epoch: int, ticket: Any) -> None:
         if ticket.exception() is not None:

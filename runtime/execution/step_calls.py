@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from gangline.backends.base import Backend
-from gangline.ir.errors import StepError
+from gangline.ir.errors import JobCancelled, StepError
 from gangline.runtime.dispatch.commands import Encode, RunTool, Step
 from gangline.workflows.cancel_token import CancelToken
 
@@ -148,12 +148,14 @@ class StepCalls:
         time, not the step's: counted, plans would take it for the time of every later step.
         """
         now, post = self._around.clock.now, self._around.mailbox.post
-        started_s = math.nan
+        fence, started_s = self._around.fence, math.nan
 
         def timed() -> Any:
             nonlocal started_s
             started_s = now()
             function = prepare()
+            if not fence.pass_through(post, lambda: token.is_cancelled):
+                raise JobCancelled("Nobody waits for this call any more")
             started_s = now()
             with token.active():
                 return plain(function())

@@ -15,6 +15,7 @@ from gangline.runtime.dispatch.commands import SubmitRequest
 from gangline.runtime.dispatch.routing import LeastLoaded
 from gangline.runtime.store import Store
 
+from .fence import Fence
 from .mailbox import Mailbox
 from .timeouts import Timeouts
 from .tool_table import FindTool
@@ -48,6 +49,7 @@ class Surroundings:
         publish: told of events once they are on disk, and of deltas at once; None: nobody.
         owns_loop: whether the loop carries nothing but these jobs.
         drivers: the jobs carried now, by id.
+        fence: closed while others may have our jobs.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -63,6 +65,7 @@ class Surroundings:
     owns_loop: bool = False
     drivers: dict[str, Driver] = field(default_factory=dict)
     requests: dict[str, InFlight] = field(default_factory=dict)
+    fence: Fence = field(default_factory=Fence)
 
     def has_only(self, driver: Driver) -> bool:
         """Say whether the loop has nobody to serve but this one."""

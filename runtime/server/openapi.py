@@ -47,23 +47,14 @@ Json = dict[str, Any]
 
 
 def openapi_document(
-    table: Iterable[Operation],
-    version: str,
-    jobs: Mapping[str, Any] | None = None,
-    *,
-    locked: bool = True,
+    table: Iterable[Operation], version: str, jobs: Mapping[str, Any] | None = None
 ) -> Json:
-    """Describe a route table as OpenAPI 3.1.
-
-    Args:
-        jobs: examples of requests for one.
-        locked: whether the server asks for keys; where it has none, it needs none.
-    """
+    """Describe a route table as OpenAPI 3.1; `jobs` are examples of requests for one."""
     rows = [row for row in table if not row.hidden]
     schemas, references = _schemas(rows)
     paths: dict[str, Json] = {}
     for row in rows:
-        document = _operation(row, references, locked)
+        document = _operation(row, references)
         paths.setdefault(row.path, {})[row.method.lower()] = document
         if row.makes:
             _link(document, [other for other in rows if f"{{{row.makes}}}" in other.path])
@@ -92,12 +83,12 @@ def _schemas(rows: Iterable[Operation]) -> tuple[Json, dict[tuple[type[BaseModel
     return definitions.get("$defs", {}), dict(references)  # type: ignore[arg-type]
 
 
-def _operation(row: Operation, references: Mapping[Any, Json], locked: bool) -> Json:
+def _operation(row: Operation, references: Mapping[Any, Json]) -> Json:
     document: Json = {
         "operationId": row.id,
         "summary": row.summary,
         "tags": [row.tag],
-        "security": [{"bearer": []}] if locked and row.scope is not None else [],
+        "security": [] if row.scope is None else [{"bearer": []}],
         "responses": _responses(row, references),
     }
     if row.description:

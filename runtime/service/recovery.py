@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from gangline.ir.errors import GanglineError, JobError, StoreError
+from gangline.ir.errors import GanglineError, JobError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.job import missing_secret
@@ -147,7 +147,7 @@ class Recovery:
                 await self._take(found)
             except Exception:
                 logger.exception("job %s was claimed and could not be taken", found.job_id)
-                self._release(found.job_id, found.epoch)
+                self._runner.release(found.job_id, found.epoch)
         await self._give_back_strays()
         # A tenant of whom all free jobs were taken has none left behind.
         if len(claimed) < min(room, 512):
@@ -173,7 +173,7 @@ class Recovery:
         for job_id, epoch in strays.items():
             if self._strays.get(job_id) == epoch:
                 logger.warning("job %s was held by nobody here; it is given back", job_id)
-                self._release(job_id, epoch)
+                self._runner.release(job_id, epoch)
         self._strays = strays
 
     async def _take(self, found: Claimed) -> None:
@@ -181,7 +181,7 @@ class Recovery:
         if found.job_id in self._runner.held:
             # Our lease lapsed and we took the job again: what runs under the old epoch is fenced
             # off, and must have left before the job may run under the new one.
-            self._release(found.job_id, found.epoch)
+            self._runner.release(found.job_id, found.epoch)
             return
         if found.status in (*FINAL_STATUSES, "input_required"):
             self._asked[found.job_id] = found.epoch  # it stopped, and somebody asks for something
@@ -236,7 +236,7 @@ class Recovery:
             except GanglineError as error:
                 logger.warning("%s of job %s: %s", control.kind, control.job_id, error)
         while self._asked:
-            self._release(*self._asked.popitem())
+            self._runner.release(*self._asked.popitem())
 
     async def _follow(self) -> None:
         """Tell listeners here of jobs that run elsewhere, by reading their logs."""
@@ -262,12 +262,6 @@ class Recovery:
                 events = self._store.events(job_id, after, self._settings.page_events)
             found[job_id] = (stopped, events)
         return found
-
-    def _release(self, job_id: str, epoch: int) -> None:
-        try:
-            self._store.release(job_id, epoch)
-        except StoreError as error:
-            logger.warning("the lease of job %s could not be given back: %s", job_id, error)
 
 
 def _is_masked(value: object) -> bool:

@@ -113,6 +113,14 @@ class Runner:
             return None
         return self.held.pop(job_id)
 
+    def forget_taken(self, owned: Mapping[str, int]) -> None:
+        """Forget the jobs that wait here and that others took while our lease had run out."""
+        for job_id, held in list(self.held.items()):
+            if owned.get(job_id) == held.epoch or job_id in self._executor.running:
+                continue
+            if self.take_back(job_id) is None:
+                self._left(job_id, LeaseLost("The lease ran out, and another process took the job"))
+
     def pump_soon(self) -> None:
         """Start what may start, after what is being done now."""
         if not self._pump_due:
@@ -175,9 +183,12 @@ class Runner:
         try:
             events = await asyncio.to_thread(self._store.events, job_id)
         except Exception as error:  # noqa: BLE001 (whatever it is, the slot must come free)
-            self.release(job_id, held.epoch)
-            self._left(job_id, error)
+            if self.held.get(job_id) is held:
+                self.release(job_id, held.epoch)
+                self._left(job_id, error)
             return
+        if self.held.get(job_id) is not held:
+            return  # taken by another process while its log was read
         if self._stopped:
             self.release(job_id, held.epoch)
             self._left(job_id, None)
@@ -205,10 +216,7 @@ class Runner:
 
     def release(self, job_id: str, epoch: int) -> None:
         """Give a job's lease back, so that another server can take it."""
-        try:
-            self._store.release(job_id, epoch)
-        except StoreError:
-            logger.warning("the lease of job %s could not be given back", job_id)
+        self._executor.release(job_id, epoch)
 
 
 def is_fault(error: BaseException | None) -> bool:

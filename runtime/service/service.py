@@ -92,6 +92,7 @@ class Service:
         self._learning = Learning(session, store)
         self._intake = Intake(offers, self.plans, session, limits_, clock)
         self.runner = Runner(executor, store, limits_, clock, self._learning.started, self._ended)
+        executor.on_lapse(self.runner.forget_taken)
         self.reader = Reader(store, hub, limits_, self.runner.queue.position)
         self._steering = Steering(store, executor, self.runner, hub, clock, self._append)
         self._recovery = Recovery(

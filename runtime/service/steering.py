@@ -157,7 +157,7 @@ class Steering:
             made = await asyncio.to_thread(change, events, self._clock.now())
             await self._append(row.id, made, epoch)
         except BaseException as error:
-            self._store.release(row.id, epoch)
+            self._executor.release(row.id, epoch)
             if isinstance(error, LeaseLost):
                 raise _busy(row) from None
             raise
@@ -201,7 +201,7 @@ class Steering:
         """End a job of which nothing runs; False if it ended meanwhile."""
         row = await asyncio.to_thread(self._store.find, job_id)
         if row is None or row.status in FINAL_STATUSES:
-            self._store.release(job_id, epoch)
+            self._executor.release(job_id, epoch)
             return True
         error = JobCancelled("The job was cancelled").to_json()
         event = Event(
@@ -220,7 +220,7 @@ class Steering:
             raise _busy(row) from None
         now = await asyncio.to_thread(self._store.find, row.id)
         if now is None or now.last_seq != row.last_seq:
-            self._store.release(row.id, epoch)
+            self._executor.release(row.id, epoch)
             raise _busy(row)
         return epoch
 
