@@ -60,11 +60,16 @@ class KeyRing:
         self._read_at = -float("inf")
         self._reading: asyncio.Task[None] | None = None
 
+    @property
+    def asks_for_keys(self) -> bool:
+        """Say whether callers without a key are turned away, as the keys were last read."""
+        return self._any or not self._open_access
+
     async def tenant(self, authorization: str) -> Tenant:
         """Give the tenant of an Authorization header; Refused with 401 where there is none."""
         if self._now() - self._read_at > self._fresh_s:
             await self._refresh()
-        if not self._any and self._open_access:
+        if not self.asks_for_keys:
             return Tenant()
         scheme, _, key = authorization.partition(" ")
         found = self._tenants.get(key_hash(key.strip()))

@@ -47,14 +47,23 @@ Json = dict[str, Any]
 
 
 def openapi_document(
-    table: Iterable[Operation], version: str, jobs: Mapping[str, Any] | None = None
+    table: Iterable[Operation],
+    version: str,
+    jobs: Mapping[str, Any] | None = None,
+    *,
+    locked: bool = True,
 ) -> Json:
-    """Describe a route table as OpenAPI 3.1; `jobs` are examples of requests for one."""
+    """Describe a route table as OpenAPI 3.1.
+
+    Args:
+        jobs: examples of requests for one.
+        locked: whether the server asks for keys; where it has none, it needs none.
+    """
     rows = [row for row in table if not row.hidden]
     schemas, references = _schemas(rows)
     paths: dict[str, Json] = {}
     for row in rows:
-        document = _operation(row, references)
+        document = _operation(row, references, locked)
         paths.setdefault(row.path, {})[row.method.lower()] = document
         if row.makes:
             _link(document, [other for other in rows if f"{{{row.makes}}}" in other.path])
@@ -83,12 +92,12 @@ def _schemas(rows: Iterable[Operation]) -> tuple[Json, dict[tuple[type[BaseModel
     return definitions.get("$defs", {}), dict(references)  # type: ignore[arg-type]
 
 
-def _operation(row: Operation, references: Mapping[Any, Json]) -> Json:
+def _operation(row: Operation, references: Mapping[Any, Json], locked: bool) -> Json:
     document: Json = {
         "operationId": row.id,
         "summary": row.summary,
         "tags": [row.tag],
-        "security": [] if row.scope is None else [{"bearer": []}],
+        "security": [{"bearer": []}] if locked and row.scope is not None else [],
         "responses": _responses(row, references),
     }
     if row.description:

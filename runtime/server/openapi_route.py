@@ -17,14 +17,15 @@ from .reply import Reply, dump
 
 def openapi_operation(context: Context, rows: Sequence[Operation]) -> Operation:
     """Describe `rows` to everybody; examples name workflows, so only callers with a key see them."""
-    made: dict[bool, bytes] = {}
+    made: dict[tuple[bool, bool], bytes] = {}
 
     async def openapi(call: Call) -> Asgi:
         known = await _is_known(call)
-        if known not in made:
+        asked = known, context.keys.asks_for_keys
+        if asked not in made:
             jobs = example_jobs(context.service.workflows()) if known else {}
-            made[known] = dump(openapi_document(rows, __version__, jobs))
-        return Reply(200, made[known], b"application/json")
+            made[asked] = dump(openapi_document(rows, __version__, jobs, locked=asked[1]))
+        return Reply(200, made[asked], b"application/json")
 
     return Operation(
         "GET",

@@ -70,6 +70,11 @@ def test_keys_are_asked_for_where_the_document_says_so(locked: Any) -> None:
                 assert (answer.status_code == 401) == bool(found["security"]), path
 
 
+def test_a_server_without_keys_asks_for_none_in_its_document_either(client: httpx.Client) -> None:
+    for methods in document(client)["paths"].values():
+        assert all(found["security"] == [] for found in methods.values())
+
+
 def test_examples_name_workflows_to_those_with_a_key_only(locked: Any, keys: Any) -> None:
     with locked.client() as stranger, locked.client(keys["anna"].key) as anna:
         assert "five_steps" not in stranger.get("/openapi.json").text
