@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 from gangline.backends.base import Backend
 from gangline.ir.errors import InputError
 from gangline.ir.program import Program
+from gangline.ir.specs.event import LOCAL
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.plan import Plan
 
 from .clock import Clock, WallClock
-from .dispatch.job import DEFAULT_PRIORITY, LOCAL, Job, JobResult
+from .dispatch.job import DEFAULT_PRIORITY, Job, JobResult
 from .execution.executor import Executor
 from .execution.surroundings import OnEvent, Publish
 from .history import History

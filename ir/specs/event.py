@@ -36,6 +36,33 @@ JOB_STATUSES = (
     "rejected",
 )
 FINAL_STATUSES = frozenset({"succeeded", "failed", "cancelled", "expired", "rejected"})
+STOPPED_STATUSES = FINAL_STATUSES | {"input_required"}
+"""Statuses in which nothing happens to a job until somebody asks for it."""
+
+STATUS_AFTER: Mapping[str, str] = {
+    "job.queued": "queued",
+    "job.started": "running",
+    "job.input_required": "input_required",
+    "job.completed": "succeeded",
+    "job.failed": "failed",
+    "job.cancelled": "cancelled",
+    "job.expired": "expired",
+}
+"""A job's status after an event; other events leave it as it is."""
+STEP_STATUS_AFTER: Mapping[str, str] = {
+    "step.queued": "queued",
+    "step.started": "running",
+    "step.completed": "succeeded",
+    "step.failed": "failed",
+    "step.retrying": "queued",
+}
+"""A step's status after an event of it."""
+STOP_EVENTS = frozenset(kind for kind, status in STATUS_AFTER.items() if status in STOPPED_STATUSES)
+"""Events after which nothing happens to a job until somebody asks for it."""
+END_EVENTS = STOP_EVENTS - {"job.input_required"}
+"""Events after which a job is over, unless somebody retries it."""
+LOCAL = "local"
+"""The tenant of jobs that name none: those run from Python, the command line, or without keys."""
 
 
 @dataclass(frozen=True, slots=True)

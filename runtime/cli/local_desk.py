@@ -8,13 +8,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import STOPPED_STATUSES, Event
 
 from .job_desk import Document, OnEvent, Order
 
 LOOK_EVERY_S = 0.2
 """How often a job that another process runs is looked at."""
-_STOPPED = frozenset({"succeeded", "failed", "cancelled", "expired", "input_required"})
 
 
 class LocalDesk:
@@ -78,7 +77,7 @@ class LocalDesk:
                 for event in store.events(job_id, last):
                     last = event.seq
                     yield event
-                if status in _STOPPED:
+                if status in STOPPED_STATUSES:
                     return
                 time.sleep(LOOK_EVERY_S)
 

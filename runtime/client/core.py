@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from gangline.ir.errors import ConflictError, GanglineError, ServiceError
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import END_EVENTS, Event
 
 from . import calls
 from .actions import Emit, Events, Open, Pause, Read, Send, Steps
@@ -30,7 +30,6 @@ LONG_POLL_S = 20.0
 PAGE = 100
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 1.0
-_ENDS = frozenset({"job.completed", "job.failed", "job.cancelled", "job.expired"})
 
 
 class Core:
@@ -136,7 +135,7 @@ class Core:
                         failure = _cut()  # a hole: ask again for what is missing
                         break
                     if event.seq:
-                        last, ended, attempt = event.seq, event.type in _ENDS, 0
+                        last, ended, attempt = event.seq, event.type in END_EVENTS, 0
                     yield Emit(event)
                     if event.type == "job.input_required" and not to_end:
                         job = yield from self.exchange(calls.job(job_id))

@@ -23,7 +23,7 @@ from typing import Any
 
 from gangline.ir.errors import GanglineError, JobCancelled, StoreError
 from gangline.ir.program import Stage
-from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.ir.specs.event import FINAL_STATUSES, STATUS_AFTER, STOP_EVENTS, Event
 
 from .backoff import backoff_s
 from .commands import (
@@ -42,14 +42,6 @@ from .job_errors import deadline_error, incomplete_fork, overspend, unknown_effe
 from .programs import plan_of, program_of
 from .remaining import Expectation, expectation_of
 from .requests import tool_call, work_for
-
-_ENDED = {
-    "job.completed": "succeeded",
-    "job.failed": "failed",
-    "job.cancelled": "cancelled",
-    "job.expired": "expired",
-    "job.input_required": "input_required",
-}
 
 
 class Dispatcher:
@@ -158,7 +150,7 @@ class Dispatcher:
             case "job.planned" | "job.replanned":
                 self._planned(event)
                 self._limits(event.data, event.at_s)
-            case kind if kind in _ENDED:
+            case kind if kind in STOP_EVENTS:
                 return self._ended(event)
         return []
 
@@ -452,7 +444,7 @@ class Dispatcher:
         return overspend(self.spent_usd, next_usd, budget_usd, activation.id)
 
     def _ended(self, event: Event) -> list[Command]:
-        self.status = _ENDED[event.type]
+        self.status = STATUS_AFTER[event.type]
         self._running = False
         if event.type == "job.completed":
             self.output = event.data.get("output")

@@ -8,7 +8,7 @@ from typing import Any
 
 from gangline.ir.errors import InputError
 from gangline.ir.program import Program
-from gangline.ir.specs.event import Event, StepRecord
+from gangline.ir.specs.event import LOCAL, Event, StepRecord
 from gangline.ir.specs.plan import Plan
 
 from .job_errors import unanswered
@@ -16,8 +16,6 @@ from .programs import plan_document, program_document
 from .step_fold import StepFold
 
 _HIDDEN = ("kernels", "error", "from_job")
-LOCAL = "local"
-"""The tenant of jobs that are run from Python or the command line."""
 DEFAULT_PRIORITY = 5
 ON_DEADLINE = ("late", "expire")
 

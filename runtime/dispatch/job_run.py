@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError, StepTimeout
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import STOP_EVENTS, Event
 from gangline.ir.specs.request import FirstToken, RequestFailed
 from gangline.runtime.plain_json import parse
 
@@ -423,13 +423,7 @@ class JobRun:
                 self.tenant = event.data.get("tenant", "")
             case "job.started" if not event.data.get("resumed"):
                 self.started_s = event.at_s
-            case (
-                "job.completed"
-                | "job.failed"
-                | "job.cancelled"
-                | "job.expired"
-                | "job.input_required"
-            ):
+            case kind if kind in STOP_EVENTS:
                 self.ended_s = event.at_s
 
     def _described(self, step: Step, started_s: float, ended_s: float) -> dict[str, Any]:

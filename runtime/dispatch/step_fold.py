@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gangline.ir.specs.event import Event, StepRecord
+from gangline.ir.specs.event import STEP_STATUS_AFTER, STOP_EVENTS, Event, StepRecord
 
 _SHOWN = (
     "start_s",
@@ -20,15 +20,6 @@ _SHOWN = (
     "kernels",
     "error",
     "from_job",
-)
-_STATUS = {
-    "step.started": "running",
-    "step.completed": "succeeded",
-    "step.failed": "failed",
-    "step.retrying": "queued",
-}
-_STOPPED = frozenset(
-    {"job.failed", "job.cancelled", "job.expired", "job.input_required", "job.completed"}
 )
 
 
@@ -59,11 +50,11 @@ class StepFold:
             self._origin_s = event.at_s if self._origin_s is None else self._origin_s
             for step_id in event.data.get("dropped", ()):
                 self._steps.pop(step_id, None)
-        self._stopped = event.type in _STOPPED or (self._stopped and event.type != "job.started")
+        self._stopped = event.type in STOP_EVENTS or (self._stopped and event.type != "job.started")
         self._asking = event.type == "job.input_required" or (
             self._asking and event.type.startswith("step.")
         )
-        if event.type in _STATUS:
+        if event.type in STEP_STATUS_AFTER:
             self._step(event)
 
     def records(self) -> list[StepRecord]:
@@ -86,7 +77,7 @@ class StepFold:
         spent = facts["usd_before"]
         facts.update(event.data)
         facts.pop("value", None)  # may be large, and no record shows it
-        facts["status"] = _STATUS[event.type]
+        facts["status"] = STEP_STATUS_AFTER[event.type]
         if event.data.get("usd") is not None:
             facts["usd"] = facts["usd_before"] = spent + event.data["usd"]
         if event.type == "step.completed":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gangline.ir.errors import ConflictError, NotFoundError, RequestError
-from gangline.ir.specs.event import FINAL_STATUSES
+from gangline.ir.specs.event import STOPPED_STATUSES
 from gangline.runtime.service.job_request import JobRequest
 from gangline.runtime.service.offers import Offer
 from gangline.runtime.service.service import Service
@@ -22,7 +22,6 @@ from .reply import Reply
 
 WAIT_S = 30.0
 """A wait for a job is renewed that often, until it stops or the caller leaves."""
-_STOPPED = frozenset({*FINAL_STATUSES, "input_required"})
 
 
 async def card(call: Call) -> Asgi:
@@ -76,7 +75,7 @@ async def _job(call: Call, service: Service, job_id: str) -> dict[str, Any]:
 async def _stopped(call: Call, service: Service, job_id: str) -> dict[str, Any]:
     while True:
         document = await service.wait(call.tenant, job_id, WAIT_S)
-        if document["status"] in _STOPPED or call.context.closing.is_set():
+        if document["status"] in STOPPED_STATUSES or call.context.closing.is_set():
             return document
 
 

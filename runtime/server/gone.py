@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
-from gangline.ir.specs.event import FINAL_STATUSES
+from gangline.ir.specs.event import STOPPED_STATUSES
 
 from .body import ClientGone
 from .call import Call, Receive
 
 T = TypeVar("T")
 
-STOPPED = FINAL_STATUSES | {"input_required"}
-"""Statuses in which waiting for a job ends."""
 PATIENCE_S = 0.25
 """Most jobs end within it; only those who wait longer pay for watching the connection."""
 
@@ -24,7 +22,7 @@ async def job_stopped(call: Call, job_id: str, seconds: float) -> Mapping[str, A
     client closes first."""
     service, first_s = call.context.service, min(seconds, PATIENCE_S)
     document = await service.wait(call.tenant, job_id, first_s)
-    if document["status"] in STOPPED or seconds <= first_s:
+    if document["status"] in STOPPED_STATUSES or seconds <= first_s:
         return document
     waiting = service.wait(call.tenant, job_id, seconds - first_s)
     return await unless_gone(call.receive, waiting)

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gangline.ir.errors import GanglineError, QuotaError, RequestError
+from gangline.ir.specs.event import STOPPED_STATUSES
 from gangline.runtime.service.job_request import JobRequest
 from gangline.runtime.service.service import JobFilter, Submitted
 
 from . import models
 from .call import Call
 from .events import EVENT, event_stream
-from .gone import STOPPED, job_stopped
+from .gone import job_stopped
 from .operation import Answer, Asgi, Header, Operation
 from .prefer import wait_s
 from .problem import Refused, problem_document, status_of
@@ -56,9 +57,9 @@ async def waited(
     document = made.document
     if seconds is not None:
         headers.append((b"preference-applied", b"wait=%d" % int(seconds)))
-        if document["status"] not in STOPPED:
+        if document["status"] not in STOPPED_STATUSES:
             document = await job_stopped(call, made.id, seconds)
-    done = seconds is not None and document["status"] in STOPPED
+    done = seconds is not None and document["status"] in STOPPED_STATUSES
     status = 200 if done or made.replayed else 202
     return Reply.json(document, status, headers)
 
@@ -131,7 +132,7 @@ async def show(call: Call) -> Asgi:
     """Give a job, or 304 where the caller has it as it is."""
     document = await call.context.service.job(call.tenant, call.path["id"])
     seconds = wait_s(call.header(b"prefer"), call.context.settings.max_wait_s)
-    if seconds and document["status"] not in STOPPED:
+    if seconds and document["status"] not in STOPPED_STATUSES:
         document = dict(await job_stopped(call, call.path["id"], seconds))
     tag = etag(document)
     headers: Headers = ((b"etag", tag), (b"cache-control", b"private, no-cache"))

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gangline.ir.errors import GanglineError, NotFoundError
-from gangline.ir.specs.event import Event
-from gangline.runtime.service.hub import STOPPED
+from gangline.ir.specs.event import STOP_EVENTS, Event
 from gangline.runtime.service.job_request import JobRequest
 from gangline.runtime.service.offers import Offer
 from gangline.runtime.service.service import Service
@@ -114,7 +113,7 @@ class WorkflowTools:
                 async for event in events:
                     if event.seq:
                         await progress(event.seq, _told(event))
-                    if event.type in STOPPED:
+                    if event.type in STOP_EVENTS:
                         break
             finally:
                 await events.aclose()

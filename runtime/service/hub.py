@@ -10,15 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from gangline.ir.specs.event import Event
-
-STOPPED = frozenset(
-    {"job.completed", "job.failed", "job.cancelled", "job.expired", "job.input_required"}
-)
-"""Events after which a job does nothing until somebody asks for it."""
-
-ENDED = STOPPED - {"job.input_required"}
-"""Events after which a job is over, unless somebody retries it."""
+from gangline.ir.specs.event import STOP_EVENTS, Event
 
 
 class Lagged(Exception):
@@ -120,7 +112,7 @@ class Hub:
                 listener.put(event)
             for listener in self._all:
                 listener.put(event)
-            if event.type in STOPPED:
+            if event.type in STOP_EVENTS:
                 self.tell_stopped(event.job_id, event)
 
     def subscribe(self, job_id: str | None = None, after: int = 0) -> Subscription:

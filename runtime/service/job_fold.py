@@ -6,26 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import STATUS_AFTER, STEP_STATUS_AFTER, STOP_EVENTS, Event
 
-from .hub import STOPPED
-
-_STATUS = {
-    "step.queued": "queued",
-    "step.started": "running",
-    "step.completed": "succeeded",
-    "step.failed": "failed",
-    "step.retrying": "queued",
-}
-_JOB_STATUS = {
-    "job.queued": "queued",
-    "job.started": "running",
-    "job.completed": "succeeded",
-    "job.failed": "failed",
-    "job.cancelled": "cancelled",
-    "job.expired": "expired",
-    "job.input_required": "input_required",
-}
 _TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens")
 
 
@@ -89,25 +71,25 @@ class JobFold:
             if event.seq <= self.last_seq:
                 continue
             self.last_seq = event.seq
-            if event.type in _STATUS:
+            if event.type in STEP_STATUS_AFTER:
                 self._step(event)
-            elif event.type in _JOB_STATUS:
+            elif event.type in STATUS_AFTER:
                 self._job(event)
 
     def _job(self, event: Event) -> None:
-        self.status = _JOB_STATUS[event.type]
+        self.status = STATUS_AFTER[event.type]
         if event.type == "job.queued":
             self.queued = event.data
         if event.type == "job.started" and self._origin_s is None:
             self._origin_s = event.at_s
-        if event.type in STOPPED and self._origin_s is not None:
+        if event.type in STOP_EVENTS and self._origin_s is not None:
             self.seconds = event.at_s - self._origin_s
 
     def _step(self, event: Event) -> None:
         step, data = self._steps.get(event.step_id), event.data
         if step is None:
             step = self._steps[event.step_id] = _Step(self._totals(event))
-        totals, status = step.stage, _STATUS[event.type]
+        totals, status = step.stage, STEP_STATUS_AFTER[event.type]
         if step.status:
             totals.counts[step.status] -= 1
         totals.counts[status] = totals.counts.get(status, 0) + 1

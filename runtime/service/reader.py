@@ -13,22 +13,20 @@ from typing import Any, TypeVar
 
 from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
-from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.ir.specs.event import END_EVENTS, FINAL_STATUSES, STOPPED_STATUSES, Event
 from gangline.ir.specs.plan import Plan
 from gangline.runtime.dispatch.job import result_of
 from gangline.runtime.dispatch.programs import plan_of, program_of
 from gangline.runtime.store import JobRow, Store
 
 from .documents import job_resource, job_row
-from .hub import ENDED, Hub, Lagged
+from .hub import Hub, Lagged
 from .job_fold import JobFold
 from .settings import Settings
 from .tenant import Tenant
 
 T = TypeVar("T")
 FOLDS_KEPT = 32
-STOPPED = FINAL_STATUSES | {"input_required"}
-"""Statuses in which nothing happens until somebody asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class Reader:
 
     async def document(self, row: JobRow, last: Event | None = None) -> dict[str, Any]:
         """Give a job's whole document; `last` spares reading the event it stopped with."""
-        if row.status not in STOPPED:
+        if row.status not in STOPPED_STATUSES:
             last = None
         elif last is None or last.seq != row.last_seq:
             found = await self.light(self._store.events, row.id, row.last_seq - 1, 1)
@@ -156,7 +154,7 @@ class Reader:
                         if event.seq == after + 1:
                             after = live.after = event.seq
                             yield event
-                            if event.type in ENDED:
+                            if event.type in END_EVENTS:
                                 break
                         elif event.seq == 0:
                             yield event
@@ -180,7 +178,7 @@ class Reader:
         return await asyncio.to_thread(read, *args)
 
     def _place(self, row: JobRow) -> int | None:
-        return None if row.status in STOPPED else self._position(row.id)
+        return None if row.status in STOPPED_STATUSES else self._position(row.id)
 
 
 def sees(tenant: Tenant, owner: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from gangline.ir.errors import GanglineError, JobError
-from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.ir.specs.event import STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.job import missing_secret
 from gangline.runtime.redact import redacted
@@ -183,7 +183,7 @@ class Recovery:
             # off, and must have left before the job may run under the new one.
             self._runner.release(found.job_id, found.epoch)
             return
-        if found.status in (*FINAL_STATUSES, "input_required"):
+        if found.status in STOPPED_STATUSES:
             self._asked[found.job_id] = found.epoch  # it stopped, and somebody asks for something
             return
         events = await asyncio.to_thread(self._store.events, found.job_id)
@@ -256,7 +256,7 @@ class Recovery:
         found: dict[str, tuple[bool, list[Event]]] = {}
         for job_id, after in foreign.items():
             row = self._store.find(job_id)
-            stopped = row is None or row.status in (*FINAL_STATUSES, "input_required")
+            stopped = row is None or row.status in STOPPED_STATUSES
             events: list[Event] = []
             if row is not None and after is not None and row.last_seq > after:
                 events = self._store.events(job_id, after, self._settings.page_events)

@@ -22,7 +22,7 @@ from gangline.ir.errors import (
     TooLargeError,
 )
 from gangline.ir.program import Program
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import STOPPED_STATUSES, Event
 from gangline.ir.specs.fleet import Fleet
 from gangline.runtime.clock import Clock, WallClock
 from gangline.runtime.session import Session
@@ -40,7 +40,7 @@ from .learning import Learning
 from .offers import Offers
 from .plan_report import plan_document, plan_report
 from .plans import Plans
-from .reader import STOPPED, JobFilter, Reader, carried_plan, carried_program, no_job, sees
+from .reader import JobFilter, Reader, carried_plan, carried_program, no_job, sees
 from .recovery import Recovery
 from .runner import Runner, is_fault
 from .settings import Settings
@@ -323,7 +323,7 @@ class Service:
             row = None
             if held is None or not sees(tenant, held.tenant):
                 row = await self._row(tenant, job_id)
-            if row is None or row.status not in STOPPED:
+            if row is None or row.status not in STOPPED_STATUSES:
                 limit = min(seconds, self.settings.max_wait_s)
                 await asyncio.wait([stopped], timeout=limit)
                 row = await self._row(tenant, job_id)

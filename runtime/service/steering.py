@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from gangline.ir.errors import ConflictError, InputError, JobCancelled, LeaseLost
-from gangline.ir.specs.event import FINAL_STATUSES, Event
+from gangline.ir.specs.event import FINAL_STATUSES, STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.answers import accepted
 from gangline.runtime.dispatch.fork import fork, retry_from
@@ -30,7 +30,6 @@ from gangline.runtime.store.records import Control
 
 from .fair_queue import Waiting
 from .hub import Hub
-from .reader import STOPPED
 from .recovery import expires_s
 from .runner import Held, Runner
 
@@ -101,7 +100,7 @@ class Steering:
         inputs: Mapping[str, Any],
     ) -> None:
         """Have a job that stopped go on; ConflictError while it runs or once it succeeded."""
-        if row.status not in STOPPED:
+        if row.status not in STOPPED_STATUSES:
             raise ConflictError(
                 f"The job has not stopped: it is {row.status}",
                 where=f"job {row.id}",

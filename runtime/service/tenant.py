@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from gangline.ir.specs.event import LOCAL
+
 SCOPES = ("submit", "read", "admin")
 """`submit` may start and steer jobs, `read` may see them, `admin` may do both for every tenant."""
-
-LOCAL = "local"
-"""The tenant of a server without keys, and of jobs run from Python or the command line."""
 
 
 @dataclass(frozen=True, slots=True)

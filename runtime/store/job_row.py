@@ -6,23 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import LOCAL, STATUS_AFTER, STOPPED_STATUSES, Event
 
-LOCAL = "local"
-"""The tenant of jobs that name none."""
-
-STATUS_OF = {
-    "job.queued": "queued",
-    "job.started": "running",
-    "job.input_required": "input_required",
-    "job.completed": "succeeded",
-    "job.failed": "failed",
-    "job.cancelled": "cancelled",
-    "job.expired": "expired",
-}
 _LIMITING = frozenset({"job.started", "job.planned", "job.replanned"})
-STOPPED = frozenset({"input_required", "succeeded", "failed", "cancelled", "expired"})
-"""Statuses in which nobody works on a job; the lease ends with the event that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +85,7 @@ class RowChange:
             self.first_seq = event.seq
         if kind == "step.completed" or kind == "step.failed":
             self._step(event.data)
-        elif kind in STATUS_OF:
+        elif kind in STATUS_AFTER:
             self._status(event)
         if kind in _LIMITING:
             self._limits(event)
@@ -146,17 +132,17 @@ class RowChange:
             self.output_tokens += data.get("output_tokens") or 0
 
     def _status(self, event: Event) -> None:
-        status = self.status = STATUS_OF[event.type]
+        status = self.status = STATUS_AFTER[event.type]
         self.ended_s, self.error_code = None, ""
         if status == "running" and self.started_s is None:
             self.started_s = event.at_s
         if status == "succeeded":
             self.late = self.late or bool(event.data.get("late"))
             self.seconds = event.data.get("seconds")
-        elif status in STOPPED:
+        elif status in STOPPED_STATUSES:
             error = event.data.get("error")
             self.error_code = str(error.get("code", "")) if isinstance(error, Mapping) else ""
-        if status in STOPPED:
+        if status in STOPPED_STATUSES:
             self.ended_s = None if status == "input_required" else event.at_s
             self.stops = [*(self.stops or ()), event]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gangline.ir.errors import ConflictError, LeaseLost, StoreError
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import LOCAL, Event
 
 from .codec import Codec, EventRow, encode, encode_all
 from .database import Database
-from .job_row import LOCAL, RowChange, totals_of
+from .job_row import RowChange, totals_of
 from .records import Created, NewJob
 from .ticket import Call, Ticket
 

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import END_EVENTS, Event
 
 MAX_JOBS = 50_000
 """Jobs kept; one that is pushed out is read from the log again when it goes on."""
 
-ENDED = frozenset({"job.completed", "job.failed", "job.cancelled", "job.expired"})
 NO_ATTRIBUTES: Mapping[str, Any] = {}
 
 ReadLog = Callable[[str], Sequence[Event]]
@@ -85,7 +84,7 @@ class JobTable:
 
     def after(self, event: Event) -> None:
         """Forget what the event has made needless."""
-        if event.type in ENDED:
+        if event.type in END_EVENTS:
             self._jobs.pop(event.job_id, None)
 
     def _found(self, event: Event) -> JobFacts:
@@ -113,7 +112,7 @@ class JobTable:
                 if data.get("op") == "prefill" and event.type == "step.completed":
                     span = (float(data.get("start_s", 0.0)), float(data.get("end_s", 0.0)))
                     job.prefills[event.step_id] = span
-        if event.type in ENDED:
+        if event.type in END_EVENTS:
             job.ended = True
 
     def _queued(self, job: JobFacts, event: Event) -> None:

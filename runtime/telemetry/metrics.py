@@ -18,7 +18,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import END_EVENTS, STATUS_AFTER, Event
 from gangline.ir.specs.request import Finished
 from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
@@ -51,12 +51,6 @@ _TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000,
 _RATIO = (0.1, 0.25, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0, 10.0)
 _ERROR_MEMORY = 0.05
 """Weight of the newest step in the running mean of prediction errors: about the last 20 steps."""
-_ENDINGS = {
-    "job.completed": "succeeded",
-    "job.failed": "failed",
-    "job.cancelled": "cancelled",
-    "job.expired": "expired",
-}
 
 
 class Metrics:
@@ -162,7 +156,7 @@ class Metrics:
             case "job.started" if not event.data.get("resumed"):
                 wait_s = max(0.0, event.at_s - job.queued_s)
                 self._wait_s.labels(self._workflow(job.workflow)).observe(wait_s)
-            case "job.completed" | "job.failed" | "job.cancelled" | "job.expired":
+            case _ if event.type in END_EVENTS:
                 self._end(event, job)
 
     def request(self, access: Access) -> None:
@@ -178,7 +172,7 @@ class Metrics:
 
     def _end(self, event: Event, job: JobFacts) -> None:
         who, workflow = self._who(job), self._workflow(job.workflow)
-        self._ended.labels(*who, _ENDINGS[event.type]).inc()
+        self._ended.labels(*who, STATUS_AFTER[event.type]).inc()
         self._job_s.labels(workflow).observe(max(0.0, event.at_s - job.queued_s))
         if event.data.get("late") or event.type == "job.expired":
             self._late.labels(*who).inc()

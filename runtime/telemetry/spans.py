@@ -30,11 +30,11 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import END_EVENTS, Event
 from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.context import Access
 
-from .job_table import ENDED, JobFacts
+from .job_table import JobFacts
 
 PROVIDER = "gangline"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -93,7 +93,7 @@ class Spans:
                 span_id = _digest(job.job_id, "queue")
                 times = (job.queued_s, event.at_s)
                 self._span("queue", span_id, self._parent(job), times, {}, trace=_trace_id(job))
-            case _ if event.type in ENDED:
+            case _ if event.type in END_EVENTS:
                 self._job(event, job)
 
     def request(self, access: Access) -> None:
