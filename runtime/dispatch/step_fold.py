@@ -8,19 +8,8 @@ from typing import Any
 
 from gangline.ir.specs.event import STEP_STATUS_AFTER, STOP_EVENTS, Event, StepRecord
 
-_SHOWN = (
-    "start_s",
-    "end_s",
-    "predicted_s",
-    "predicted_usd",
-    "prompt_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "usd",
-    "kernels",
-    "error",
-    "from_job",
-)
+_Row = Event | StepRecord | dict[str, Any]
+"""A step that has only started; one that is over; what is known of any other."""
 
 
 def fold_steps(events: Iterable[Event]) -> list[StepRecord]:
@@ -39,13 +28,16 @@ class StepFold:
     """Records of a job's steps, kept up event by event."""
 
     def __init__(self) -> None:
-        self._steps: dict[str, dict[str, Any] | StepRecord] = {}
+        self._steps: dict[str, _Row] = {}
         self._origin_s: float | None = None
         self._stopped = False
         self._asking = False
 
     def add(self, event: Event) -> None:
         """Fold one event in."""
+        if event.type in STEP_STATUS_AFTER:
+            self._step(event)
+            return
         if event.type == "job.started":
             self._origin_s = event.at_s if self._origin_s is None else self._origin_s
             for step_id in event.data.get("dropped", ()):
@@ -54,23 +46,21 @@ class StepFold:
         self._asking = event.type == "job.input_required" or (
             self._asking and event.type.startswith("step.")
         )
-        if event.type in STEP_STATUS_AFTER:
-            self._step(event)
 
     def records(self) -> list[StepRecord]:
         """Give the records so far; a step that a stopped job left running is `cancelled`."""
         return [
-            row if isinstance(row, StepRecord) else self._record(step_id, row)
+            row if isinstance(row, StepRecord) else self._record(step_id, self._facts(row))
             for step_id, row in self._steps.items()
         ]
 
     def _step(self, event: Event) -> None:
         row = self._steps.get(event.step_id)
-        if row is None:
-            row = {"usd_before": 0.0}
-        elif isinstance(row, StepRecord):
-            row = {**asdict(row), "usd_before": row.usd or 0.0}
-        facts = self._steps[event.step_id] = row
+        if row is None and event.type == "step.started":
+            # Most steps start once and complete: until then the event itself says it all.
+            self._steps[event.step_id] = event
+            return
+        facts = self._facts(row)
         if event.type == "step.started":
             facts["start_s"] = event.at_s - (self._origin_s or 0.0)
             facts["error"] = facts["end_s"] = None
@@ -80,23 +70,47 @@ class StepFold:
         facts["status"] = STEP_STATUS_AFTER[event.type]
         if event.data.get("usd") is not None:
             facts["usd"] = facts["usd_before"] = spent + event.data["usd"]
-        if event.type == "step.completed":
-            # A record takes a quarter of what the facts do, and most steps are over.
-            self._steps[event.step_id] = self._record(event.step_id, facts)
+        # A record takes a quarter of what the facts do, and most steps are over.
+        over = event.type == "step.completed"
+        self._steps[event.step_id] = self._record(event.step_id, facts) if over else facts
+
+    def _facts(self, row: _Row | None) -> dict[str, Any]:
+        """Give what is known of a step as facts that may be changed."""
+        if row is None:
+            return {"usd_before": 0.0}
+        if isinstance(row, StepRecord):
+            return {**asdict(row), "usd_before": row.usd or 0.0}
+        if isinstance(row, dict):
+            return row
+        start_s = row.at_s - (self._origin_s or 0.0)
+        facts = {"usd_before": 0.0, "start_s": start_s, **row.data, "status": "running"}
+        if facts.get("usd") is not None:
+            facts["usd_before"] = facts["usd"]
+        return facts
 
     def _record(self, step_id: str, facts: Mapping[str, Any]) -> StepRecord:
-        start_s, end_s = facts.get("start_s"), facts.get("end_s")
-        actual_s = None if start_s is None or end_s is None else end_s - start_s
+        get = facts.get
+        start_s, end_s = get("start_s"), get("end_s")
         status = facts["status"]
-        asked = facts.get("op") == "ask" and self._asking
-        left = status in ("running", "queued") and self._stopped and not asked
+        asked = self._asking and get("op") == "ask"
+        left = self._stopped and status in ("running", "queued") and not asked
         return StepRecord(
             id=step_id,
-            parents=tuple(facts.get("parents", ())),
-            op=facts.get("op", ""),
-            stage=facts.get("stage", ""),
-            device=facts.get("device", ""),
+            parents=tuple(get("parents", ())),
+            op=get("op", ""),
+            stage=get("stage", ""),
+            device=get("device", ""),
             status="cancelled" if left else status,
-            actual_s=actual_s,
-            **{name: facts.get(name) for name in _SHOWN},
+            start_s=start_s,
+            end_s=end_s,
+            predicted_s=get("predicted_s"),
+            actual_s=None if start_s is None or end_s is None else end_s - start_s,
+            prompt_tokens=get("prompt_tokens"),
+            cached_tokens=get("cached_tokens"),
+            output_tokens=get("output_tokens"),
+            usd=get("usd"),
+            predicted_usd=get("predicted_usd"),
+            kernels=get("kernels"),
+            error=get("error"),
+            from_job=get("from_job"),
         )
