@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 from gangline.ir.errors import NotFoundError
-from gangline.ir.program import Program
+from gangline.ir.program import Parameter, Program
 from gangline.runtime.dispatch.job import check_inputs
 from gangline.runtime.session import with_model
 from gangline.workflows import hints
@@ -96,7 +96,7 @@ class Offer:
                 {
                     "name": row.name,
                     "type": row.type,
-                    "schema": dict(row.schema) or {"type": _JSON_TYPES.get(row.type, "string")},
+                    "schema": _schema(row),
                     "required": row.required,
                     "default": row.default,
                 }
@@ -107,6 +107,14 @@ class Offer:
             "program_hash": program.hash,
             "num_stages": len(program.stages),
         }
+
+
+def _schema(row: Parameter) -> dict[str, Any]:
+    """Give the JSON Schema of an input; a database is one of the registered names."""
+    found = dict(row.schema) or {"type": _JSON_TYPES.get(row.type, "string")}
+    if row.type == "database" and (names := DATABASES.names()):
+        found["enum"] = names
+    return found
 
 
 _JSON_TYPES = {"text": "string", "int": "integer", "float": "number", "bool": "boolean"}

@@ -6,6 +6,8 @@ import { seconds, usd } from "./format.js";
 import { dots, legend } from "./chart.js";
 
 const MOST = 10;
+const SMALL = 0.002; // of the greatest: less cannot be seen
+const LEAST = { seconds: 0, usd: 1e-6 };
 
 /** Fill a card with the stages that matter most; it stays hidden where nothing was planned. */
 export async function showAgainst(holder, path, signal) {
@@ -20,7 +22,7 @@ export async function showAgainst(holder, path, signal) {
 
 function part(stages, name, title, text) {
   const total = (row) => Math.max(row.predicted[name] * row.predicted.visits, row.actual[name] * row.actual.visits);
-  const rows = [...stages].sort((one, two) => total(two) - total(one)).slice(0, MOST).filter((row) => total(row) > 0);
+  const rows = [...stages].sort((one, two) => total(two) - total(one)).slice(0, MOST).filter((row, _, all) => total(row) > LEAST[name] && total(row) > SMALL * total(all[0]));
   if (!rows.length) return null;
   return el("div", {}, el("p", { class: "muted" }, title), dots(rows.map((row) => ({ label: row.stage, marks: [
     { value: row.predicted[name], class: "hollow", title: "predicted" }, { value: row.actual[name], title: "actual" },

@@ -38,14 +38,14 @@ export function meter(share, label) {
 }
 
 /** Dots on one axis from 0: rows of {label, marks: [{value, class, title}]}, a limit where given. */
-export function dots(rows, { label, text, limit = null, width = 640, left = 150 }) {
+export function dots(rows, { label, text, limit = null, width = innerWidth < 700 ? 400 : 640, left = 150 }) {
   const values = rows.flatMap((row) => row.marks.map((mark) => mark.value)).filter((value) => value !== null && value !== undefined);
   const high = 1.08 * Math.max(...values, limit ?? 0, 1e-12);
   const at = (value) => left + (width - left - 20) * value / high;
   const height = 34 * rows.length + 30;
   const bottom = height - 22;
-  return chart(width, height, label,
-    ticks(high).map((value) => [
+  const drawn = chart(width, height, label,
+    ticks(high, width < 500 ? 3 : 5).map((value) => [
       svg("line", { class: "grid", x1: at(value), x2: at(value), y1: 0, y2: bottom }),
       svg("text", { x: at(value), y: height - 6, "text-anchor": "middle" }, text(value)),
     ]),
@@ -55,9 +55,12 @@ export function dots(rows, { label, text, limit = null, width = 640, left = 150 
       const found = row.marks.filter((mark) => mark.value !== null && mark.value !== undefined);
       const places = found.map((mark) => at(mark.value));
       return [
-        svg("text", { class: "label", x: 0, y: y + 4 }, row.label.length > 22 ? `${row.label.slice(0, 21)}…` : row.label),
+        row.sub ? svg("text", { x: 0, y: y + 13 }, row.sub.length > 26 ? `${row.sub.slice(0, 25)}…` : row.sub) : null,
+        svg("text", { class: "label", x: 0, y: y + (row.sub ? -1 : 4) }, row.label.length > 22 ? `${row.label.slice(0, 21)}…` : row.label),
         places.length > 1 ? svg("line", { class: "span", x1: Math.min(...places), x2: Math.max(...places), y1: y, y2: y }) : null,
         found.map((mark) => svg("circle", { class: `dot ${mark.class ?? ""}`, cx: at(mark.value), cy: y, r: 5 }, svg("title", {}, `${mark.title}: ${text(mark.value)}`))),
       ];
     }));
+  drawn.classList.add("dots");
+  return drawn;
 }

@@ -57,7 +57,9 @@ export function card(title, ...children) {
 }
 
 export function problemBox(error) {
-  const box = el("div", { class: "problem", role: "alert" });
+  // That somebody stopped a job is no fault.
+  const calm = error.code === "cancelled";
+  const box = el("div", { class: `problem ${calm ? "calm" : ""}`, role: calm ? "status" : "alert" });
   fillProblem(box, error);
   return box;
 }
@@ -67,9 +69,9 @@ export function fillProblem(box, error) {
   const facts = [];
   if (error.where) facts.push(el("dt", {}, "Where"), el("dd", {}, el("code", {}, error.where)));
   if (error.next_step) facts.push(el("dt", {}, "Next step"), el("dd", { class: "next" }, error.next_step));
-  if (error.code) facts.push(el("dt", {}, "Code"), el("dd", {}, el("code", {}, error.code)));
+  if (error.code && error.code !== "cancelled") facts.push(el("dt", {}, "Code"), el("dd", {}, el("code", {}, error.code)));
   replace(box,
     el("strong", {}, error.title || "It did not work"),
-    el("p", {}, error.detail || error.message || "No detail was given."),
+    error.detail && error.detail === error.title ? null : el("p", {}, error.detail || error.message || "No detail was given."),
     facts.length ? el("dl", { class: "facts" }, facts) : null);
 }

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { card, el, heading, problemBox, replace } from "./dom.js";
-import { bytes, count, percent, usd } from "./format.js";
+import { NONE, bytes, count, percent, usd } from "./format.js";
 import { meter, spark } from "./chart.js";
 import { calibrationChart, figure, figures } from "./plan_preview.js";
 
@@ -42,7 +42,7 @@ export function fleetView(root) {
       figure("Jobs running", count(capacity.running ?? capacity.jobs?.running), capacity.max_running ? `of ${count(capacity.max_running)} at once` : ""),
       figure("Jobs waiting", count(capacity.queued ?? capacity.jobs?.queued), "for a slot"),
       figure("Requests running", count(sum("running")), `${count(sum("waiting"))} waiting`),
-      figure("Rate", `${usd(sum("usd_per_hour"))}/h`, "of all devices"),
+      devices.some((device) => device.usd_per_hour) ? figure("Rate", `${usd(sum("usd_per_hour"))}/h`, "of all devices") : figure("Rate", NONE, "the fleet file names no prices"),
       figure("Devices", count(devices.length), `${devices.filter((device) => device.alive === false).length || "none"} down`)));
     replace(body, devices.map(row));
     if (!devices.length) replace(body, el("tr", {}, el("td", { colspan: titles.length, class: "empty" }, "This server has no devices: its workflows run tools only.")));
@@ -63,7 +63,7 @@ export function fleetView(root) {
       el("td", { class: "num" }, device.kv_used === null || device.kv_used === undefined ? "–" : [meter(device.kv_used, `KV cache ${percent(device.kv_used)} used`), percent(device.kv_used), device.kv_bytes ? el("span", { class: "off" }, bytes(device.kv_bytes)) : null]),
       el("td", { class: "num" }, [meter(device.utilisation, `busy ${percent(device.utilisation)} of the time`), percent(device.utilisation)]),
       el("td", {}, graph),
-      el("td", { class: "num" }, device.usd_per_hour === null || device.usd_per_hour === undefined ? "–" : `${usd(device.usd_per_hour)}/h`),
+      el("td", { class: "num" }, !device.usd_per_hour ? NONE : `${usd(device.usd_per_hour)}/h`),
       el("td", { class: "num" }, usd(device.usd)));
   }
 

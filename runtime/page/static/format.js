@@ -18,7 +18,7 @@ export function usd(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   if (value === 0) return "$0";
   const size = Math.abs(value);
-  if (size < 1e-7) return "< $0.0000001";
+  if (size < 1e-7) return "≈ $0";
   const digits = size >= 1 ? 2 : Math.min(7, Math.max(2, 2 - Math.floor(Math.log10(size))));
   return `$${value.toFixed(digits).replace(/(\.\d\d+?)0+$/, "$1")}`;
 }
@@ -41,10 +41,11 @@ export function bytes(value) {
   return `${size.toPrecision(3)} ${units[index]}`;
 }
 
-/** "4.1 s of 5.0 s predicted (-18 %)": the sign is that of actual against predicted. */
+/** "−18 %", "+40 %", "4.5×": actual against predicted. */
 export function against(actual, predicted) {
   if (!predicted || actual === null || actual === undefined) return "";
   const off = actual / predicted - 1;
+  if (off >= 2) return `${(off + 1) < 9.95 ? (off + 1).toFixed(1) : count(off + 1)}×`;
   return `${off >= 0 ? "+" : "−"}${Math.abs(100 * off).toFixed(0)} %`;
 }
 

@@ -23,8 +23,8 @@ export class Gantt {
     }
     cutPrefills(shown);
     const ends = shown.map((step) => endOf(step, now));
-    const longest = ends.reduce((one, two) => Math.max(one, two), 1e-6);
-    const width = Math.max(480, this.node.clientWidth || 1000);
+    const longest = ends.reduce((one, two) => Math.max(one, two), 1e-3);
+    const width = Math.max(320, this.node.clientWidth || 1000);
     const at = (value) => LEFT + (width - LEFT - 14) * value / longest;
     const bands = banded(shown, now ?? longest);
     const parts = [];
@@ -36,7 +36,7 @@ export class Gantt {
       y += (lanes.length + (hidden ? 1 : 0)) * LANE + 8;
       parts.push(svg("line", { class: "axis", x1: 0, x2: width, y1: y - 4, y2: y - 4 }));
     }
-    const scale = ticks(longest, 6).map((value) => [
+    const scale = ticks(longest, width < 600 ? 3 : 6).map((value) => [
       svg("line", { class: "grid", x1: at(value), x2: at(value), y1: 16, y2: y - 4 }),
       svg("text", { x: at(value), y: 11, "text-anchor": "middle" }, seconds(value)),
     ]);

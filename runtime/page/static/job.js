@@ -13,6 +13,7 @@ import { StepTable } from "./step_table.js";
 import { Streams } from "./streams.js";
 
 const MOST_EVENTS = 20_000; // longer logs of ended jobs are read as step records instead
+const MOST_INPUT = 2000; // characters of one input that are shown
 const SLOW_MS = 400;
 
 export function jobView(root, [id]) {
@@ -34,6 +35,7 @@ class JobView {
     this.graph = new Graph({ onPick: (node) => this.pick(node) });
     this.gantt = new Gantt();
     this.streams = new Streams();
+    this.input = el("section", { class: "card slim", "aria-label": "Input", hidden: true });
     this.output = el("div", {});
     this.against = el("section", { class: "card", "aria-label": "Predicted against actual", hidden: true });
     this.filter = el("span", { class: "muted" });
@@ -49,10 +51,10 @@ class JobView {
       if (error.name !== "AbortError") replace(this.root, el("div", { class: "crumb" }, el("a", { href: "#/jobs" }, "Jobs")), problemBox(error));
       return;
     }
-    replace(this.root, this.head.node,
+    replace(this.root, this.head.node, this.input,
       el("section", { class: "card flush", "aria-label": "Graph" }, el("div", { class: "tools" }, el("h2", {}, "Graph"), el("span", { class: "grow" }), this.level, this.graph.buttons), this.graph.node),
+      el("div", { class: "columns even" }, card("Output", this.output), card("Tokens", this.streams.node)),
       card("Times", this.gantt.node), this.against,
-      el("div", { class: "columns" }, card("Output", this.output), card("Tokens", this.streams.node)),
       el("section", { class: "card flush", "aria-label": "Steps" }, el("div", { class: "tools" }, el("h2", {}, "Steps"), this.filter), this.steps.node));
     this.show();
     this.layout();
@@ -100,9 +102,19 @@ class JobView {
   take(event) {
     // A retried job's log holds ends that are not the end; only the last one counts.
     this.fold.add(event);
+    if (event.type === "job.queued") this.showInput();
     if (!this.frame) this.frame = requestAnimationFrame(() => { this.frame = 0; this.paint(); });
     if (event.type.startsWith("job.")) this.soon();
     return ENDED.has(event.type) && event.seq >= this.job.last_seq;
+  }
+
+  showInput() {
+    const given = Object.entries(this.fold.inputs ?? {});
+    this.input.hidden = !given.length;
+    replace(this.input, el("dl", { class: "facts" }, given.map(([name, value]) => {
+      const text = typeof value === "string" ? value : JSON.stringify(value, null, 1);
+      return [el("dt", {}, name), el("dd", {}, text.length > MOST_INPUT ? `${text.slice(0, MOST_INPUT)}…` : text)];
+    })));
   }
 
   /** Show what changed: nodes and tokens at once, tables and times a little later. */
@@ -153,7 +165,7 @@ class JobView {
 
   show() {
     document.title = `${word(this.job.status)} · ${this.job.workflow} · gangline`;
-    this.head.draw(this.job);
+    this.head.draw(this.job, this.fold.totals());
     if (this.shownOutput !== this.job.last_seq) {
       this.shownOutput = this.job.last_seq;
       replace(this.output, outputOf(this.job.output, FINAL.has(this.job.status)));

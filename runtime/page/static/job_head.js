@@ -64,7 +64,7 @@ export class JobHead {
         ? figure("Deadline", over ? (late ? "late" : "kept") : until(job.deadline_s, now), `${clock(job.deadline_s)}${job.on_deadline === "expire" ? ", then it expires" : ""}`, late)
         : figure("Deadline", "none"),
       figure("Tokens", `${count(Math.max(job.prompt_tokens, sum?.input ?? 0))} in`, `${count(Math.max(job.output_tokens, sum?.output ?? 0))} out`),
-      figure("Created", clock(job.created_s).split(", ").at(-1), job.started_s ? `waited ${seconds(job.started_s - job.created_s)}` : job.position !== null ? `${job.position} of yours before it` : clock(job.created_s).split(", ")[0]),
+      figure("Created", el("time", { title: clock(job.created_s) }, clock(job.created_s).split(", ").at(-1)), job.started_s ? `waited ${seconds(job.started_s - job.created_s)}` : job.position !== null ? `${job.position} of yours before it` : clock(job.created_s).split(", ")[0]),
       figure("Priority", String(job.priority), Object.entries(job.metadata).map(([name, value]) => `${name}=${value}`).join(", "))));
   }
 
@@ -123,7 +123,7 @@ export class JobHead {
 }
 
 function said(predicted, actual, text) {
-  if (predicted === null || predicted === undefined) return "not predicted";
+  if (!predicted) return "not predicted"; // none, or nothing in it takes time
   const off = against(actual, predicted);
   return `predicted ${text(predicted)}${off ? ` (${off})` : ""}`;
 }

@@ -20,11 +20,11 @@ function compared(actual, predicted, text) {
 }
 
 const COLUMNS = [
-  { title: "Job", width: "150px", render: (job) => el("a", { href: `#/jobs/${encodeURIComponent(job.id)}`, class: "mono", title: job.id }, shortId(job.id)) },
-  { title: "Workflow", render: (job) => job.workflow },
+  { title: "Job", width: "130px", render: (job) => el("a", { href: `#/jobs/${encodeURIComponent(job.id)}`, class: "mono", title: job.id }, shortId(job.id)) },
+  { title: "Workflow", least: 120, render: (job) => job.workflow },
   { title: "Status", width: "190px", render: (job) => [pill(job.status), " ", job.late && el("span", { class: "tag late" }, "late"), job.position ? el("span", { class: "tag" }, `${job.position} before`) : null] },
   { title: "Created", width: "120px", render: (job) => el("time", { title: clock(job.created_s) }, ago(job.created_s)) },
-  { title: "Time", class: "num", width: "150px", render: (job) => compared(job.actual.seconds, job.status === "succeeded" ? job.predicted.seconds : null, seconds) },
+  { title: "Time", class: "num", width: "150px", render: (job) => compared(job.actual.seconds ?? (job.started_s && job.ended_s ? job.ended_s - job.started_s : null), job.status === "succeeded" ? job.predicted.seconds : null, seconds) },
   { title: "Cost", class: "num", width: "180px", render: (job) => compared(job.actual.usd, job.status === "succeeded" ? job.predicted.usd : null, usd) },
   { title: "Tokens in", class: "num", width: "100px", render: (job) => count(job.prompt_tokens) },
   { title: "Tokens out", class: "num", width: "100px", render: (job) => count(job.output_tokens) },

@@ -7,7 +7,7 @@ const MOST_ROWS = 500;
 const MOST_CHARS = 200_000;
 
 export function outputOf(value, over) {
-  if (value === null || value === undefined) return el("p", { class: "muted" }, over ? "The job gave nothing." : "Nothing yet.");
+  if (value === null || value === undefined) return el("p", { class: "muted" }, over ? "The job has no output." : "Not yet.");
   if (typeof value !== "object") return plain(String(value));
   const found = tabular(value);
   if (!found) return plain(JSON.stringify(value, null, 2));

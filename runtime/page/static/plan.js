@@ -19,7 +19,9 @@ export function planView(root) {
   const slo = schemaInput({ name: "p95", hint: "s, of such jobs", schema: { type: "number", minimum: 0 } });
   const model = schemaInput({ name: "Model", schema: { type: "string", maxLength: 80 } });
   model.control.placeholder = "its own";
-  const compared = el("div", {}, el("p", { class: "muted" }, "Each plan you make is kept here, to compare deadlines, budgets and models. Nothing is run."));
+  const idle = () => el("p", { class: "muted" }, "Each plan you make is kept here, to compare deadlines, budgets and models. Nothing is run.");
+  const compared = el("div", {}, idle());
+  const start = el("button", { type: "submit", class: "primary" }, "Plan");
   const detail = el("div", {});
   const graph = new Graph({ onPick: () => {} });
   const plans = [];
@@ -32,6 +34,7 @@ export function planView(root) {
     read = workflowInputs(holder, found);
     plans.length = 0;
     replace(detail);
+    replace(compared, idle());
     get(`/page/workflows/${encodeURIComponent(found.name)}/layout?level=agent`, abort.signal).then((layout) => graph.draw(layout)).catch(() => {});
   }
 
@@ -50,12 +53,16 @@ export function planView(root) {
       if (name) request.model = name;
     } catch { return; }
     replace(failed);
+    start.disabled = true;
+    start.textContent = "Planning…";
     try {
       const plan = await post("/v1/jobs:plan", request);
       plans.push({ name: label(request, wanted), plan, slo: wanted });
       if (plans.length > 12) plans.shift();
       show(plans.length - 1);
     } catch (error) { replace(failed, problemBox(error)); }
+    start.disabled = false;
+    start.textContent = "Plan";
   }
 
   function show(index) {

@@ -54,12 +54,12 @@ export function calibrationChart(errors) {
   const known = errors ?? [];
   if (!known.length) return el("p", { class: "muted" }, "No measurements of these steps yet: after some jobs, the error of the predictions is shown here.");
   const rows = known.slice(0, 16).map((row) => ({
-    label: `${row.op}${row.device ? ` ${row.device}` : ""}`,
+    label: row.op, sub: [row.model, row.device].filter(Boolean).join(" on "),
     marks: [
       { value: row.before, class: "hollow", title: "before calibration" },
       { value: row.after, class: "", title: "after calibration" },
     ],
   }));
-  return el("div", {}, dots(rows, { label: "Error of the cost model, before and after calibration", text: percent }),
+  return el("div", {}, el("p", { class: "muted" }, "How far predictions are off, per kind of step, model and device."), dots(rows, { label: "Error of the cost model, before and after calibration", text: percent }),
     legend(["hollow", "error before calibration"], ["solid", "after"]));
 }

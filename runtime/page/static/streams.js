@@ -9,7 +9,7 @@ const MOST_CHARS = 20_000;
 export class Streams {
   constructor() {
     this.shown = new Map(); // step id -> {node, pre, facts, text}
-    this.none = el("div", { class: "empty" }, "No tokens have been streamed while this page was open.");
+    this.none = el("p", { class: "muted" }, "What models write appears here as they write it.");
     this.node = el("div", { class: "streams" }, this.none);
   }
 

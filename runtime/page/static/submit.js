@@ -16,7 +16,7 @@ export function limitInputs() {
 export function workflowInputs(holder, workflow) {
   const inputs = workflow.inputs.map((input) => ({
     name: input.name,
-    ...schemaInput({ name: input.name, schema: input.schema, required: input.required, value: input.default, hint: input.type === "database" ? "name of a registered database" : "" }),
+    ...schemaInput({ name: input.name, schema: input.schema, required: input.required, value: input.default, hint: input.type === "database" && !input.schema.enum ? "no database is registered: serve with --database name=location" : "" }),
   }));
   replace(holder, inputs.map((input) => input.node));
   return () => Object.fromEntries(inputs.map((input) => [input.name, input.read()]).filter(([, value]) => value !== undefined));
@@ -30,7 +30,8 @@ export function submitView(root) {
   const holder = el("div", { class: "form" });
   const limits = limitInputs();
   const hard = el("select", { id: "on-deadline" }, el("option", { value: "late" }, "finish late"), el("option", { value: "expire" }, "expire"));
-  const preview = el("div", {}, el("p", { class: "muted" }, "Preview shows where each step would run, and what the job should take and cost. Nothing is run for it."));
+  const idle = () => el("p", { class: "muted" }, "Preview shows where each step would run, and what the job should take and cost. Nothing is run for it.");
+  const preview = el("div", {}, idle());
   const start = el("button", { type: "submit", class: "primary" }, "Start job");
   const look = el("button", { type: "button", onclick: plan }, "Preview plan");
   let known = [];
@@ -41,8 +42,9 @@ export function submitView(root) {
     if (!found) return;
     about.textContent = found.description ?? "";
     read = workflowInputs(holder, found);
-    if (found.deadline_s) limits.deadline.control.placeholder = `${found.deadline_s} (its own)`;
-    if (found.budget_usd) limits.budget.control.placeholder = `${found.budget_usd} (its own)`;
+    limits.deadline.control.placeholder = found.deadline_s ? `${found.deadline_s} (its own)` : "none";
+    limits.budget.control.placeholder = found.budget_usd ? `${found.budget_usd} (its own)` : "none";
+    replace(preview, idle());
   }
 
   function body() {

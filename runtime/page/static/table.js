@@ -25,6 +25,8 @@ export class Table {
       })),
       el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: column.class }, column.title)))),
       this.body);
+    // Columns without a width share what is left, and at least a name's room each.
+    this.table.style.minWidth = `${columns.reduce((sum, column) => sum + (parseInt(column.width, 10) || column.least || 170), 0)}px`;
     this.none = el("div", { class: "empty" }, empty);
     this.node = el("div", { class: "scroll", onscroll: () => this.soon(), onkeydown: (event) => this.keyed(event) }, this.table, this.none);
     this.observer = new ResizeObserver(() => this.soon());

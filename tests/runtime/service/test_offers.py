@@ -83,6 +83,17 @@ def test_what_is_not_offered_is_not_found(shop: str) -> None:
     assert offer.document()["inputs"][0]["name"] == "db"
 
 
+def test_a_database_is_described_as_a_choice_of_the_registered_names(shop: str) -> None:
+    """So a form or a model can offer them; a name added later is offered, too."""
+    offer = Offers([one_database]).find("one_database")
+    assert offer.document()["inputs"][0]["schema"] == {"type": "string", "enum": ["shop"]}
+    DATABASES.add("archive", "archive.sqlite")
+    assert offer.document()["inputs"][0]["schema"]["enum"] == ["archive", "shop"]
+    DATABASES.remove("archive")
+    DATABASES.remove("shop")
+    assert offer.document()["inputs"][0]["schema"] == {"type": "string"}
+
+
 def test_a_program_is_compiled_once_and_off_the_loop() -> None:
     """Compiling loads the compiler: callers that come meanwhile share one, the loop goes on."""
     calls: list[int] = []
