@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +22,8 @@ from .hub import Hub
 from .intake import Accepted, taken
 from .job_request import JobRequest
 from .quotas import Quotas
-from .reader import Reader
-from .recovery import Recovery
+from .reader import STOPPED, Reader
+from .recovery import Recovery, expires_s
 from .runner import Held, Runner
 from .settings import Settings
 from .steering import forked_log
@@ -153,6 +154,20 @@ class Creation:
             self._recovery.spill(name)
         return self._submitted(fresh_row(queued, made.epoch))
 
+    @asynccontextmanager
+    async def room(self, tenant: Tenant, row: JobRow) -> AsyncIterator[None]:
+        """Hold a place of the tenant's quota for a job of its own that is to go on."""
+        # One of which other branches run while it asks is in flight already.
+        counts = row.tenant == tenant.name and row.status in STOPPED
+        reserved = counts and await self.quotas.reserve(tenant)
+        stored = False
+        try:
+            yield
+            stored = True
+        finally:
+            if reserved:
+                self.quotas.settle(tenant.name, stored)
+
     async def fork(
         self,
         tenant: Tenant,
@@ -192,7 +207,9 @@ class Creation:
             # A crash before this leaves a job that knows its results are missing, and fails.
             await self._store.append(queued.job_id, log[1:], made.epoch)
         self._hub.publish(log)
-        waiting = Waiting(queued.job_id, row.tenant, row.priority, queued.at_s)
+        waiting = Waiting(
+            queued.job_id, row.tenant, row.priority, queued.at_s, expires_s=expires_s(log)
+        )
         self._runner.add(waiting, Held(made.epoch, row.tenant, log))
         return self._submitted(replace(fresh_row(queued, made.epoch), last_seq=log[-1].seq))
 

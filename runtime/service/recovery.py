@@ -15,6 +15,7 @@ from gangline.ir.errors import GanglineError, JobError
 from gangline.ir.specs.event import STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.job import missing_secret
+from gangline.runtime.dispatch.job_errors import deadline_error
 from gangline.runtime.redact import redacted
 from gangline.runtime.store import Store
 from gangline.runtime.store.records import Claimed, Control
@@ -123,6 +124,7 @@ class Recovery:
             await self._follow()
             if claims and not self._stopping:
                 self._hungry.clear()
+                await self._expire_at_rest()
                 await self.claim()
             self.healthy = True
         except GanglineError as error:
@@ -158,6 +160,20 @@ class Recovery:
         if self.spilled:
             counts = await asyncio.to_thread(self._store.counts)
             self._left = max(0, counts.get("queued", 0) - len(self._runner.queue))
+
+    async def _expire_at_rest(self) -> None:
+        """End jobs that nobody holds and whose hard deadline has passed."""
+        now = self._clock.now()
+        for found in await asyncio.to_thread(self._store.claim_overdue, self._owner, now):
+            if found.job_id in self._runner.held:
+                self._release(found.job_id, found.epoch)  # see `_take`
+                continue
+            try:
+                events = await asyncio.to_thread(self._store.events, found.job_id)
+                await self._stop(found, events, "job.expired", deadline_error(found.job_id))
+            except Exception:
+                logger.exception("job %s could not be expired", found.job_id)
+                self._release(found.job_id, found.epoch)
 
     async def _give_back_strays(self) -> None:
         """Give back jobs that the store says are ours and nobody here knows.

@@ -342,9 +342,11 @@ class Service:
         self, tenant: Tenant, job_id: str, interrupt: str, value: Any
     ) -> dict[str, Any]:
         """Answer a job's question; ConflictError if it does not ask this one, InputError if the
-        value does not fit. Gives its document."""
+        value does not fit, QuotaError if nothing more may be in flight. Gives its document."""
         self._check_open()
-        await self._steering.resume(await self._row(tenant, job_id), interrupt, value)
+        row = await self._row(tenant, job_id)
+        async with self._creation.room(tenant, row):
+            await self._steering.resume(row, interrupt, value)
         return await self.job(tenant, job_id)
 
     async def retry(
@@ -365,7 +367,8 @@ class Service:
         """
         self._check_open()
         row = await self._row(tenant, job_id)
-        await self._steering.retry(row, step, rerun, inputs or {})
+        async with self._creation.room(tenant, row):
+            await self._steering.retry(row, step, rerun, inputs or {})
         return await self.job(tenant, job_id)
 
     async def fork(

@@ -121,6 +121,32 @@ def claim(database: Database, owner: str, limit: int, per_tenant: int | None) ->
     ]
 
 
+_OVERDUE = (
+    "FROM jobs WHERE on_deadline = 'expire' AND status IN ('queued', 'input_required') "
+    "AND deadline_at_s <= ?"
+)
+
+
+def any_overdue(database: Database, now: float) -> bool:
+    """Say whether `claim_overdue` may give something; only reads."""
+    return bool(database.read(f"SELECT 1 {_OVERDUE} LIMIT 1", (now,)))
+
+
+def claim_overdue(database: Database, owner: str, now: float, limit: int) -> list[Claimed]:
+    """Take jobs nobody holds that rest, and whose hard deadline has passed."""
+    condition, values = free(database)
+    rows = database.rows(
+        f"SELECT id, epoch, tenant, priority, status, owner {_OVERDUE} AND {condition} "
+        "ORDER BY deadline_at_s, id LIMIT ?",
+        (now, *values, limit),
+    )
+    return [
+        Claimed(job_id, epoch + 1, tenant, priority, status, holder != "")
+        for job_id, epoch, tenant, priority, status, holder in rows
+        if _take(database, job_id, owner, holder, epoch)
+    ]
+
+
 def _take(database: Database, job_id: str, owner: str, holder: str, epoch: int) -> bool:
     """Change the owner, if nobody did so in between."""
     return bool(

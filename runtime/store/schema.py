@@ -116,6 +116,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX deliveries_due ON deliveries (next_at_s) WHERE dropped = 0",
         "CREATE INDEX deliveries_by_job ON deliveries (job_id)",
     ),
+    (
+        # What rests and has a hard deadline: few rows of many.
+        """CREATE INDEX jobs_to_expire ON jobs (deadline_at_s)
+            WHERE on_deadline = 'expire' AND status IN ('queued', 'input_required')""",
+    ),
 )
 """Statements that bring the store from version n to n + 1, as SQLite takes them.
 

@@ -296,6 +296,20 @@ class Store:
 
         return self._do(claim).result()
 
+    def claim_overdue(self, owner: str, now: float, limit: int = 256) -> list[Claimed]:
+        """Take free jobs that are queued or wait for a person, and have expired by `now`.
+
+        Waits for the disk if there are any.
+        """
+        if not leases.any_overdue(self.database, now):
+            return []
+
+        def claim(database: Database) -> list[Claimed]:
+            leases.ensure(database, owner, LEASE_S)
+            return leases.claim_overdue(database, owner, now, limit)
+
+        return self._do(claim).result()
+
     def control(
         self, job_id: str, kind: str, data: Mapping[str, Any] | None = None
     ) -> Ticket[None]:

@@ -229,3 +229,26 @@ def test_owners_of_one_process_write_beside_each_other(url: str, queued: Make) -
         assert [event.seq for event in stored] == list(range(1, last + 2))
         assert len(written) == last - 1
         assert [event.data.get("by") for event in stored[1:]] == ["one"] * (last - 1) + ["two"]
+
+
+def test_jobs_that_rest_past_a_hard_deadline_are_taken_once(store: Store, queued: Make) -> None:
+    hard = {"deadline_s": 10.0, "on_deadline": "expire"}
+    for name, owner, data in (
+        ("waits", "", hard),
+        ("held", "other", hard),
+        ("asks", "other", hard),
+        ("soft", "", {"deadline_s": 10.0}),
+        ("runs", "other", hard),
+    ):
+        store.create(queued(name, 100.0, **data), "w", owner).result()
+    store.append("asks", [Event("asks", 2, "job.input_required", 101.0)], 1)
+    store.append("runs", [Event("runs", 2, "job.started", 101.0)], 1)
+    store.release("runs", 1)
+    store.flush()
+    assert store.claim_overdue("me", 109.0) == []
+    taken = store.claim_overdue("me", 110.0)
+    assert {(found.job_id, found.status) for found in taken} == {
+        ("waits", "queued"),
+        ("asks", "input_required"),
+    }
+    assert store.claim_overdue("you", 110.0) == []
