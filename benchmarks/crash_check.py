@@ -89,9 +89,9 @@ def check(
         confirmed: how often a person allowed a step to run again, by job's id and step's id.
     """
     found = Findings()
-    calls = calls_of(_lines(folder / "effects"), died_s)
+    calls = calls_of(read_lines(folder / "effects"), died_s)
     promises = defaultdict[str, dict[str, list[Any]]](dict)
-    for what, key, job_id, workflow, tag in _lines(folder / "promised"):
+    for what, key, job_id, workflow, tag in read_lines(folder / "promised"):
         promises[job_id][what] = [key, workflow, tag]
     keys: Counter[str] = Counter()
     seen: set[str] = set()
@@ -226,7 +226,8 @@ def _ids(store: Store) -> Iterable[str]:
         after = page[-1].id
 
 
-def _lines(path: Path) -> list[list[Any]]:
+def read_lines(path: Path) -> list[list[Any]]:
+    """Read a file of JSON lines; one that is not there is empty."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]

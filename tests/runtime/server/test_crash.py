@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 
 from benchmarks import crash
-from benchmarks.crash_check import Findings, calls_of, check_steps
+from benchmarks.crash_check import Findings, calls_of, check, check_steps, read_lines
 from gangline.runtime.store import open_store
 from tests.postgres_server import PostgresServer
 
@@ -29,6 +31,9 @@ leases.LEASE_S = store.LEASE_S = {LEASE_S}
 from gangline.runtime.cli import main
 sys.exit(main())
 """
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and prlimit")
 
 
 class ShortLease(crash.Server):
@@ -116,6 +121,7 @@ def is_writing(db: str) -> bool:
     return bool(row and row[0])
 
 
+@needs_linux
 def test_a_server_that_was_stopped_for_longer_than_its_lease_does_nothing_again(
     tmp_path: Path, db: str
 ) -> None:
@@ -133,7 +139,7 @@ def test_a_server_that_was_stopped_for_longer_than_its_lease_does_nothing_again(
         until(lambda: crash.ask(first.port, "GET", f"/v1/jobs/{again}")[1]["status"] == "succeeded")
         assert first.stop() == 0 and second.stop() == 0
     found = Findings()
-    calls = calls_of(crash_lines(tmp_path), {})
+    calls = calls_of(read_lines(tmp_path / "effects"), {})
     with open_store(db) as store:
         logs = {job_id: store.raw_events(job_id) for job_id in jobs}
     for job_id, events in logs.items():
@@ -145,7 +151,73 @@ def test_a_server_that_was_stopped_for_longer_than_its_lease_does_nothing_again(
     assert before > 100
 
 
-def crash_lines(folder: Path) -> Any:
-    import json
+@needs_linux
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    """Submits get a problem that says what to do; with room again, all that was accepted ends."""
+    db = tmp_path / "jobs.sqlite"
+    with served(tmp_path, str(db)) as server:
+        pid, port = server.process.pid, server.port
+        jobs = submit(port, 20)
+        wal = db.with_name("jobs.sqlite-wal").stat().st_size
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (wal + 100_000, resource.RLIM_INFINITY))
+        refused: Any = None
+        for number in range(200):
+            tag = f"full{number}"
+            metadata = {"key": tag, "pad": "x" * 400}
+            body = {"workflow": "chain", "input": {"tag": tag}, "metadata": metadata}
+            status, answer = crash.ask(port, "POST", "/v1/jobs", body)
+            if status != 202:
+                refused = status, answer
+                break
+            jobs.append(answer["id"])
+        assert refused is not None
+        status, problem = refused
+        assert (status, problem["code"], problem["retryable"]) == (503, "store", True)
+        assert "disk" in problem["detail"] and problem["next_step"]
+        assert crash.ask(port, "GET", "/readyz")[0] == 503
+        assert crash.ask(port, "GET", f"/v1/jobs/{jobs[0]}")[0] == 200, "reads go on"
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        jobs += submit(port, 5, "after")
+        confirmed, _ = crash.settle(port)
+        assert crash.ask(port, "GET", "/readyz")[0] == 200
+        assert server.stop() == 0
+    with open_store(db) as store:
+        found = check(store, tmp_path, {}, confirmed)
+        assert {store.job(job_id).status for job_id in jobs} == {"succeeded"}
+    assert not found.faults, found.told
 
-    return [json.loads(line) for line in (folder / "effects").read_text().splitlines()]
+
+def test_a_server_that_is_told_to_end_under_load_leaves_nothing_open(
+    tmp_path: Path, db: str
+) -> None:
+    """SIGTERM again and again: exit status 0, and no write is cut off, so nobody is asked."""
+    server = crash.Server(crash.free_port(), tmp_path, db)
+    server.start()
+    try:
+        server.wait()
+        with crash.loading(tmp_path, crash.Scene("", 1, 0, 1), [server]) as load:
+            for more in (10, 400):
+                wanted = lines(tmp_path) + more
+                until(lambda wanted=wanted: lines(tmp_path) > wanted)  # type: ignore[misc]
+                assert server.stop() == 0
+                server.start()
+            server.wait()
+            told = json.loads(load.communicate(timeout=WAIT_S)[0])
+        confirmed, asked = crash.settle(server.port)
+        assert server.stop() == 0
+    finally:
+        server.kill()
+    assert told["faults"] == []
+    assert asked["unsafe_steps_in_flight"] == 0
+    with open_store(db) as store:
+        found = check(store, tmp_path, {}, confirmed)
+    assert found.counts["accepted"] > 20
+    assert not found.faults, found.told
+
+
+def test_killed_servers_lose_nothing_and_repeat_nothing(tmp_path: Path, db: str) -> None:
+    """The crash benchmark (`python -m benchmarks.crash`), short: two servers over one store."""
+    name = "postgres" if db.startswith("postgresql:") else "sqlite"
+    played = crash.play(crash.Scene(name, 1 + (name == "postgres"), 3, 11), tmp_path, db)
+    assert not any(played["faults"].values()), played["told"]
+    assert played["counts"]["accepted"] > 5

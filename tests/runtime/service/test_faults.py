@@ -1,21 +1,28 @@
-"""The database goes away under a running service, and comes back: no accepted job is left lying."""
+"""What a running service stands: a database that restarts, an engine that dies, time that jumps."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import gangline as gl
+from gangline.backends.base import Sampled, SchedulerOutput
+from gangline.backends.engine.backend import EngineBackend
+from gangline.backends.fake import FakeEncoder, FakeRunner
 from gangline.ir.errors import StoreError
 from gangline.runtime.execution import leases
+from gangline.runtime.service.service import open_service
 from gangline.runtime.service.settings import Settings
 from gangline.runtime.store import postgres
 from tests.postgres_server import PostgresServer
-from tests.runtime.service.cases import request, tenant, until
+from tests.runtime.service.cases import CALLS, WORKFLOWS, request, tenant, until
 
 A = tenant("a")
 SMALL = Settings(
@@ -85,3 +92,92 @@ def test_a_database_that_restarts_under_load_loses_no_job(
     asyncio.run(main())
     lines = Counter(path.read_text().split())
     assert {f"{name}.1.2.3" for name in accepted.values()} <= set(lines)
+
+
+class Deadly(FakeRunner):
+    """A model whose first step ends the thread it runs on."""
+
+    struck = False
+
+    def execute(self, output: SchedulerOutput, num_steps: int = 1) -> Mapping[str, Sampled]:
+        if not Deadly.struck:
+            Deadly.struck = True
+            raise SystemExit("the driver is gone")
+        return super().execute(output, num_steps)
+
+
+@gl.llm(model="smollm2-135m", max_tokens=16)
+def say(word: str) -> str:
+    """Say {word}."""
+    raise NotImplementedError
+
+
+@gl.workflow
+def speech(word: str) -> str:
+    """Say a word."""
+    return say(word)
+
+
+def test_an_engine_that_dies_fails_its_jobs_so_that_they_may_be_retried_and_no_others(
+    db: Path, gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = gate("g")
+    monkeypatch.setattr(Deadly, "struck", False)
+
+    async def main() -> None:
+        backend = EngineBackend(lambda _: Deadly({"": "said"}), lambda _: FakeEncoder())
+        async with open_service(
+            [speech, *WORKFLOWS], store=db, backends={"cpu/0": backend}
+        ) as service:
+            beside = await service.submit(A, request("held", input={"gate": "g"}))
+            fatal = await service.submit(A, request("speech", input={"word": "hello"}))
+            failed = await service.wait(A, fatal.id, 20)
+            assert failed["status"] == "failed" and failed["error"]["code"] == "backend"
+            assert "the driver is gone" in failed["error"]["detail"]
+            await until(lambda: not service.ready()["ready"])
+            state = service.ready()
+            assert not state["checks"]["engines"]
+            assert state["checks"]["store"] and state["checks"]["accepting"]
+            other = await service.submit(A, request("four"))
+            assert (await service.wait(A, other.id, 20))["status"] == "succeeded"
+            opened.set()
+            assert (await service.wait(A, beside.id, 20))["status"] == "succeeded"
+            await service.retry(A, fatal.id)
+            assert (await service.wait(A, fatal.id, 20))["output"] == "said"
+            assert service.ready()["ready"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
+def test_the_time_jumps_under_two_servers(
+    serve: Any, gate: Any, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """A server from before the jump and one from after it: no job changes hands or expires."""
+    opened = gate("g")
+
+    async def main() -> None:
+        async with serve() as before:
+            limits: Any = {"deadline_ms": 600_000, "on_deadline": "expire"}
+            first = await before.submit(A, request("held", input={"gate": "g"}, **limits), "first")
+            await until(lambda: CALLS == ["g"])
+            real = time.time
+            monkeypatch.setattr(time, "time", lambda: real() + jump_s)
+            async with serve() as after:
+                again = await before.submit(
+                    A, request("held", input={"gate": "g"}, **limits), "first"
+                )
+                assert again.replayed and again.id == first.id
+                made = [await side.submit(A, request("four")) for side in (before, after) * 3]
+                for job in made:
+                    done = await after.wait(A, job.id, 20)
+                    assert (done["status"], done["output"]) == ("succeeded", 12)
+                opened.set()
+                done = await after.wait(A, first.id, 20)
+                assert (done["status"], done["late"]) == ("succeeded", False)
+                assert 0 <= done["actual"]["seconds"] < 60
+                kinds = [event.type for event in after.store.events(first.id)]
+                assert kinds.count("job.started") == 1
+        assert CALLS == ["g"]
+
+    asyncio.run(main())
