@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gangline.ir.errors import ConflictError, QuotaError
-from gangline.ir.specs.event import Event
+from gangline.ir.specs.event import STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.store import JobRow, Store
 from gangline.runtime.store.job_row import totals_of
@@ -22,7 +22,7 @@ from .hub import Hub
 from .intake import Accepted, taken
 from .job_request import JobRequest
 from .quotas import Quotas
-from .reader import STOPPED, Reader
+from .reader import Reader
 from .recovery import Recovery, expires_s
 from .runner import Held, Runner
 from .settings import Settings
@@ -158,7 +158,7 @@ class Creation:
     async def room(self, tenant: Tenant, row: JobRow) -> AsyncIterator[None]:
         """Hold a place of the tenant's quota for a job of its own that is to go on."""
         # One of which other branches run while it asks is in flight already.
-        counts = row.tenant == tenant.name and row.status in STOPPED
+        counts = row.tenant == tenant.name and row.status in STOPPED_STATUSES
         reserved = counts and await self.quotas.reserve(tenant)
         stored = False
         try:
