@@ -34,6 +34,7 @@ from .commands import (
 )
 from .dispatcher import Dispatcher
 from .fork import effective
+from .job import DEFAULT_PRIORITY
 from .job_errors import deadline_error, expired_before
 from .outcome import RequestOutcome
 from .planned_steps import checked_plan
@@ -75,6 +76,7 @@ class JobRun:
         self.dispatcher = Dispatcher(job_id)
         self.job_id = job_id
         self.tenant = ""
+        self.priority = DEFAULT_PRIORITY
         self.last_seq = 0
         self.started_s = 0.0
         self.queued_s = 0.0
@@ -421,6 +423,7 @@ class JobRun:
             case "job.queued":
                 self.queued_s = self.started_s = event.at_s
                 self.tenant = event.data.get("tenant", "")
+                self.priority = event.data.get("priority", DEFAULT_PRIORITY)
             case "job.started" if not event.data.get("resumed"):
                 self.started_s = event.at_s
             case kind if kind in STOP_EVENTS:

@@ -33,7 +33,7 @@ from gangline.runtime.dispatch.job_run import Action, Advance, JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.programs import as_json
 
-from .engine_calls import EngineCalls, no_backend
+from .engine_calls import EngineCalls, engine_priority, no_backend
 from .journal import Journal
 from .step_calls import StepCalls
 from .surroundings import InFlight, OnEvent, Surroundings
@@ -82,7 +82,9 @@ class Driver:
         self._inline: deque[tuple[RegisteredTool, RunTool]] = deque()
         self._is_busy = False
         self._tools = StepCalls(around, self._returned, self._overrun)
-        self._engines = EngineCalls(around, self._flight, self._unanswered, self._cache_salt)
+        self._engines = EngineCalls(
+            around, self._flight, self._unanswered, self._cache_salt, self._urgency
+        )
         self._retries: dict[str, Any] = {}
         self._deadline: Any = None
         self._stopped = False
@@ -333,6 +335,9 @@ class Driver:
 
     def _cache_salt(self) -> str:
         return self.run.tenant
+
+    def _urgency(self) -> int:
+        return engine_priority(self.run.tenant, self.run.priority)
 
     def _watch_deadline(self) -> None:
         """Have the job ended when its hard deadline passes, if it has one."""

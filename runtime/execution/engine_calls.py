@@ -7,8 +7,10 @@ from functools import partial
 
 from gangline.backends.base import Backend
 from gangline.ir.errors import BackendError, GanglineError, JobCancelled
+from gangline.ir.specs.event import LOCAL
 from gangline.ir.specs.request import Cancel, Submit, UpdateDeadline
 from gangline.runtime.dispatch.commands import CancelRequest, SubmitRequest
+from gangline.runtime.dispatch.job import DEFAULT_PRIORITY
 
 from .surroundings import InFlight, Surroundings
 
@@ -22,6 +24,7 @@ class EngineCalls:
     Args:
         flight: makes the record of a request that is sent now to a device.
         cache_salt: separates this job's tenant from others in prefix caches.
+        priority: of this job among the requests of an engine (lower is sooner).
         failed: called on the loop for a request that no engine will answer.
     """
 
@@ -31,11 +34,13 @@ class EngineCalls:
         flight: Callable[[SubmitRequest, str, float], InFlight],
         failed: Failed,
         cache_salt: Callable[[], str],
+        priority: Callable[[], int],
     ) -> None:
         self._around = around
         self._flight = flight
         self._failed = failed
         self._cache_salt = cache_salt
+        self._priority = priority
         self._loading: dict[str, SubmitRequest] = {}
         self._mine: dict[str, InFlight] = {}
 
@@ -53,7 +58,7 @@ class EngineCalls:
         try:
             if not self._is_loaded(backend, command, device):
                 return
-            backend.send(submit_message(command, now, self._cache_salt()))
+            backend.send(submit_message(command, now, self._cache_salt(), self._priority()))
         except Exception as error:  # noqa: BLE001 (a backend's fault is its request's failure)
             self._failed(command, error, True)
             return
@@ -108,7 +113,9 @@ class EngineCalls:
             self.submit(command, device)
 
 
-def submit_message(command: SubmitRequest, now: float, cache_salt: str = "") -> Submit:
+def submit_message(
+    command: SubmitRequest, now: float, cache_salt: str = "", priority: int = 0
+) -> Submit:
     """Give the message of a request that arrives at an engine now."""
     return Submit(
         request_id=command.request_id,
@@ -119,7 +126,20 @@ def submit_message(command: SubmitRequest, now: float, cache_salt: str = "") -> 
         deadline_s=command.deadline_s,
         remaining_s=command.remaining_s,
         cache_salt=cache_salt,
+        priority=priority,
     )
+
+
+def engine_priority(tenant: str, priority: int) -> int:
+    """Give the place of a job's requests in an engine's queue: lower is sooner, 0 is usual.
+
+    Args:
+        priority: of the job, 0 to 9, higher is sooner. One above the usual goes first where all
+            are one tenant. Elsewhere it does among the tenant's own jobs only, which wait for
+            slots before: engines are everybody's, and a tenant must not push others back.
+    """
+    place = DEFAULT_PRIORITY - priority
+    return place if tenant in ("", LOCAL) else max(place, 0)
 
 
 def no_backend(device: str) -> GanglineError:

@@ -42,8 +42,13 @@ def create_app(
         telemetry: told of every request, and served as `/metrics`.
     """
     settings = settings or ServerSettings()
-    read = service.store.keys if read_keys is None else read_keys
-    keys = KeyRing(read, open_access=settings.open_access, fresh_s=settings.keys_fresh_s)
+    store = service.store
+    keys = KeyRing(
+        store.keys if read_keys is None else read_keys,
+        open_access=settings.open_access,
+        fresh_s=settings.keys_fresh_s,
+        changes=store.key_changes if read_keys is None and store.is_local else None,
+    )
     told = [*observers, *([telemetry.on_request] if telemetry else [])]
     context = Context(service, settings, keys, told)
     operations = all_operations(context, telemetry.operations() if telemetry else ())

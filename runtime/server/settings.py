@@ -22,6 +22,7 @@ class ServerSettings:
         arrival_s: how long a request may take to arrive, from its first byte to its last.
         max_head_bytes: of a request's line and headers.
         keys_fresh_s: how old the server's copy of the keys may be; a revoked key works no longer.
+            With SQLite it is never old.
     """
 
     allowed_hosts: tuple[str, ...] = ()
@@ -33,4 +34,4 @@ class ServerSettings:
     slow_reader_s: float = 20.0
     arrival_s: float = 30.0
     max_head_bytes: int = 64 * 2**10
-    keys_fresh_s: float = 2.0
+    keys_fresh_s: float = 0.25

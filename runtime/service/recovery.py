@@ -166,14 +166,14 @@ class Recovery:
         now = self._clock.now()
         for found in await asyncio.to_thread(self._store.claim_overdue, self._owner, now):
             if found.job_id in self._runner.held:
-                self._release(found.job_id, found.epoch)  # see `_take`
+                self._runner.release(found.job_id, found.epoch)  # see `_take`
                 continue
             try:
                 events = await asyncio.to_thread(self._store.events, found.job_id)
                 await self._stop(found, events, "job.expired", deadline_error(found.job_id))
             except Exception:
                 logger.exception("job %s could not be expired", found.job_id)
-                self._release(found.job_id, found.epoch)
+                self._runner.release(found.job_id, found.epoch)
 
     async def _give_back_strays(self) -> None:
         """Give back jobs that the store says are ours and nobody here knows.

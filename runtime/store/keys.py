@@ -49,6 +49,12 @@ def revoke_key(database: Database, id_: str, now: float) -> bool:
     )
 
 
+def count_changes(database: Database) -> tuple[int, int]:
+    """Give how many keys were ever made and revoked: it differs after every change of the keys."""
+    ((made, revoked),) = database.read("SELECT count(*), count(revoked_s) FROM api_keys", ())
+    return int(made), int(revoked)
+
+
 def _key(row: Row) -> KeyRow:
     id_, hash_, tenant, scopes, quota, created_s, revoked_s, note = row
     return KeyRow(

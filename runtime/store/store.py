@@ -344,6 +344,10 @@ class Store:
         """Give the API keys of a tenant, or all."""
         return keys.list_keys(self.database, tenant)
 
+    def key_changes(self) -> tuple[int, int]:
+        """Give something that differs after every change of the keys."""
+        return keys.count_changes(self.database)
+
     def find_key(self, hash_: str) -> KeyRow | None:
         """Find an API key by its hash, revoked or not."""
         return keys.find_key(self.database, hash_)

@@ -215,13 +215,16 @@ def test_a_new_deadline_is_recorded_and_survives(
     serve(tools, store, body)
 
 
-def test_tenants_do_not_share_prefixes(builder: Any, tools: Any, store: Store) -> None:
+def test_engines_are_told_whose_a_request_is_and_how_urgent(
+    builder: Any, tools: Any, store: Store
+) -> None:
+    """A salt keeps tenants apart in prefix caches; none pushes in front of another's requests."""
     backend = FakeBackend({"greet:": "hello"})
-    salts: list[str] = []
+    told: list[tuple[str, int]] = []
     send = backend.send
 
     def watched(message: Any) -> None:
-        salts.append(message.cache_salt)
+        told.append((message.cache_salt, message.priority))
         send(message)
 
     backend.send = watched  # type: ignore[method-assign]
@@ -229,15 +232,15 @@ def test_tenants_do_not_share_prefixes(builder: Any, tools: Any, store: Store) -
     program = p.done(p.llm("greet", p.inputs[0]))
 
     async def body(served: Served) -> None:
-        for tenant in ("acme", "umbrella"):
+        for tenant, priority in (("acme", 5), ("umbrella", 9), ("acme", 1), ("local", 9)):
             queued = queued_event(program, {"q": "x"})
-            data = {**queued.data, "tenant": tenant}
+            data = {**queued.data, "tenant": tenant, "priority": priority}
             queued = Event(queued.job_id, 1, "job.queued", 1.0e9, "", data)
             store.create(queued, "hand_made", served.executor.owner, 30.0).result()
             await served.start(queued.job_id, 1, [queued])
 
     serve(tools, store, body, **{"cpu/0": backend})
-    assert salts == ["acme", "umbrella"]
+    assert told == [("acme", 0), ("umbrella", 0), ("acme", 4), ("local", -4)]
 
 
 def test_engines_hear_of_a_new_deadline_and_of_a_drop(

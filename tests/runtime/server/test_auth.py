@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from gangline.runtime.server.auth import KeyRing
+from gangline.runtime.server.auth import KeyRing, key_hash
 from gangline.runtime.server.problem import Refused
 from gangline.runtime.server.settings import ServerSettings
+from gangline.runtime.store import KeyRow
 
 BODY = {"workflow": "five_steps", "input": {"number": 1}}
 
@@ -140,3 +141,24 @@ def test_a_store_that_is_away_lets_nobody_in(key: Any) -> None:
 def test_a_network_server_without_keys_lets_nobody_in(serve: Any) -> None:
     with serve(ServerSettings(open_access=False)) as served, served.client() as client:
         assert client.get("/v1/jobs").status_code == 401
+
+
+def test_a_change_of_the_keys_is_seen_by_the_next_request(key: Any) -> None:
+    rows = [key("gl-a", "anna")]
+    keys = KeyRing(lambda: list(rows), open_access=True, changes=lambda: list(rows))
+    assert come_in(keys, "gl-a") == "anna"
+    rows[0] = key("gl-a", "anna", revoked_s=1.0)
+    with pytest.raises(Refused):
+        come_in(keys, "gl-a")
+
+
+def test_a_key_revoked_in_the_store_opens_nothing_any_more(open_server: Any) -> None:
+    store = open_server.service.store
+    for name in ("one", "two"):
+        row = KeyRow(name, key_hash(name), "anna", ("submit", "read"), {}, 1.0)
+        store.add_key(row).result()
+        with open_server.client(name) as client:
+            assert client.get("/v1/jobs").status_code == 200
+    store.revoke_key("one", 2.0).result()
+    with open_server.client("one") as one, open_server.client("two") as two:
+        assert [one.get("/v1/jobs").status_code, two.get("/v1/jobs").status_code] == [401, 200]
