@@ -10,9 +10,10 @@ import threading
 
 def main() -> None:
     """Run the `gangline` command and exit with 0, 1 (failed), 2 (usage) or 130 (interrupted)."""
-    from .app import run
+    from .app import logs_kept_to_debug, run
 
-    leave(run(sys.argv[1:]))
+    with logs_kept_to_debug("--debug" in sys.argv):
+        leave(run(sys.argv[1:]))
 
 
 def leave(code: int) -> None:

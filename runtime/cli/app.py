@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
@@ -70,7 +71,11 @@ def run(arguments: Sequence[str]) -> int:
     debug, as_json = "--debug" in arguments, "--json" in arguments
     # --debug is accepted anywhere on the line, as users type it last.
     arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
-    _configure_logging(debug)
+    with logs_kept_to_debug(debug):
+        return _run(arguments, debug, as_json)
+
+
+def _run(arguments: Sequence[str], debug: bool, as_json: bool) -> int:
     try:
         code = app(args=list(arguments), prog_name="gangline", standalone_mode=False)
         if code == INTERRUPTED:  # what the parser makes of Ctrl-C
@@ -104,12 +109,22 @@ def _trace(debug: bool) -> None:
         traceback.print_exc()
 
 
-def _configure_logging(debug: bool) -> None:
-    """Keep logs (and tracebacks in them) to --debug: errors are told once, as errors."""
+@contextmanager
+def logs_kept_to_debug(debug: bool) -> Iterator[None]:
+    """Keep logs (and tracebacks in them) to --debug: errors are told once, as errors.
+
+    Everything is put back in the end: a command may run inside somebody's own program.
+    """
     root = logging.getLogger("gangline")
+    kept = root.handlers[:], root.level, root.propagate
     root.handlers[:] = [logging.StreamHandler() if debug else logging.NullHandler()]
     root.setLevel(logging.DEBUG if debug else logging.CRITICAL)
     root.propagate = False
+    try:
+        yield
+    finally:
+        root.handlers[:], root.propagate = kept[0], kept[2]
+        root.setLevel(kept[1])
 
 
 def _as_usage(error: Exception) -> UsageError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -49,6 +50,18 @@ def test_ctrl_c_as_a_document(flow: str, capsys: Capture) -> None:
     assert app.run(["run", flow, "-i", "text=a", "--json"]) == 130
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "failed" and document["error"]["next_step"] == "Retry 17."
+
+
+@pytest.mark.parametrize("debug", [[], ["--debug"]])
+def test_a_command_leaves_the_logs_of_its_process_alone(
+    flow: str, debug: list[str], capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("gangline")
+    before = logger.handlers[:], logger.level, logger.propagate
+    assert app.run(["run", flow, "-i", "text=a", *debug]) == 130
+    assert (logger.handlers, logger.level, logger.propagate) == before
+    logger.warning("said afterwards")
+    assert "said afterwards" in caplog.text
 
 
 def test_ctrl_c_outside_a_job(flow: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

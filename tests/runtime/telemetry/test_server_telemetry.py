@@ -236,7 +236,7 @@ def test_a_trace_reaches_from_the_caller_to_the_steps(
     assert (request.attributes or {})["http.response.status_code"] == 200
     assert job.parent is not None
     assert job.parent.span_id == request.context.span_id
-    for name in ("chat smollm2-135m", "execute_tool shout"):
+    for name in ("chat smollm2-135m", f"execute_tool {shout.name}"):
         parent = by_name[name].parent
         assert parent is not None
         assert parent.span_id == job.context.span_id
