@@ -71,6 +71,7 @@ class Browser:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM:
+        assert not os.environ.get("GANGLINE_NEED_CHROMIUM"), "Chromium is needed, and is not there"
         pytest.skip("Chromium is not installed: the page is NOT tested (apt-get install chromium)")
     made = Browser()
     yield made
