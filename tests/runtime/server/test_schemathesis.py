@@ -26,6 +26,7 @@ CONFIG = ("--config-file", str(Path(__file__).parents[3] / "schemathesis.toml"))
 """What `schemathesis run` finds by itself in the project's folder."""
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("locked", [True, False])
 def test_nothing_generated_from_the_document_breaks_the_server(
     serve: Any, keys: Any, entrance: Any, tmp_path: Path, locked: bool
