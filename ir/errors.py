@@ -219,8 +219,21 @@ class LeaseLost(StoreError):
 
 
 class ServiceError(GanglineError):
+    """`retry_after_s` says when it is worth trying again; None where it is not known."""
+
     code = "service"
     title = "The service could not answer"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        where: str = "",
+        next_step: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail, where=where, next_step=next_step)
+        self.retry_after_s = retry_after_s
 
 
 class RequestError(ServiceError):
@@ -259,11 +272,8 @@ class IdempotencyError(ServiceError):
 
 
 class QuotaError(ServiceError):
-    """`retry_after_s` says when it is worth trying again; None where it is not known."""
-
     code = "quota"
     title = "The quota is used up"
-    retry_after_s: float | None = None
 
 
 class AdmissionError(ServiceError):
@@ -272,11 +282,8 @@ class AdmissionError(ServiceError):
 
 
 class OverloadedError(ServiceError):
-    """`retry_after_s` says when it is worth trying again; None where it is not known."""
-
     code = "overloaded"
     title = "The server has no room"
-    retry_after_s: float | None = None
 
 
 def _walk(kind: type[GanglineError]) -> list[type[GanglineError]]:

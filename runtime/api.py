@@ -19,7 +19,7 @@ from .dispatch.answers import the_only
 from .dispatch.fork import fork
 from .dispatch.job import JobResult, result_of
 from .execution.surroundings import OnEvent
-from .job_documents import new_job_id, save_fork
+from .job_id import new_job_id
 from .session import Options, Session
 from .store import Store
 
@@ -156,8 +156,10 @@ def fork_job(
     with open_session(fleet, backends, store) as session:
         assert session.store is not None
         _, events = _stored(session, job)
-        log = fork(events, step, job_id=new_job_id(), now=time.time(), inputs=inputs)
-        save_fork(session.store, log, session.executor.owner)
+        now = time.time()
+        log = fork(events, step, job_id=new_job_id(now), now=now, inputs=inputs)
+        owner, workflow = session.executor.owner, log[0].data.get("workflow", "")
+        session.store.create(log[0], workflow, owner, more=log[1:]).result()
         return session.executor.resume(log[0].job_id, inputs=inputs, on_event=on_event)
 
 

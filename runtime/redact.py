@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 MASK = "***"
 
@@ -31,3 +32,11 @@ def redact(text: str) -> str:
 def redacted(text: str) -> bool:
     """Say whether a text has had a password masked by `redact`."""
     return f":{MASK}@" in text or f"={MASK}" in text
+
+
+def masked_input(inputs: Mapping[str, object]) -> str | None:
+    """Name the first input that had a password masked; None if none has."""
+    for name, value in inputs.items():
+        if isinstance(value, str) and redacted(value):
+            return name
+    return None

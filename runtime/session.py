@@ -154,8 +154,7 @@ class Session:
         if options.model is not None:
             find_model(options.model)
         program = self._with_model(workflow.program(), options.model)
-        deadline_s = _first(options.deadline_s, workflow.deadline_s, program.deadline_s)
-        budget_usd = _first(options.budget_usd, workflow.budget_usd, program.budget_usd)
+        deadline_s, budget_usd = limits(workflow, program, options.deadline_s, options.budget_usd)
         return Job(
             workflow=workflow.name,
             program=program,
@@ -229,6 +228,19 @@ def with_model(program: Program, model: str | None) -> Program:
         for stage in program.stages
     )
     return replace(program, stages=stages, text=f"// model = {model}\n{program.text}")
+
+
+def limits(
+    workflow: Workflow[..., Any],
+    program: Program,
+    deadline_s: float | None = None,
+    budget_usd: float | None = None,
+) -> tuple[float | None, float | None]:
+    """Give deadline (seconds) and budget (US dollars) of a job: the caller's, or the author's."""
+    return (
+        _first(deadline_s, workflow.deadline_s, program.deadline_s),
+        _first(budget_usd, workflow.budget_usd, program.budget_usd),
+    )
 
 
 def _limit(name: str, value: float | None) -> float | None:

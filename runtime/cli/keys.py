@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from typing import Annotated, Any
 
@@ -43,14 +42,14 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a key and show it, this once: only its hash is kept."""
-    from gangline.runtime.dispatch.job_id import job_id as time_sorted_id
+    from gangline.runtime.job_id import new_job_id as time_sorted_id
     from gangline.runtime.service.keys import hash_key, new_key
     from gangline.runtime.store import open_store
     from gangline.runtime.store.records import KeyRow
 
     now, key = time.time(), new_key()
     row = KeyRow(
-        id=time_sorted_id(now, os.urandom(10)),
+        id=time_sorted_id(now),
         hash=hash_key(key),
         tenant=tenant_name(tenant),
         scopes=scopes_of(scope),

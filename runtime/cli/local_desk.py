@@ -55,13 +55,13 @@ class LocalDesk:
 
     def list(self, limit: int, after: str | None, status: str | None) -> Document:
         """Give one page of the store's jobs."""
-        from gangline.runtime.job_documents import list_jobs
+        from gangline.runtime.local_jobs import list_jobs
 
         return list_jobs(limit=limit, after=after, status=status)
 
     def show(self, job: str) -> Document:
         """Give a job as it is stored."""
-        from gangline.runtime.job_documents import job_document
+        from gangline.runtime.local_jobs import job_document
 
         return job_document(job)
 
@@ -83,7 +83,7 @@ class LocalDesk:
 
     def cancel(self, job: str) -> Document:
         """End a job that nobody runs."""
-        from gangline.runtime.job_documents import cancel_job
+        from gangline.runtime.local_jobs import cancel_job
 
         return cancel_job(job)
 
@@ -131,10 +131,11 @@ def _stored(
 ) -> Document:
     """Store a job that nobody runs yet."""
     from gangline.runtime.dispatch.job import result_of
-    from gangline.runtime.job_documents import new_job_id
+    from gangline.runtime.job_id import new_job_id
 
     job = session.job(workflow, inputs, options)
-    queued = Event(new_job_id(), 1, "job.queued", time.time(), data=job.to_event_data())
+    now = time.time()
+    queued = Event(new_job_id(now), 1, "job.queued", now, data=job.to_event_data())
     once = None
     if order.idempotency_key is not None:
         asked = json.dumps([order.workflow, inputs, repr(options)], sort_keys=True, default=str)

@@ -19,7 +19,7 @@ from gangline.ir.specs.event import Event
 from gangline.runtime.redact import redacted
 
 from .interpreter import Activation, Interpreter, KvHandle
-from .job import check_inputs, missing_secret
+from .job import check_inputs, check_secrets
 from .programs import program_of
 
 _KEPT = ("op", "stage", "device", "parents", "attempt", "value")
@@ -28,7 +28,7 @@ _STEP_EVENTS = frozenset({"step.started", "step.completed", "step.failed", "step
 
 def fork(
     events: Sequence[Event],
-    step_id: str,
+    step_id: str | None,
     *,
     job_id: str,
     now: float,
@@ -38,7 +38,7 @@ def fork(
     """Give the log of a new, queued job that goes on from before `step_id`.
 
     What does not come after the step keeps its recorded result, unless other `inputs` reach it.
-    Kept results cost and took nothing here.
+    Kept results cost and took nothing here. Without a step nothing is kept.
 
     Args:
         events: the old job's log; the job may be in any state.
@@ -50,13 +50,20 @@ def fork(
         InputError: an input does not exist, or was a secret and is not given again.
     """
     log = effective(events)
-    queued, program = log[0], _program(log[0])
+    queued = log[0]
     given = {**queued.data["inputs"], **(inputs or {})}
-    check_inputs(program, given)
-    for name, value in given.items():
-        if isinstance(value, str) and redacted(value):
-            raise missing_secret(name)
-    recorded = _completed(log)
+    check_inputs(_program(queued), given)
+    check_secrets(given)
+    kept = [] if step_id is None else _kept(log, step_id, given)
+    data = {**queued.data, **(changes or {}), "inputs": given}
+    data.update(forked_from=queued.job_id, forked_at=step_id or "", recorded=len(kept))
+    first = Event(job_id, 1, "job.queued", now, "", data)
+    return [first, *(_copy(job_id, at, event, now) for at, event in enumerate(kept, 2))]
+
+
+def _kept(log: Sequence[Event], step_id: str, given: Mapping[str, Any]) -> list[Event]:
+    """Give the recorded results that still hold when a step runs again on these inputs."""
+    queued, program, recorded = log[0], _program(log[0]), _completed(log)
     before = _walk(program, _unmasked(queued.data["inputs"], given), recorded, _never)
     held = _held(step_id, before, queued.job_id)
 
@@ -69,11 +76,7 @@ def fork(
         return activation.id in held or not same
 
     holds = _holding(_walk(program, given, recorded, stale), recorded, stale)
-    kept = [event for event in log if event.type == "step.completed" and event.step_id in holds]
-    data = {**queued.data, **(changes or {}), "inputs": given}
-    data.update(forked_from=queued.job_id, forked_at=step_id, recorded=len(kept))
-    first = Event(job_id, 1, "job.queued", now, "", data)
-    return [first, *(_copy(job_id, at, event, now) for at, event in enumerate(kept, 2))]
+    return [event for event in log if event.type == "step.completed" and event.step_id in holds]
 
 
 def retry_from(events: Sequence[Event], step_id: str, rerun: Iterable[str] = ()) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from gangline.ir.errors import InputError
 from gangline.ir.program import Program
 from gangline.ir.specs.event import LOCAL, Event, StepRecord
 from gangline.ir.specs.plan import Plan
+from gangline.runtime.redact import masked_input
 
 from .job_errors import unanswered
 from .programs import plan_document, program_document
@@ -60,15 +61,23 @@ class Job:
                 where="on_deadline",
                 next_step=f"Give one of {', '.join(ON_DEADLINE)}.",
             )
+        data = self.event_data()
+        if as_json:
+            data["program"] = program_document(self.program)
+        data["plan"] = plan_document(self.plan) if self.plan else None
+        return data
+
+    def event_data(self) -> dict[str, Any]:
+        """Give the data of the job.queued event, unchecked; program and plan stay objects."""
         program = self.program
         deadline_s = program.deadline_s if self.deadline_s is None else self.deadline_s
         budget_usd = program.budget_usd if self.budget_usd is None else self.budget_usd
         return {
             "workflow": self.workflow,
-            "program": program_document(program) if as_json else program,
+            "program": program,
             "program_hash": program.hash,
             "inputs": dict(self.inputs),
-            "plan": plan_document(self.plan) if self.plan else None,
+            "plan": self.plan,
             "deadline_s": deadline_s,
             "budget_usd": budget_usd,
             "device": self.device,
@@ -93,6 +102,20 @@ def check_inputs(program: Program, inputs: Mapping[str, Any]) -> None:
             where=program.name,
             next_step=f"Its inputs are: {', '.join(names) or 'none'}.",
         )
+
+
+def check_secrets(inputs: Mapping[str, Any]) -> None:
+    """Raise InputError if an input has a mask in the place of its password."""
+    name = masked_input(inputs)
+    if name is not None:
+        raise missing_secret(name)
+
+
+def with_inputs(queued: Event, given: Mapping[str, Any]) -> Event:
+    """Give a stored job.queued event with secrets put back; InputError if one is missing."""
+    inputs = {**queued.data["inputs"], **given}
+    check_secrets(inputs)
+    return replace(queued, data={**queued.data, "inputs": inputs})
 
 
 def missing_secret(name: str) -> InputError:

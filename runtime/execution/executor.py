@@ -10,7 +10,6 @@ at once. On the loop, a service uses `start_job`, `drop`, `update_deadline` and 
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -25,12 +24,11 @@ from gangline.ir.specs.request import EngineEvent, Finished, RequestFailed
 from gangline.runtime.clock import Clock, WallClock
 from gangline.runtime.dispatch.commands import Step
 from gangline.runtime.dispatch.fork import retry_from
-from gangline.runtime.dispatch.job import Job, JobResult, missing_secret, result_of
-from gangline.runtime.dispatch.job_id import job_id as make_job_id
+from gangline.runtime.dispatch.job import Job, JobResult, result_of, with_inputs
 from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.pricing import Pricing
 from gangline.runtime.dispatch.routing import LeastLoaded
-from gangline.runtime.redact import redacted
+from gangline.runtime.job_id import new_job_id
 from gangline.runtime.store import Store
 from gangline.runtime.store.owner import owner_name
 
@@ -127,7 +125,7 @@ class Executor:
 
     def submit(self, job: Job, on_event: OnEvent | None = None) -> Future[JobResult]:
         """Queue a job; the future gives its result, whatever its status."""
-        job_id = make_job_id(self._clock.now(), os.urandom(10))
+        job_id = new_job_id(self._clock.now())
         data = job.to_event_data(as_json=False)
 
         def begin(on_done: OnDone) -> None:
@@ -160,7 +158,7 @@ class Executor:
             store.job(job_id)
         if result_of(events).status == "succeeded" and not (from_step or answers):
             return result_of(events)
-        events[0] = _with_inputs(events[0], inputs or {})
+        events[0] = with_inputs(events[0], inputs or {})
         assert self._leases is not None
         epoch = self._leases.acquire(job_id)
         events.extend(store.events(job_id, after=events[-1].seq))
@@ -474,13 +472,3 @@ def _interrupted(job_id: str) -> GanglineError:
         f"Job {job_id} was interrupted",
         next_step=f"Continue it with: gangline jobs retry {job_id}",
     )
-
-
-def _with_inputs(queued: Event, given: Mapping[str, Any]) -> Event:
-    """Put secrets back into the inputs; InputError if one is missing."""
-    inputs = {**queued.data["inputs"], **given}
-    for name, value in inputs.items():
-        if isinstance(value, str) and redacted(value):
-            raise missing_secret(name)
-    data = {**queued.data, "inputs": inputs}
-    return Event(queued.job_id, queued.seq, queued.type, queued.at_s, "", data)

@@ -1,4 +1,4 @@
-"""Event loops of our own: uvloop's where it is installed (the `server` extra), asyncio's else."""
+"""Event loops of our own: uvloop's where there is one (not on Windows), asyncio's else."""
 
 from __future__ import annotations
 

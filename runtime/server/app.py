@@ -9,9 +9,10 @@ from starlette.routing import BaseRoute
 from starlette.routing import Router as Mounts
 
 from gangline.runtime.page import routes as page_routes
+from gangline.runtime.store import KeyRow
 
 from . import a2a, table
-from .auth import KeyRing, StoredKey
+from .auth import KeyRing
 from .context import Access, Context
 from .guard import Guard
 from .mcp import routes as mcp_routes
@@ -31,7 +32,7 @@ def create_app(
     service: Service,
     settings: ServerSettings | None = None,
     observers: Sequence[Callable[[Access], None]] = (),
-    read_keys: Callable[[], Iterable[StoredKey]] | None = None,
+    read_keys: Callable[[], Iterable[KeyRow]] | None = None,
     telemetry: ServerTelemetry | None = None,
 ) -> Guard:
     """Make the ASGI application of a service that is open on the running loop.

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
-from hashlib import blake2b
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
 
 from gangline.ir.errors import AuthenticationError, ForbiddenError
-from gangline.runtime.service.tenant import Quota, Tenant
+from gangline.runtime.service.keys import hash_key, quota_from_json
+from gangline.runtime.service.tenant import Tenant
+from gangline.runtime.store import KeyRow
 
 from .problem import Refused
 
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="gangline"'),)
-
-
-class StoredKey(Protocol):
-    """A row of the store's keys; `hash` is hex blake2b-256 of the key."""
-
-    @property
-    def hash(self) -> str: ...
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def scopes(self) -> Iterable[str]: ...
-    @property
-    def quota(self) -> Mapping[str, Any]: ...
-    @property
-    def revoked_s(self) -> float | None: ...
 
 
 class KeyRing:
@@ -50,7 +35,7 @@ class KeyRing:
 
     def __init__(
         self,
-        read: Callable[[], Iterable[StoredKey]],
+        read: Callable[[], Iterable[KeyRow]],
         *,
         open_access: bool,
         fresh_s: float = 0.25,
@@ -80,7 +65,7 @@ class KeyRing:
         if not self.asks_for_keys:
             return Tenant()
         scheme, _, key = authorization.partition(" ")
-        found = self._tenants.get(key_hash(key.strip()))
+        found = self._tenants.get(hash_key(key.strip()))
         if found is not None and scheme.lower() == "bearer":
             return found
         raise _unknown(bool(key))
@@ -108,14 +93,8 @@ class KeyRing:
             self._reading = None
 
 
-def key_hash(key: str) -> str:
-    """Give the hex blake2b-256 of a key."""
-    return blake2b(key.encode(errors="replace"), digest_size=32).hexdigest()
-
-
-def _tenant(row: StoredKey) -> Tenant:
-    quota = Quota(**{name: float(value) for name, value in dict(row.quota or {}).items()})
-    return Tenant(row.tenant, frozenset(row.scopes), quota)
+def _tenant(row: KeyRow) -> Tenant:
+    return Tenant(row.tenant, frozenset(row.scopes), quota_from_json(row.quota))
 
 
 def _unknown(sent: bool) -> Refused:

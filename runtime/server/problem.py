@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gangline.ir.errors import GanglineError, OverloadedError, QuotaError, RequestError
+from gangline.ir.errors import GanglineError, RequestError, ServiceError
 
 from .reply import Headers, Reply
 
@@ -109,5 +109,5 @@ def retry_after(error: GanglineError, status: int) -> Sequence[tuple[bytes, byte
     """Give the Retry-After header of an error that may pass; nothing for others."""
     if status not in RETRYABLE:
         return ()
-    after_s = error.retry_after_s if isinstance(error, QuotaError | OverloadedError) else None
+    after_s = error.retry_after_s if isinstance(error, ServiceError) else None
     return ((b"retry-after", str(max(math.ceil(after_s or 1.0), 1)).encode()),)

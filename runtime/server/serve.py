@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from gangline.ir.errors import UsageError
+from gangline.runtime.execution.loops import new_loop
 
 from .app import create_app
 from .protocol import protocol_class
@@ -83,17 +84,8 @@ def run(
         ready: called once requests are answered.
         telemetry: opens what listens to a service, on the server's loop.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(service, bound, settings, ready, telemetry))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def _serve(

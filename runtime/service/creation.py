@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +18,7 @@ from gangline.runtime.store.job_row import totals_of
 from .documents import job_resource
 from .fair_queue import Waiting
 from .hub import Hub
-from .intake import Accepted, taken
+from .intake import Accepted, body_hash, taken
 from .job_request import JobRequest
 from .quotas import Quotas
 from .reader import Reader
@@ -262,5 +261,4 @@ def fresh_row(queued: Event, epoch: int) -> JobRow:
 
 
 def _fork_hash(job_id: str, step: str | None, inputs: Mapping[str, Any]) -> str:
-    asked = json.dumps(["fork", job_id, step, inputs], sort_keys=True)
-    return hashlib.blake2b(asked.encode(errors="replace"), digest_size=16).hexdigest()
+    return body_hash(json.dumps(["fork", job_id, step, inputs], sort_keys=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,22 +24,22 @@ def job_row(row: JobRow, position: int | None = None) -> dict[str, Any]:
         "workflow": row.workflow,
         "status": row.status,
         "created_s": row.created_s,
-        "started_s": _known(row, "started_s"),
-        "ended_s": _known(row, "ended_s"),
+        "started_s": _finite(row.started_s),
+        "ended_s": _finite(row.ended_s),
         "updated_s": row.updated_s,
-        "deadline_s": _known(row, "deadline_at_s"),
-        "on_deadline": getattr(row, "on_deadline", "") or "late",
+        "deadline_s": _finite(row.deadline_at_s),
+        "on_deadline": row.on_deadline or "late",
         "late": row.late,
-        "priority": getattr(row, "priority", 5),
-        "budget_usd": _known(row, "budget_usd"),
-        "metadata": dict(getattr(row, "metadata", None) or {}),
-        "tenant": getattr(row, "tenant", "local"),
-        "predicted": {"seconds": _known(row, "predicted_s"), "usd": _known(row, "predicted_usd")},
+        "priority": row.priority,
+        "budget_usd": _finite(row.budget_usd),
+        "metadata": dict(row.metadata),
+        "tenant": row.tenant,
+        "predicted": {"seconds": _finite(row.predicted_s), "usd": _finite(row.predicted_usd)},
         "actual": {"seconds": row.seconds, "usd": row.usd},
-        "prompt_tokens": getattr(row, "prompt_tokens", 0),
-        "output_tokens": getattr(row, "output_tokens", 0),
-        "error_code": getattr(row, "error_code", "") or None,
-        "forked_from": getattr(row, "forked_from", "") or None,
+        "prompt_tokens": row.prompt_tokens,
+        "output_tokens": row.output_tokens,
+        "error_code": row.error_code or None,
+        "forked_from": row.forked_from or None,
         "position": position,
         "last_seq": row.last_seq,
         "links": {
@@ -89,6 +90,5 @@ def event_document(event: Event) -> dict[str, Any]:
     }
 
 
-def _known(row: JobRow, name: str) -> Any:
-    value = getattr(row, name, None)
-    return value if value != float("inf") else None
+def _finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value

@@ -7,7 +7,6 @@ plan, the adapters of the inputs, and most of the first event's data.
 from __future__ import annotations
 
 import hashlib
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.job import Job
-from gangline.runtime.dispatch.job_id import job_id as make_job_id
+from gangline.runtime.job_id import new_job_id
 from gangline.runtime.redact import redact
-from gangline.runtime.session import Session
+from gangline.runtime.session import Session, limits
 
 from .job_request import JobRequest
 from .offers import Offer, Offers
@@ -85,7 +84,7 @@ class Intake:
             await offer.compiled()  # its inputs are checked against it
         inputs = offer.checked(request.input)
         program = await offer.compiled(request.model)
-        deadline_s, budget_usd = limits(offer, request)
+        deadline_s, budget_usd = limits_of(offer, request)
         planned = self._plans.known(program, deadline_s, budget_usd)
         if planned is None:
             planned = await self._plans.get(program, deadline_s, budget_usd)
@@ -122,7 +121,7 @@ class Intake:
                 device=self._session.device,
                 source=offer.source,
             )
-            data = job_data(job)
+            data = job.event_data()
             # The key's ids are good for as long as their objects live: they are kept beside it.
             found = self._bases[key] = (planned, data)
             self._session.prepare(planned.program, planned.plan)
@@ -140,36 +139,10 @@ class Intake:
         return ("://" in text or "password=" in text) and redact(text) != text
 
 
-def job_data(job: Job) -> dict[str, Any]:
-    """Give the data of a first event whose inputs are filled in later; objects stay objects."""
-    return {
-        "workflow": job.workflow,
-        "program": job.program,
-        "program_hash": job.program.hash,
-        "inputs": {},
-        "plan": job.plan,
-        "deadline_s": None,
-        "budget_usd": None,
-        "device": job.device,
-        "source": job.source,
-        "tenant": job.tenant,
-        "priority": job.priority,
-        "on_deadline": job.on_deadline,
-        "metadata": {},
-        "forked_from": "",
-    }
-
-
-def limits(offer: Offer, request: JobRequest) -> tuple[float | None, float | None]:
+def limits_of(offer: Offer, request: JobRequest) -> tuple[float | None, float | None]:
     """Give deadline (seconds from now) and budget (US dollars): the request's, or the author's."""
-    workflow, program = offer.workflow, offer.program()
     deadline_s = None if request.deadline_ms is None else request.deadline_ms / 1000.0
-    if deadline_s is None:
-        deadline_s = program.deadline_s if workflow.deadline_s is None else workflow.deadline_s
-    budget_usd = request.budget_usd
-    if budget_usd is None:
-        budget_usd = program.budget_usd if workflow.budget_usd is None else workflow.budget_usd
-    return deadline_s, budget_usd
+    return limits(offer.workflow, offer.program(), deadline_s, request.budget_usd)
 
 
 def admit(plan: Plan | None, deadline_s: float | None, budget_usd: float | None) -> None:
@@ -192,21 +165,9 @@ def body_hash(text: str) -> str:
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
 
 
-_pool = bytearray()
-
-
-def _noise() -> bytes:
-    """Give 10 random bytes of the system's; many are fetched at once, as each call costs."""
-    if len(_pool) < 10:
-        _pool.extend(os.urandom(2560))
-    found = bytes(_pool[-10:])
-    del _pool[-10:]
-    return found
-
-
 def _job_id(given: str | None, now: float) -> str:
     if given is None:
-        return make_job_id(now, _noise())
+        return new_job_id(now)
     try:
         found = str(uuid.UUID(given))
     except ValueError:

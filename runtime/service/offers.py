@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Parameter, Program
 from gangline.runtime.dispatch.job import check_inputs
-from gangline.runtime.session import with_model
+from gangline.runtime.session import limits, with_model
 from gangline.workflows import hints
 from gangline.workflows.databases import DATABASES
 from gangline.workflows.values import Database
@@ -89,6 +89,7 @@ class Offer:
     def document(self) -> dict[str, Any]:
         """Describe the workflow to callers: what it takes, and its own limits."""
         program = self.program()
+        deadline_s, budget_usd = limits(self.workflow, program)
         return {
             "name": self.name,
             "description": (self.workflow.__doc__ or "").strip(),
@@ -102,8 +103,8 @@ class Offer:
                 }
                 for row in program.inputs
             ],
-            "deadline_s": _first(self.workflow.deadline_s, program.deadline_s),
-            "budget_usd": _first(self.workflow.budget_usd, program.budget_usd),
+            "deadline_s": deadline_s,
+            "budget_usd": budget_usd,
             "program_hash": program.hash,
             "num_stages": len(program.stages),
         }
@@ -184,7 +185,3 @@ def _in_any(value: Any, inner: Iterable[Find]) -> Iterator[Any]:
     for part in parts if isinstance(value, list | tuple | Mapping) else (value,):
         for find in inner:
             yield from find(part)
-
-
-def _first(*values: float | None) -> float | None:
-    return next((value for value in values if value is not None), None)

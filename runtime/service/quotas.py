@@ -139,6 +139,6 @@ def _left(limit: float, used: float) -> float | None:
 
 
 def _refused(what: str, retry_after_s: float, next_step: str) -> QuotaError:
-    error = QuotaError(f"The quota of {what} is used up", next_step=next_step)
-    error.retry_after_s = retry_after_s
-    return error
+    return QuotaError(
+        f"The quota of {what} is used up", next_step=next_step, retry_after_s=retry_after_s
+    )

@@ -16,7 +16,7 @@ from gangline.ir.specs.event import STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.job import missing_secret
 from gangline.runtime.dispatch.job_errors import deadline_error
-from gangline.runtime.redact import redacted
+from gangline.runtime.redact import masked_input
 from gangline.runtime.store import Store
 from gangline.runtime.store.records import Claimed, Control
 
@@ -203,9 +203,7 @@ class Recovery:
             self._asked[found.job_id] = found.epoch  # it stopped, and somebody asks for something
             return
         events = await asyncio.to_thread(self._store.events, found.job_id)
-        secret = next(
-            (name for name, value in events[0].data["inputs"].items() if _is_masked(value)), None
-        )
+        secret = masked_input(events[0].data["inputs"])
         if secret is not None:
             await self._stop(found, events, "job.input_required", missing_secret(secret))
             return
@@ -278,10 +276,6 @@ class Recovery:
                 events = self._store.events(job_id, after, self._settings.page_events)
             found[job_id] = (stopped, events)
         return found
-
-
-def _is_masked(value: object) -> bool:
-    return isinstance(value, str) and redacted(value)
 
 
 def count_takeovers(events: Sequence[Event]) -> int:

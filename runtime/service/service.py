@@ -34,7 +34,7 @@ from .faults import Faults
 from .fleet import FleetView, capacity_document
 from .graph import draw, graph_document
 from .hub import Hub
-from .intake import Intake, body_hash, limits, text_of
+from .intake import Intake, body_hash, limits_of, text_of
 from .job_request import JobRequest
 from .learning import Learning
 from .offers import Offers
@@ -228,7 +228,7 @@ class Service:
         await offer.compiled()
         offer.checked(request.input)
         program = await offer.compiled(request.model)
-        limit = limits(offer, request)
+        limit = limits_of(offer, request)
         planned = await self.plans.get(program, *limit)
         return plan_document(
             planned.plan,
@@ -486,9 +486,7 @@ async def open_service(
 
 
 def _overloaded(what: str, retry_after_s: float) -> OverloadedError:
-    error = OverloadedError(what, next_step="Try again a little later.")
-    error.retry_after_s = retry_after_s
-    return error
+    return OverloadedError(what, next_step="Try again a little later.", retry_after_s=retry_after_s)
 
 
 def _outcome(found: Submitted | BaseException) -> Submitted | GanglineError:

@@ -7,7 +7,6 @@ told so; one that another server holds gets a request in the store, which that s
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,14 +16,13 @@ from gangline.ir.specs.event import FINAL_STATUSES, STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.answers import accepted
 from gangline.runtime.dispatch.fork import fork, retry_from
-from gangline.runtime.dispatch.job import check_inputs, missing_secret
+from gangline.runtime.dispatch.job import with_inputs
 from gangline.runtime.dispatch.job_errors import expired_before
-from gangline.runtime.dispatch.job_id import job_id as make_job_id
 from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.pricing import Pricing
-from gangline.runtime.dispatch.programs import program_of
 from gangline.runtime.execution.executor import Executor
-from gangline.runtime.redact import redacted
+from gangline.runtime.job_id import new_job_id
+from gangline.runtime.redact import masked_input
 from gangline.runtime.store import JobRow, Store
 from gangline.runtime.store.records import Control
 
@@ -160,7 +158,7 @@ class Steering:
             if isinstance(error, LeaseLost):
                 raise _busy(row) from None
             raise
-        log = [_with_inputs(events[0], inputs), *events[1:], *made]
+        log = [_with_secrets(events[0], inputs), *events[1:], *made]
         waiting = Waiting(
             row.id, row.tenant, row.priority, self._clock.now(), expires_s=expires_s(log)
         )
@@ -232,33 +230,18 @@ async def forked_log(
     store: Store, row: JobRow, step: str | None, inputs: Mapping[str, Any], now: float
 ) -> list[Event]:
     """Give the log of a fork of a job, not stored yet; without a step nothing is taken over."""
-    job_id = make_job_id(now, os.urandom(10))
+    job_id = new_job_id(now)
 
     def make() -> list[Event]:
-        return _forked(store.events(row.id), step, job_id=job_id, now=now, inputs=inputs)
+        return fork(store.events(row.id), step, job_id=job_id, now=now, inputs=inputs)
 
     return await asyncio.to_thread(make)
-
-
-def _forked(
-    events: Sequence[Event], step: str | None, *, job_id: str, now: float, inputs: Mapping[str, Any]
-) -> list[Event]:
-    if step is not None:
-        return fork(events, step, job_id=job_id, now=now, inputs=inputs)
-    data = events[0].data
-    given = {**data["inputs"], **inputs}
-    check_inputs(program_of(data["program"]), given)
-    for name, value in given.items():
-        if isinstance(value, str) and redacted(value):
-            raise missing_secret(name)
-    changed = {**data, "inputs": given, "forked_from": events[0].job_id, "recorded": 0}
-    return [Event(job_id, 1, "job.queued", now, "", changed)]
 
 
 def _retried(
     events: Sequence[Event], step: str | None, rerun: Sequence[str], inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    queued = _with_inputs(events[0], inputs)
+    queued = _with_secrets(events[0], inputs)
     data: dict[str, Any] = {"rerun": sorted(rerun)}
     if step is not None:
         data.update(retry_from([queued, *events[1:]], step, rerun))
@@ -267,22 +250,17 @@ def _retried(
     return data
 
 
-def _with_inputs(queued: Event, given: Mapping[str, Any]) -> Event:
+def _with_secrets(queued: Event, given: Mapping[str, Any]) -> Event:
     """Put secrets back into the inputs; InputError if one is missing or was not asked for."""
     stored = queued.data["inputs"]
     for name in given:
-        if not (isinstance(stored.get(name), str) and redacted(stored[name])):
+        if masked_input({name: stored.get(name)}) is None:
             raise InputError(
                 f"The input {name!r} is stored, and a retry keeps it",
                 where=name,
                 next_step="Fork the job to run it with another value.",
             )
-    inputs = {**stored, **given}
-    for name, value in inputs.items():
-        if isinstance(value, str) and redacted(value):
-            raise missing_secret(name)
-    data = {**queued.data, "inputs": inputs}
-    return Event(queued.job_id, queued.seq, queued.type, queued.at_s, "", data)
+    return with_inputs(queued, given)
 
 
 def _answered(events: Sequence[Event], interrupt: str, value: Any, now: float) -> list[Event]:

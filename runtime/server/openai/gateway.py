@@ -115,9 +115,7 @@ class Gateway:
 
 
 def _overloaded(detail: str) -> OverloadedError:
-    error = OverloadedError(detail, next_step="Try again in a moment.")
-    error.retry_after_s = 1.0
-    return error
+    return OverloadedError(detail, next_step="Try again in a moment.", retry_after_s=1.0)
 
 
 def room_for(model: ModelSpec, num_prompt: int, asked: int | None, default: int, param: str) -> int:

@@ -94,10 +94,9 @@ def _reached(used: float, limit: float | None) -> bool:
 
 
 def _used_up(detail: str, retry_after_s: float) -> QuotaError:
-    error = QuotaError(
+    return QuotaError(
         f"The quota of this key is used up: {detail}",
         where="quota",
         next_step="Wait as long as Retry-After says.",
+        retry_after_s=max(retry_after_s, 1.0),
     )
-    error.retry_after_s = max(retry_after_s, 1.0)
-    return error

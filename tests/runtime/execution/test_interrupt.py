@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gangline.runtime.execution.executor import Executor
-from gangline.runtime.job_documents import job_document, list_jobs
+from gangline.runtime.local_jobs import job_document, list_jobs
 from gangline.runtime.store import Store
 
 SCRIPT = """

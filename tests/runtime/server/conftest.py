@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import pytest
 import gangline as gl
 from gangline.backends.fake import FakeBackend
 from gangline.runtime.server.app import create_app
-from gangline.runtime.server.auth import key_hash
 from gangline.runtime.server.serve import Listening, bind, make_server
 from gangline.runtime.server.settings import ServerSettings
+from gangline.runtime.service.keys import hash_key
 from gangline.runtime.service.service import Service, open_service
+from gangline.runtime.store import KeyRow
 
 WAIT_S = 30.0
 
@@ -85,17 +86,18 @@ WORKFLOWS = (five_steps, failing, gated)
 
 @dataclass(frozen=True)
 class FakeKey:
-    """A key as a store keeps it."""
+    """A key, and the row that a store keeps of it."""
 
     key: str
     tenant: str
-    scopes: Sequence[str] = ("submit", "read")
+    scopes: tuple[str, ...] = ("submit", "read")
     quota: Mapping[str, Any] = field(default_factory=dict)
     revoked_s: float | None = None
 
     @property
-    def hash(self) -> str:
-        return key_hash(self.key)
+    def row(self) -> KeyRow:
+        row = KeyRow(self.tenant, hash_key(self.key), self.tenant, self.scopes, self.quota)
+        return replace(row, revoked_s=self.revoked_s)
 
 
 @dataclass
@@ -155,7 +157,7 @@ def serving(
         async with open_service(
             WORKFLOWS, store=folder / "jobs.sqlite", backends=backends
         ) as service:
-            app = create_app(service, settings, observers, lambda: list(keys))
+            app = create_app(service, settings, observers, lambda: [key.row for key in keys])
             server = make_server(app, settings, started.set)
             loop = asyncio.get_running_loop()
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from gangline.runtime.server.auth import KeyRing, key_hash
+from gangline.runtime.server.auth import KeyRing
 from gangline.runtime.server.problem import Refused
 from gangline.runtime.server.settings import ServerSettings
+from gangline.runtime.service.keys import hash_key
 from gangline.runtime.store import KeyRow
 
 BODY = {"workflow": "five_steps", "input": {"number": 1}}
@@ -88,7 +89,9 @@ def test_root_sees_all(locked: Any, keys: Any) -> None:
 
 
 def ring(rows: list[Any], *, open_access: bool, now: list[float]) -> KeyRing:
-    return KeyRing(lambda: list(rows), open_access=open_access, fresh_s=2.0, now=lambda: now[0])
+    return KeyRing(
+        lambda: [key.row for key in rows], open_access=open_access, fresh_s=2.0, now=lambda: now[0]
+    )
 
 
 def come_in(keys: KeyRing, key: str) -> str:
@@ -129,7 +132,7 @@ def test_a_store_that_is_away_lets_nobody_in(key: Any) -> None:
     def read() -> list[Any]:
         if now[0] > 2.0:
             raise OSError("away")
-        return rows
+        return [key.row for key in rows]
 
     keys = KeyRing(read, open_access=True, fresh_s=2.0, now=lambda: now[0])
     assert come_in(keys, "gl-a") == "anna"
@@ -145,7 +148,7 @@ def test_a_network_server_without_keys_lets_nobody_in(serve: Any) -> None:
 
 def test_a_change_of_the_keys_is_seen_by_the_next_request(key: Any) -> None:
     rows = [key("gl-a", "anna")]
-    keys = KeyRing(lambda: list(rows), open_access=True, changes=lambda: list(rows))
+    keys = KeyRing(lambda: [row.row for row in rows], open_access=True, changes=lambda: list(rows))
     assert come_in(keys, "gl-a") == "anna"
     rows[0] = key("gl-a", "anna", revoked_s=1.0)
     with pytest.raises(Refused):
@@ -155,7 +158,7 @@ def test_a_change_of_the_keys_is_seen_by_the_next_request(key: Any) -> None:
 def test_a_key_revoked_in_the_store_opens_nothing_any_more(open_server: Any) -> None:
     store = open_server.service.store
     for name in ("one", "two"):
-        row = KeyRow(name, key_hash(name), "anna", ("submit", "read"), {}, 1.0)
+        row = KeyRow(name, hash_key(name), "anna", ("submit", "read"), {}, 1.0)
         store.add_key(row).result()
         with open_server.client(name) as client:
             assert client.get("/v1/jobs").status_code == 200

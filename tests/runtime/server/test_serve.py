@@ -171,12 +171,12 @@ def test_a_workflow_that_cannot_be_compiled_is_told_at_the_start(folder: Path) -
 
 def test_keys_open_the_network(folder: Path) -> None:
     """With a key the server may listen anywhere, and asks for it."""
-    from gangline.runtime.server.auth import key_hash
+    from gangline.runtime.service.keys import hash_key
     from gangline.runtime.store import open_store
     from gangline.runtime.store.records import KeyRow
 
     with open_store(folder / "jobs.sqlite") as store:
-        store.add_key(KeyRow("1", key_hash("gl-k"), "anna", ("submit", "read")))
+        store.add_key(KeyRow("1", hash_key("gl-k"), "anna", ("submit", "read")))
     run, environment = command(folder, "--host", "0.0.0.0")
     process = subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from gangline.backends.fake import FakeEncoder, FakeRunner, Replies
 from gangline.ir.specs.request import EngineMessage, Submit
 from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.server.app import create_app
-from gangline.runtime.server.auth import key_hash
+from gangline.runtime.service.keys import hash_key
 from gangline.runtime.service.service import open_service
+from gangline.runtime.store import KeyRow
 
 MODEL = "smollm2-135m"
 
@@ -51,22 +51,11 @@ class Recording(EngineBackend):
         return [message for message in self.messages if isinstance(message, Submit)]
 
 
-@dataclass(frozen=True)
-class Key:
-    """A key as the store gives it."""
-
-    hash: str
-    tenant: str
-    scopes: tuple[str, ...] = ("submit", "read")
-    quota: dict[str, float] = field(default_factory=dict)
-    revoked_s: float | None = None
-
-
 class Server:
     """Runs on a thread of its own until `close`."""
 
     def __init__(
-        self, folder: Path, backend: Backend, keys: list[Key], workflows: Sequence[Any]
+        self, folder: Path, backend: Backend, keys: list[KeyRow], workflows: Sequence[Any]
     ) -> None:
         self.backend = backend
         self._workflows = workflows
@@ -142,7 +131,7 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
             replies: Replies | None = None,
             *,
             backend: Backend | None = None,
-            keys: list[Key] | None = None,
+            keys: list[KeyRow] | None = None,
             workflows: Sequence[Any] = (),
             **runner: Any,
         ) -> Server:
@@ -154,12 +143,12 @@ def serve(tmp_path: Path) -> Iterator[MakeServer]:
         yield start
 
 
-def key_of(secret: str, tenant: str, **options: Any) -> Key:
-    return Key(key_hash(secret), tenant, **options)
+def key_of(secret: str, tenant: str, **options: Any) -> KeyRow:
+    return KeyRow(secret, hash_key(secret), tenant, **{"scopes": ("submit", "read"), **options})
 
 
 @pytest.fixture
-def make_key() -> Callable[..., Key]:
+def make_key() -> Callable[..., KeyRow]:
     """Make a key's row: `make_key(secret, tenant, scopes=..., quota=...)`."""
     return key_of
 

@@ -1,17 +1,14 @@
-"""Stored jobs as documents: what `gangline jobs` and the REST API show."""
+"""Jobs in this machine's own store: list, show and cancel them without a server."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from gangline.ir.errors import JobCancelled, UsageError
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 
 from .dispatch.job import result_of
-from .dispatch.job_id import job_id as make_job_id
 from .store import Store
 from .store.owner import owner_name
 
@@ -40,17 +37,6 @@ def job_document(part: str) -> dict[str, Any]:
     """Give one job's document by its id, or by a unique beginning or end of it."""
     with Store() as store:
         return result_of(store.events(store.resolve(part))).to_json()
-
-
-def new_job_id() -> str:
-    """Make an id for a job that begins now."""
-    return make_job_id(time.time(), os.urandom(10))
-
-
-def save_fork(store: Store, log: Sequence[Event], owner: str, ttl_s: float = 30.0) -> None:
-    """Store the log of a fork (`fork.fork`), leased to `owner`; done when it is on disk."""
-    workflow = log[0].data.get("workflow", "")
-    store.create(log[0], workflow, owner, ttl_s, more=log[1:]).result()
 
 
 def cancel_job(part: str) -> dict[str, Any]:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+
+_SIZE, _AT_ONCE = 10, 256
+_noise: list[bytes] = []
+os.register_at_fork(after_in_child=_noise.clear)  # or parent and child would draw the same ids
+
+
+def new_job_id(now_s: float) -> str:
+    """Make an id that nobody else has, for a job that begins at `now_s`. From any thread."""
+    try:
+        noise = _noise.pop()
+    except IndexError:
+        many = os.urandom(_SIZE * _AT_ONCE)  # each call costs, whatever its size
+        noise, *rest = (many[at : at + _SIZE] for at in range(0, len(many), _SIZE))
+        _noise.extend(rest)
+    return job_id(now_s, noise)
 
 
 def job_id(now_s: float, random_bytes: bytes) -> str:
