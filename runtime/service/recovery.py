@@ -73,6 +73,7 @@ class Recovery:
         self.healthy = True
         self._left = 0
         self._looks = 0
+        self._requests: list[Control] = []
         self._strays: dict[str, int] = {}
         self._stopping = False
 
@@ -143,8 +144,12 @@ class Recovery:
             lambda: self._store.claim(self._owner, min(room, 512), per_tenant=max(part, 1))
         )
         taken: dict[str, int] = {}
+        # What is to be cancelled must not start first: it might write, or ask a person.
+        cancelled = await self._cancels({found.job_id for found in claimed})
         for found in claimed:
             taken[found.tenant] = taken.get(found.tenant, 0) + 1
+            if found.job_id in cancelled:
+                continue
             try:
                 await self._take(found)
             except Exception:
@@ -243,12 +248,27 @@ class Recovery:
         event = Event(found.job_id, events[-1].seq + 1, kind, now, "", data)
         await self._append(found.job_id, [event], found.epoch)
 
+    async def _cancels(self, claimed: AbstractSet[str]) -> set[str]:
+        """Carry out the cancels that wait for jobs just claimed; gives those jobs."""
+        if not claimed:
+            return set()
+        self._requests += await asyncio.to_thread(self._store.controls, self._owner)
+        cancels = [c for c in self._requests if c.kind == "cancel" and c.job_id in claimed]
+        self._requests = [c for c in self._requests if c not in cancels]
+        for control in cancels:
+            await self._apply(control)
+        return {control.job_id for control in cancels}
+
+    async def _apply(self, control: Control) -> None:
+        try:
+            await self._on_control(control)
+        except GanglineError as error:
+            logger.warning("%s of job %s: %s", control.kind, control.job_id, error)
+
     async def _controls(self) -> None:
-        for control in await asyncio.to_thread(self._store.controls, self._owner):
-            try:
-                await self._on_control(control)
-            except GanglineError as error:
-                logger.warning("%s of job %s: %s", control.kind, control.job_id, error)
+        self._requests += await asyncio.to_thread(self._store.controls, self._owner)
+        while self._requests:
+            await self._apply(self._requests.pop(0))
         while self._asked:
             self._runner.release(*self._asked.popitem())
 

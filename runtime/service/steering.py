@@ -72,7 +72,8 @@ class Steering:
         if row.status in FINAL_STATUSES:
             raise _ended(row)
         for _ in range(TRIES):
-            if await self._cancel_here(row.id):
+            if await self._cancel_here(row.id, STOP_WAIT_S):
+                await self._keep_cancel(row.id)
                 return
             try:
                 epoch = await self._acquire(row.id)
@@ -87,7 +88,7 @@ class Steering:
         if control.kind == "resume":
             given = control.data
             self._executor.take_answer(control.job_id, given["interrupt"], given["value"])
-        elif control.kind == "cancel" and not await self._cancel_here(control.job_id):
+        elif control.kind == "cancel" and not await self._cancel_here(control.job_id, 0.0):
             await self._record_cancel(control.job_id, control.epoch)
 
     async def retry(
@@ -179,8 +180,14 @@ class Steering:
         await asyncio.to_thread(_check_answer, events, interrupt, value)
         await self._store.control(row.id, "resume", {"interrupt": interrupt, "value": value})
 
-    async def _cancel_here(self, job_id: str) -> bool:
-        """Cancel a job this process holds; False if it holds none such."""
+    async def _keep_cancel(self, job_id: str) -> None:
+        """Store that a job is to be cancelled which still writes: this process may die before."""
+        row = await asyncio.to_thread(self._store.find, job_id)
+        if row is not None and row.status not in STOPPED_STATUSES:
+            await self._store.control(job_id, "cancel", {})
+
+    async def _cancel_here(self, job_id: str, wait_s: float) -> bool:
+        """Cancel a job this process holds, and wait a little; False if it holds none such."""
         held = self._runner.held.get(job_id)
         if held is None:
             return False
@@ -189,7 +196,7 @@ class Steering:
         stopped = self._hub.stopped(job_id)
         self._executor.cancel(job_id)
         try:
-            await asyncio.wait([stopped], timeout=STOP_WAIT_S)
+            await asyncio.wait([stopped], timeout=wait_s)
         finally:
             self._hub.forget(job_id, stopped)
         return True

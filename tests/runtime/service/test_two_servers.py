@@ -270,6 +270,27 @@ def test_a_server_cancels_what_waits_in_another_ones_memory(serve: Any, gate: An
     asyncio.run(main())
 
 
+def test_a_cancel_that_was_accepted_outlives_the_server(
+    serve: Any, gate: Any, tmp_path: Path
+) -> None:
+    """It waits for a write to end when the server dies; the next one does not ask, it cancels."""
+    opened = gate("g")
+
+    async def main() -> None:
+        asked = {"gate": "g", "path": str(tmp_path / "told"), "text": "a"}
+        async with serve() as one:
+            made = await one.submit(A, request("slow_notes", input=asked))
+            await until(lambda: CALLS == ["g"])
+            assert (await one.cancel(A, made.id))["status"] == "running"
+            one.session.executor.drop(made.id)  # as a dead server leaves it
+            assert (await one.wait(A, made.id, 20))["status"] == "cancelled"
+            types = [event.type for event in one.store.events(made.id)]
+            assert types.count("job.started") == 1 and "job.input_required" not in types
+            opened.set()
+
+    asyncio.run(main())
+
+
 def test_a_job_nobody_holds_is_cancelled_at_once(serve: Any) -> None:
     async def main() -> None:
         free = await stored_job(serve, "four")
