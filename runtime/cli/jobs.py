@@ -220,7 +220,7 @@ def fork(
 
 @app.command("cancel")
 def cancel(job: JobId, server: Server = None, as_json: Json = False) -> None:
-    """Cancel a job; in the store of this machine, one that nobody runs."""
+    """Cancel a job, also one that a server runs on the store of this machine."""
     from .job_desk import open_desk
 
     with open_desk(server) as desk:

@@ -82,7 +82,7 @@ class LocalDesk:
                 time.sleep(LOOK_EVERY_S)
 
     def cancel(self, job: str) -> Document:
-        """End a job that nobody runs."""
+        """End a job: here, or by the server of this machine that runs it."""
         from gangline.runtime.local_jobs import cancel_job
 
         return cancel_job(job)

@@ -157,7 +157,8 @@ def serving(
         async with open_service(
             WORKFLOWS, store=folder / "jobs.sqlite", backends=backends
         ) as service:
-            app = create_app(service, settings, observers, lambda: [key.row for key in keys])
+            read = (lambda: [key.row for key in keys]) if keys else None
+            app = create_app(service, settings, observers, read)
             server = make_server(app, settings, started.set)
             loop = asyncio.get_running_loop()
 
