@@ -126,6 +126,8 @@ def load(reference: str) -> Workflow[..., Any]:
 
 def _built_in(name: str) -> Workflow[..., Any]:
     reference = BUILT_IN.get(name)
+    if reference is None and name.endswith(".py"):
+        raise _names_no_workflow(Path(name))
     if reference is None:
         raise UsageError(
             f"no built-in workflow is named {name!r}",
@@ -135,6 +137,18 @@ def _built_in(name: str) -> Workflow[..., Any]:
     module, _, attribute = reference.partition(":")
     found: Workflow[..., Any] = getattr(importlib.import_module(module), attribute)
     return found
+
+
+def _names_no_workflow(path: Path) -> UsageError:
+    module = _import_file(path)
+    known = [key for key, value in vars(module).items() if isinstance(value, Workflow)]
+    return UsageError(
+        f"{path} is a file; say which of its workflows is meant",
+        where=str(path),
+        next_step=f"Give one of {', '.join(f'{path}:{key}' for key in known)}."
+        if known
+        else "It has no workflow: decorate a function with @gl.workflow.",
+    )
 
 
 def _import_file(path: Path) -> ModuleType:

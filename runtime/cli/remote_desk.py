@@ -11,6 +11,7 @@ from gangline.ir.specs.event import Event
 from gangline.runtime.client.job_view import JobView
 from gangline.runtime.client.retry import RetryPolicy
 from gangline.runtime.client.sync import Client
+from gangline.runtime.dispatch.job_errors import unanswered
 
 from .job_desk import Document, OnEvent, Order
 
@@ -142,10 +143,12 @@ class RemoteDesk:
             "actual": _totals(job.actual),
         }
         error = job.exception()
-        if error is not None:
-            document["error"] = dict(job.error or error.to_json())
         if job.interrupt is not None:
             document["interrupts"] = [dict(job.interrupt)]
+            asked, step = str(job.interrupt.get("question", "")), str(job.interrupt.get("id", ""))
+            error = unanswered(job.id, asked, step)
+        if error is not None:
+            document["error"] = dict(job.error or error.to_json())
         return document
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gangline.ir.specs.fleet import Fleet
     from gangline.runtime.server.serve import Listening
     from gangline.runtime.service.service import Service
+    from gangline.workflows.workflow import Workflow
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +117,18 @@ def serve(
         else:
             console(stderr=True).print(f"gangline serves on {url}", markup=False)
 
+    def stopping(running: int) -> None:
+        left = f"{running} running {'job' if running == 1 else 'jobs'}"
+        text = f"gangline stops; {left} and all that wait go on with the next server of this store"
+        if log_format is LogFormat.json:
+            logger.info(text)
+        else:
+            console(stderr=True).print(text, markup=False, soft_wrap=True)
+
     def opening() -> AbstractAsyncContextManager[Service]:
         finish()
+        if fleet is None:
+            warn_of_models(missing_models([load(name) for name in offered]))
         return open_service(offered, store=db, fleet=fleet_of(fleet), settings=limits)
 
     stop_logging = configure_logging(log_format.value, log_level.value.upper())
@@ -126,6 +138,7 @@ def serve(
             bound,
             settings,
             ready=tell,
+            stopping=stopping,
             telemetry=lambda service: open_telemetry(service, tenants=tenant_metrics),
         )
     finally:
@@ -143,7 +156,10 @@ def fleet_of(file: str | None) -> Fleet | None:
 
 
 def register_databases(pairs: list[str] | tuple[str, ...]) -> None:
-    """Register `name=location` pairs, so that callers may name them and nothing else."""
+    """Register `name=location` pairs, so that callers may name them and nothing else.
+
+    UsageError for a pair that is none, or a file that is not there.
+    """
     from gangline.workflows.databases import DATABASES
 
     for pair in pairs:
@@ -154,19 +170,45 @@ def register_databases(pairs: list[str] | tuple[str, ...]) -> None:
                 where="--database",
                 next_step="Write --database name=path/to/file.sqlite.",
             )
+        if "://" not in location and not Path(location).expanduser().is_file():
+            raise UsageError(
+                f"There is no file {location}",
+                where=f"--database {name}",
+                next_step="Write --database name=path/to/file.sqlite or name=postgresql://...",
+            )
         DATABASES.add(name, location)
+
+
+def missing_models(workflows: list[Workflow[..., Any]]) -> list[str]:
+    """Give the models that the workflows ask for and this machine does not have."""
+    from gangline.runtime.machine import models
+
+    rows = models.catalogue()
+    stages = [stage for workflow in workflows for stage in workflow.program().stages]
+    asked = {str(stage.attributes["model"]) for stage in stages if "model" in stage.attributes}
+    known = sorted(asked & set(rows))
+    return [name for name in known if not models.is_present(rows[name])]
+
+
+def warn_of_models(missing: list[str]) -> None:
+    """Tell at the start what jobs would fail by later."""
+    for name in missing:
+        logger.warning("the model %s is not on this machine: gangline models pull %s", name, name)
 
 
 def refuse_without_keys(db: str | None, at: Listening) -> None:
     """Raise UsageError where the store has no key: anybody on the network could run jobs."""
+    from gangline.runtime.redact import redact
     from gangline.runtime.store import open_store
 
     with open_store(db) as store:
         keys = store.keys()
     if any(key.revoked_s is None for key in keys):
         return
+    store_option = f" --db {redact(db)}" if db else ""
     raise UsageError(
         f"There is no key, and {at.host} can be reached from other machines",
         where="--host",
-        next_step="Make one with `gangline keys create`, or pass --insecure to let everybody in.",
+        next_step=f"Make one with `gangline keys create --tenant NAME{store_option}`, or pass "
+        "--insecure to let everybody in.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import signal
@@ -61,12 +62,22 @@ def bind(at: Listening) -> socket.socket:
         bound.bind((at.host, at.port))
     except (OSError, OverflowError) as error:
         bound.close()
-        raise UsageError(
-            f"Cannot listen on {at.host} port {at.port}: {error}",
-            where="--host and --port",
-            next_step="Give another port, or end the process that has this one.",
-        ) from None
+        raise _cannot_listen(at, error) from None
     return bound
+
+
+def _cannot_listen(at: Listening, error: OSError | OverflowError) -> UsageError:
+    number = getattr(error, "errno", None)
+    said = getattr(error, "strerror", None) or str(error)
+    where, next_step = "--host", "Give an address of this machine; 127.0.0.1 always is one."
+    if number == errno.EADDRINUSE:
+        where = "--port"
+        next_step = f"Give another port (--port {at.port + 1}), or end the process that has this."
+    elif number == errno.EACCES:
+        where, next_step = "--port", "Give a port above 1023; the others need more rights."
+    return UsageError(
+        f"Cannot listen on {at.host} port {at.port}: {said}", where=where, next_step=next_step
+    )
 
 
 def run(
@@ -75,6 +86,7 @@ def run(
     settings: ServerSettings,
     *,
     ready: Callable[[], None] = lambda: None,
+    stopping: Callable[[int], None] = lambda running: None,
     telemetry: Telemetry | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
@@ -82,10 +94,11 @@ def run(
     Args:
         service: opens the service, on the server's loop.
         ready: called once requests are answered.
+        stopping: called at the first signal, with how many jobs run.
         telemetry: opens what listens to a service, on the server's loop.
     """
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_serve(service, bound, settings, ready, telemetry))
+        runner.run(_serve(service, bound, settings, ready, stopping, telemetry))
 
 
 async def _serve(
@@ -93,6 +106,7 @@ async def _serve(
     bound: socket.socket,
     settings: ServerSettings,
     ready: Callable[[], None],
+    stopping: Callable[[int], None],
     telemetry: Telemetry | None,
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -100,7 +114,7 @@ async def _serve(
         told = await stack.enter_async_context(telemetry(service)) if telemetry else None
         app = create_app(service, settings, telemetry=told)
         server = make_server(app, settings, ready)
-        stopping: set[asyncio.Task[None]] = set()
+        stops: set[asyncio.Task[None]] = set()
 
         async def stop() -> None:
             # Readiness fails and submits are refused first; answers in flight then end.
@@ -109,9 +123,10 @@ async def _serve(
             server.should_exit = True
 
         def on_signal() -> None:
-            if stopping:
+            if stops:
                 os._exit(1)  # all that was acknowledged is stored; a next server goes on with it
-            stopping.add(asyncio.get_running_loop().create_task(stop()))
+            stopping(len(service.session.executor.running))
+            stops.add(asyncio.get_running_loop().create_task(stop()))
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)

@@ -54,6 +54,9 @@ def test_a_file_is_imported_once(tmp_path: Path) -> None:
         ("{file}:not_a_flow", "is no workflow", "flow"),
         ("text_to_sq", "no built-in workflow", "Did you mean 'text_to_sql'?"),
         ("nothing", "no built-in workflow", "path/to/file.py:name"),
+        ("{file}", "say which of its workflows", "named/flow.py:flow"),
+        ("{empty}", "say which of its workflows", "It has no workflow"),
+        ("{dir}/flwo.py", "there is no file", "flow.py?"),
         ("{broken}:flow", "cannot be imported: ZeroDivisionError", "whole traceback"),
         ("{syntax}:flow", "cannot be imported: SyntaxError", "whole traceback"),
     ],
@@ -65,7 +68,9 @@ def test_what_cannot_be_loaded_says_why(
     broken, syntax = tmp_path / "broken.py", tmp_path / "syntax.py"
     broken.write_text("1 / 0\n")
     syntax.write_text("def\n")
-    places = {"dir": file.parent, "file": file, "broken": broken, "syntax": syntax}
+    empty = tmp_path / "empty.py"
+    empty.touch()
+    places = {"dir": file.parent, "file": file, "broken": broken, "syntax": syntax, "empty": empty}
     with pytest.raises(UsageError) as caught:
         load(reference.format(**places))
     assert detail in caught.value.detail and hint in caught.value.next_step

@@ -187,6 +187,7 @@ def test_a_question(anywhere: str, run: Run, validate: Validate, wf: Callable[[s
     validate("job_result", made)
     assert made["status"] == "input_required"
     assert made["interrupts"][0]["question"] == "Which colour?"
+    assert f"gangline jobs resume {made['job_id']}" in made["error"]["next_step"]
     assert run("watch", made["job_id"], "--json", code=1)["status"] == "input_required"
     refused = run("resume", made["job_id"], "green", "--json", code=2)
     validate("failure", refused)

@@ -108,6 +108,20 @@ def test_a_stopped_server_leaves_its_jobs_to_the_next(folder: Path) -> None:
         assert process.wait(WAIT_S) == 0
 
 
+def test_a_server_says_that_it_stops_and_what_becomes_of_its_jobs(folder: Path) -> None:
+    run, environment = command(folder)
+    process = subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr as lines:
+        url = next(found[1] for line in lines if (found := re.search(r"serves on (\S+)", line)))
+        with httpx.Client(base_url=url, timeout=WAIT_S) as client:
+            run_job(client, "held", input={"folder": str(folder)})
+            until((folder / "entered").exists)
+        process.send_signal(signal.SIGINT)
+        assert "gangline stops; 1 running job and all that wait go on" in lines.read()
+    assert process.wait(WAIT_S) == 0
+
+
 def test_a_server_that_stops_takes_no_jobs_but_answers(folder: Path) -> None:
     """While it drains, an open stream ends, readiness fails, and the second signal ends all."""
     with served(folder) as (process, client):
@@ -142,8 +156,10 @@ def test_the_server_holds_no_compiler_and_no_model_code(folder: Path) -> None:
     [
         (("--host", "0.0.0.0"), "no key"),
         (("--host", "192.0.2.1"), "no key"),
-        (("--host", "192.0.2.1", "--insecure"), "Cannot listen"),
+        (("--host", "0.0.0.0"), "gangline keys create --tenant NAME --db"),
+        (("--host", "192.0.2.1", "--insecure"), "Give an address of this machine"),
         (("--database", "shop"), "not a database"),
+        (("--database", "shop=not/here.sqlite"), "There is no file not/here.sqlite"),
         (("--workflow", "nothing"), "no built-in workflow"),
     ],
 )
@@ -197,8 +213,23 @@ def test_a_taken_port_is_told() -> None:
 
     with bind(Listening(port=0)) as first:
         first.listen()
-        with pytest.raises(UsageError, match="Cannot listen"):
-            bind(Listening(port=first.getsockname()[1]))
+        taken = first.getsockname()[1]
+        with pytest.raises(UsageError, match="Cannot listen") as caught:
+            bind(Listening(port=taken))
+        assert caught.value.where == "--port" and f"--port {taken + 1}" in caught.value.next_step
+
+
+def test_models_that_are_not_on_this_machine_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, not by the first job; a model that only a fleet file knows is its affair."""
+    from gangline.runtime.cli.serve import missing_models
+    from gangline.workflows.text_to_sql import text_to_sql
+
+    monkeypatch.setenv("GANGLINE_CACHE", str(tmp_path))
+    assert missing_models([text_to_sql]) == ["qwen2.5-coder-1.5b"]
+    monkeypatch.setattr("gangline.runtime.machine.models.is_present", lambda spec: True)
+    assert missing_models([text_to_sql]) == []
 
 
 def test_loopback_addresses() -> None:
