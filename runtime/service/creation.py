@@ -64,7 +64,7 @@ class Creation:
         self._hub = hub
         self._clock = clock
         self._tasks: set[asyncio.Task[Submitted]] = set()
-        self.quotas = Quotas(self._usage, clock, settings.usage_ttl_s)
+        self.quotas = Quotas(self._usage, clock, settings.usage_ttl_s, store.spend)
 
     async def create(
         self,

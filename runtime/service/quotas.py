@@ -1,5 +1,8 @@
 """What tenants use, held against their quotas: exact for jobs in flight, within a second else.
 
+What they ask of engines beside their jobs is stored with what the jobs use: it counts for both,
+on all servers, and over restarts.
+
 A count read from the store is at most `usage_ttl_s` old; jobs accepted here since then are added
 to it. Whatever is in doubt counts, so that submits side by side never overshoot.
 """
@@ -13,7 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gangline.ir.errors import QuotaError
+from gangline.ir.specs.request import Finished
 from gangline.runtime.clock import Clock
+from gangline.runtime.dispatch.outcome import DirectOutcome
+from gangline.runtime.store import Ticket
 
 from .tenant import Quota, Tenant
 
@@ -25,6 +31,10 @@ ReadUsage = Callable[[str, float], Awaitable[Any]]
 """Gives the `Usage` of a tenant since a time (seconds since the epoch)."""
 
 
+Spend = Callable[[str, float, float, int], Ticket[None]]
+"""Stores what a tenant used beside its jobs: tenant, time, US dollars, tokens."""
+
+
 @dataclass(slots=True)
 class _Account:
     """One tenant's figures.
@@ -33,6 +43,8 @@ class _Account:
         in_flight: as read; `added` were stored since that reading began.
         pending: accepted, and not known to be stored.
         late: stored since a reading that is under way began.
+        beside_usd, beside_tokens: used beside jobs, and perhaps not in what was read; of that
+            `stored_usd` and `stored_tokens` are in the store, so that the next reading has them.
     """
 
     read_s: float = -math.inf
@@ -42,6 +54,10 @@ class _Account:
     added: int = 0
     pending: int = 0
     late: int = 0
+    beside_usd: float = 0.0
+    beside_tokens: int = 0
+    stored_usd: float = 0.0
+    stored_tokens: int = 0
     reading: asyncio.Task[None] | None = None
 
     @property
@@ -52,8 +68,11 @@ class _Account:
 class Quotas:
     """Hold submits against quotas. Reserve before a job is created, settle after."""
 
-    def __init__(self, read: ReadUsage, clock: Clock, ttl_s: float) -> None:
+    def __init__(
+        self, read: ReadUsage, clock: Clock, ttl_s: float, spend: Spend | None = None
+    ) -> None:
         self._read = read
+        self._spend = spend
         self._clock = clock
         self._ttl_s = ttl_s
         self._accounts: dict[str, _Account] = {}
@@ -85,6 +104,22 @@ class Quotas:
             account.added += 1
             account.late += 1
 
+    def observe(self, outcome: DirectOutcome) -> None:
+        """Count and store what a request beside all jobs used; its tenant is its cache salt."""
+        if self._spend is None or not isinstance(outcome.event, Finished):
+            return
+        event, usd, tenant = outcome.event, outcome.usd, outcome.submit.cache_salt
+        tokens = event.prompt_tokens + len(event.token_ids)
+        account = self._accounts.setdefault(tenant, _Account())
+        account.beside_usd += usd
+        account.beside_tokens += tokens
+
+        def stored() -> None:
+            account.stored_usd += usd
+            account.stored_tokens += tokens
+
+        self._spend(tenant, self._clock.now(), usd, tokens).add_done_callback(lambda _: stored())
+
     async def left(self, tenant: Tenant) -> dict[str, float | None]:
         """Give what a tenant may still use; null where nothing limits it."""
         quota = tenant.quota
@@ -93,8 +128,10 @@ class Quotas:
             await self._refresh(tenant, account)
         return {
             "in_flight": _left(quota.max_in_flight, account.jobs),
-            "usd_today": _left(quota.usd_per_day, account.usd),
-            "tokens_this_minute": _left(quota.tokens_per_min, account.tokens),
+            "usd_today": _left(quota.usd_per_day, account.usd + account.beside_usd),
+            "tokens_this_minute": _left(
+                quota.tokens_per_min, account.tokens + account.beside_tokens
+            ),
         }
 
     async def _refresh(self, tenant: Tenant, account: _Account) -> None:
@@ -108,6 +145,7 @@ class Quotas:
         # perhaps; never one too few, for jobs that end are only told by the next reading.
         now = self._clock.now()
         account.late = 0
+        beside_usd, beside_tokens = account.stored_usd, account.stored_tokens
         try:
             day = await self._read(tenant, now - now % DAY_S)
             minute = await self._read(tenant, now - MINUTE_S)
@@ -115,16 +153,20 @@ class Quotas:
             account.reading = None
         account.in_flight, account.usd, account.tokens = day.in_flight, day.usd, minute.tokens
         account.added, account.read_s = account.late, now
+        account.beside_usd -= beside_usd
+        account.stored_usd -= beside_usd
+        account.beside_tokens -= beside_tokens
+        account.stored_tokens -= beside_tokens
 
     def _refusal(self, quota: Quota, account: _Account) -> QuotaError | None:
         now = self._clock.now()
         if account.jobs >= quota.max_in_flight:
             what = f"{quota.max_in_flight:g} jobs in flight"
             return _refused(what, 1.0, "Wait until some of them have ended.")
-        if account.usd >= quota.usd_per_day:
+        if account.usd + account.beside_usd >= quota.usd_per_day:
             what = f"${quota.usd_per_day:g} a day"
             return _refused(what, DAY_S - now % DAY_S, "The day ends at 0:00 UTC.")
-        if account.tokens >= quota.tokens_per_min:
+        if account.tokens + account.beside_tokens >= quota.tokens_per_min:
             what = f"{quota.tokens_per_min:g} tokens a minute"
             return _refused(what, MINUTE_S / 4, "Submit less at once.")
         return None

@@ -87,7 +87,6 @@ class Service:
         executor = session.executor
         self.fleet = FleetView(session, clock)
         hub.taps.append(self.fleet.count)
-        executor.direct.observers.append(self.fleet.count_direct)
         self.plans = Plans(session, limits_, clock)
         self._learning = Learning(session, store)
         self._intake = Intake(offers, self.plans, session, limits_, clock)
@@ -109,6 +108,7 @@ class Service:
         self._creation = Creation(
             store, executor.owner, self.runner, self.reader, self._recovery, hub, limits_, clock
         )
+        executor.direct.observers += [self.fleet.count_direct, self._creation.quotas.observe]
         self._sender = sender or Sender(limits_)
         self.deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
         self._with_webhook: set[str] = set()

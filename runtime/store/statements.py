@@ -98,6 +98,10 @@ FROM (VALUES {rows}) AS v JOIN jobs AS j ON j.id = v.column1
 GROUP BY j.tenant, v.column2, v.column3, v.column6
 ON CONFLICT (tenant, width_s, slot, writer)
 DO UPDATE SET usd = usage.usd + excluded.usd, tokens = usage.tokens + excluded.tokens"""
+SPEND = """INSERT INTO usage (tenant, width_s, slot, usd, tokens, writer)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (tenant, width_s, slot, writer)
+DO UPDATE SET usd = usage.usd + excluded.usd, tokens = usage.tokens + excluded.tokens"""
 ADD_DELIVERIES = """INSERT INTO deliveries
 (id, job_id, tenant, event, webhook, at_s, next_at_s)
 SELECT v.column2, j.id, j.tenant, v.column3, j.webhook, v.column4, v.column4

@@ -336,6 +336,10 @@ class Store:
         """Sum what a tenant used since a time: a midnight (UTC), or at most an hour ago."""
         return usage.read_usage(self.database, tenant, since_s)
 
+    def spend(self, tenant: str, at_s: float, usd: float, tokens: int) -> Ticket[None]:
+        """Add what a tenant used beside its jobs to what it used."""
+        return self._do(lambda database: usage.spend(database, tenant, at_s, usd, tokens))
+
     def add_key(self, key: KeyRow) -> Ticket[None]:
         """Keep an API key's hash."""
         return self._do(lambda database: keys.add_key(database, key))

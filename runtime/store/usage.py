@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .database import Database
 from .records import Usage
+from .statements import SPEND
 
 if TYPE_CHECKING:
     from .operations import Append
@@ -78,6 +79,13 @@ def _rows(spent: Iterable[Spent], writer: str) -> list[UsageRow]:
             usd_before, tokens_before = sums.get(slot, (0.0, 0))
             sums[slot] = usd_before + usd, tokens_before + tokens
     return [(*slot, usd, tokens, writer) for slot, (usd, tokens) in sums.items()]
+
+
+def spend(database: Database, tenant: str, at_s: float, usd: float, tokens: int) -> None:
+    """Add to a tenant's sums what no job of its spent."""
+    for width_s in (FINE_S, DAY_S):
+        slot = int(at_s // width_s)
+        database.run(SPEND, (tenant, width_s, slot, usd, tokens, database.writer))
 
 
 def read_usage(database: Database, tenant: str, since_s: float) -> Usage:

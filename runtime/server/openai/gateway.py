@@ -29,16 +29,12 @@ class Gateway:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._catalogue: dict[str, ModelSpec] = {}
-        self._direct: DirectRequests | None = None
         self.ledger = Ledger(context.service.clock.now)
 
     @property
     def direct(self) -> DirectRequests:
         """The way to the engines."""
-        if self._direct is None:
-            self._direct = self._context.service.session.executor.direct
-            self._direct.observers.append(self.ledger.observe)
-        return self._direct
+        return self._context.service.session.executor.direct
 
     async def admission(
         self, tenant: Tenant, num_requests: int = 1

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import pytest
 
 from gangline.ir.errors import QuotaError
+from gangline.ir.specs.request import Finished, SamplingParams, Submit
 from gangline.runtime.clock import VirtualClock
+from gangline.runtime.dispatch.outcome import DirectOutcome
 from gangline.runtime.service.quotas import Quotas
 from gangline.runtime.service.tenant import Quota, Tenant
+from gangline.runtime.store import Ticket
 
 NOON = 20_000 * 86_400.0 + 12 * 3600.0
 
@@ -171,3 +174,43 @@ def test_what_is_left() -> None:
     quotas = Quotas(ledger, VirtualClock(NOON), 1.0)
     left = asyncio.run(quotas.left(limited(max_in_flight=5, usd_per_day=2.0)))
     assert left == {"in_flight": 3, "usd_today": 1.5, "tokens_this_minute": None}
+
+
+def test_what_is_used_beside_jobs_counts_before_and_after_it_is_stored() -> None:
+    ledger, clock = Ledger(), VirtualClock(NOON)
+    tickets: list[Ticket[None]] = []
+
+    def spend(tenant: str, at_s: float, usd: float, tokens: int) -> Ticket[None]:
+        tickets.append(Ticket())
+        return tickets[-1]
+
+    quotas, tenant = Quotas(ledger, clock, 1.0, spend), limited(usd_per_day=10.0, tokens_per_min=99)
+
+    def use(usd: float) -> None:
+        submit = Submit("r", "m", (1,), SamplingParams(1), cache_salt="t")
+        finished = Finished("r", 0.0, (5, 6), "", "stop", 3, 0)
+        quotas.observe(DirectOutcome(submit, "cpu/0", finished, 0.0, 1.0, usd=usd))
+
+    async def left() -> tuple[float | None, float | None]:
+        found = await quotas.left(tenant)
+        return found["usd_today"], found["tokens_this_minute"]
+
+    async def main() -> None:
+        assert await left() == (10.0, 99.0)
+        use(4.0)
+        assert await left() == (6.0, 94.0)
+        clock.advance_to(clock.now() + 2.0)
+        assert await left() == (6.0, 94.0)  # read again, and not stored yet
+        for call in tickets[0].settle(None, None):
+            call()
+        ledger.used = Used(4.0, 5)
+        assert await left() == (6.0, 94.0)
+        clock.advance_to(clock.now() + 2.0)
+        assert await left() == (6.0, 94.0)  # now it is among what was read, and only there
+        use(5.9)
+        await quotas.reserve(tenant)
+        use(0.2)
+        with pytest.raises(QuotaError):
+            await quotas.reserve(tenant)
+
+    asyncio.run(main())

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
 
-from gangline.ir.errors import QuotaError
-from gangline.ir.specs.request import Finished, SamplingParams, Submit
-from gangline.runtime.dispatch.outcome import DirectOutcome
+import gangline as gl
 from gangline.runtime.server.openai import limits
-from gangline.runtime.server.openai.ledger import Ledger
 from gangline.runtime.service.tenant import Tenant
 
 MODEL = "smollm2-135m"
+
+
+@gl.workflow
+def doubled() -> str:
+    """Need nothing."""
+    return gl.ask("Why?", returns=str)
+
+
 LONG: Any = [{"role": "user", "content": "the same words " * 20}]
 Serve = Callable[..., Any]
 MakeKey = Callable[..., Any]
@@ -132,39 +138,17 @@ def test_a_stream_counts_as_in_flight_until_it_ends(
     assert client.chat.completions.create(model=MODEL, messages=LONG, max_tokens=1).choices
 
 
-class _Clock:
-    now_s = 86_400.0 * 3 + 86_300.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def _outcome(tenant: str, tokens: int, usd: float = 0.0) -> DirectOutcome:
-    submit = Submit("r", "m", (1,), SamplingParams(1), cache_salt=tenant)
-    finished = Finished("r", 0.0, (), "", "stop", tokens, 0)
-    return DirectOutcome(submit, "cpu/0", finished, 0.0, 1.0, usd=usd)
-
-
-def test_a_minute_later_the_tokens_are_there_again_and_a_day_later_the_dollars() -> None:
-    clock = _Clock()
-    ledger = Ledger(clock)
-    tenant = Tenant("ann")
-    left = {"in_flight": None, "tokens_this_minute": 100.0, "usd_today": 1.0}
-    ledger.observe(_outcome("ann", 60))
-    clock.now_s += 30
-    ledger.observe(_outcome("bob", 1000, usd=9.0))
-    with ledger.admitted(tenant, left):
-        pass
-    ledger.observe(_outcome("ann", 40))
-    with pytest.raises(QuotaError) as caught, ledger.admitted(tenant, left):
-        pass
-    assert caught.value.retry_after_s == 30.0
-    clock.now_s += 30
-    with ledger.admitted(tenant, left):
-        ledger.observe(_outcome("ann", 1, usd=1.5))
-    with pytest.raises(QuotaError) as spent, ledger.admitted(tenant, left):
-        pass
-    assert spent.value.retry_after_s == 40.0
-    clock.now_s += 40
-    with ledger.admitted(tenant, left):
-        pass
+def test_what_requests_use_counts_on_every_server_and_for_jobs(
+    serve: Serve, make_key: MakeKey, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    keys = [make_key("a" * 32, "ann", quota={"tokens_per_min": 100})]
+    one, other = (serve(keys=keys, workflows=[doubled]) for _ in range(2))
+    one.client("a" * 32).chat.completions.create(model=MODEL, messages=LONG, max_tokens=1)
+    store = one.service.store
+    until(lambda: store.usage("ann", time.time() - 60.0).tokens > 300)
+    assert store.usage("bob", time.time() - 60.0).tokens == 0
+    with pytest.raises(openai.RateLimitError):
+        other.client("a" * 32).chat.completions.create(model=MODEL, messages=LONG, max_tokens=1)
+    for server in (one, other):
+        reply = server.http("a" * 32).post("/v1/jobs", json={"workflow": "doubled"})
+        assert reply.status_code == 429 and reply.json()["code"] == "quota", reply.text
