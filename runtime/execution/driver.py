@@ -126,7 +126,9 @@ class Driver:
                 if self._stopped or not self._inline:
                     break
                 if not self._around.fence.is_open:
-                    self._around.fence.wait(partial(self.safely, self._go_on))
+                    waiting, self._inline = self._inline, deque()
+                    for _, command in waiting:
+                        self._tool(command)
                     break
                 tool, command = self._inline.popleft()
                 if self.run.stopping:
@@ -135,7 +137,7 @@ class Driver:
                     self._tools.inline(tool, command)
         finally:
             self._is_busy = False
-        if self._inline and not self._stopped and self._around.fence.is_open:
+        if self._inline and not self._stopped:
             self._around.loop.call_soon(self.safely, self._go_on)
         self.journal.flush()
         self._finish()
@@ -296,11 +298,15 @@ class Driver:
                 self._retries[action.step.id] = timer
 
     def _let_in(self, command: RunTool) -> None:
-        """Make a call that had to wait for the lease; it is not made if the job was taken."""
-        if not self._stopped:
-            self._tool(command)
-            if not self._is_busy:
-                self._go_on()
+        """Make a call that had to wait for the lease, unless the job was taken meanwhile.
+
+        The store says so to whatever this job has under way, so that the call comes after it.
+        """
+        if self._stopped or self.journal.defer(command):
+            return
+        self._tool(command)
+        if not self._is_busy:
+            self._go_on()
 
     def _tool(self, command: RunTool) -> None:
         fence = self._around.fence
