@@ -29,11 +29,12 @@ from gangline.runtime.dispatch.commands import (
     Step,
     SubmitRequest,
 )
+from gangline.runtime.dispatch.engine_message import engine_priority
 from gangline.runtime.dispatch.job_run import Action, Advance, JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.programs import as_json
 
-from .engine_calls import EngineCalls, engine_priority, no_backend
+from .engine_calls import EngineCalls, no_backend
 from .journal import Journal
 from .step_calls import StepCalls
 from .surroundings import InFlight, OnEvent, Surroundings

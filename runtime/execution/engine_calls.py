@@ -7,10 +7,9 @@ from functools import partial
 
 from gangline.backends.base import Backend
 from gangline.ir.errors import BackendError, GanglineError, JobCancelled
-from gangline.ir.specs.event import LOCAL
-from gangline.ir.specs.request import Cancel, Submit, UpdateDeadline
+from gangline.ir.specs.request import Cancel, UpdateDeadline
 from gangline.runtime.dispatch.commands import CancelRequest, SubmitRequest
-from gangline.runtime.dispatch.job import DEFAULT_PRIORITY
+from gangline.runtime.dispatch.engine_message import submit_message
 
 from .surroundings import InFlight, Surroundings
 
@@ -111,35 +110,6 @@ class EngineCalls:
     def _loaded(self, command: SubmitRequest, device: str) -> None:
         if self._loading.pop(command.request_id, None) is not None:
             self.submit(command, device)
-
-
-def submit_message(
-    command: SubmitRequest, now: float, cache_salt: str = "", priority: int = 0
-) -> Submit:
-    """Give the message of a request that arrives at an engine now."""
-    return Submit(
-        request_id=command.request_id,
-        model=command.model,
-        prompt_tokens=command.prompt_tokens,
-        sampling=command.sampling,
-        arrival_s=now,
-        deadline_s=command.deadline_s,
-        remaining_s=command.remaining_s,
-        cache_salt=cache_salt,
-        priority=priority,
-    )
-
-
-def engine_priority(tenant: str, priority: int) -> int:
-    """Give the place of a job's requests in an engine's queue: lower is sooner, 0 is usual.
-
-    Args:
-        priority: of the job, 0 to 9, higher is sooner. One above the usual goes first where all
-            are one tenant. Elsewhere it does among the tenant's own jobs only, which wait for
-            slots before: engines are everybody's, and a tenant must not push others back.
-    """
-    place = DEFAULT_PRIORITY - priority
-    return place if tenant in ("", LOCAL) else max(place, 0)
 
 
 def no_backend(device: str) -> GanglineError:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute
 from starlette.routing import Router as Mounts
 
-from gangline.runtime.page import routes as page_routes
 from gangline.runtime.store import KeyRow
+from gangline.runtime.telemetry.access import Access
 
-from . import a2a, table
+from . import a2a, metrics, page, table
 from .auth import KeyRing
-from .context import Access, Context
+from .context import Context
 from .guard import Guard
 from .mcp import routes as mcp_routes
 from .not_found import not_found
@@ -52,7 +52,7 @@ def create_app(
     )
     told = [*observers, *([telemetry.on_request] if telemetry else [])]
     context = Context(service, settings, keys, told)
-    operations = all_operations(context, telemetry.operations() if telemetry else ())
+    operations = all_operations(context, metrics.operations(telemetry) if telemetry else ())
     fallback = Mounts(routes=mounts(context), default=not_found)
     return Guard(Router(operations, context, fallback), context)
 
@@ -60,7 +60,7 @@ def create_app(
 def all_operations(context: Context, more: Sequence[Operation] = ()) -> list[Operation]:
     """Collect the operations of every part of the server, and the document of them all."""
     rows = [*table.OPERATIONS, *openai_operations(context), *a2a.operations(), *more]
-    return [*rows, *page_routes.operations(), openapi_operation(context, rows)]
+    return [*rows, *page.operations(), openapi_operation(context, rows)]
 
 
 def mounts(context: Context) -> list[BaseRoute]:

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gangline.ir.errors import ForbiddenError, RequestError
+from gangline.runtime.telemetry.access import Access
 
 from .body import ClientGone, too_large
 from .call import Frame, Receive, Send
-from .context import Access, Context
+from .context import Context
 from .problem import Refused, malformed, problem
 
 _JSON_TYPES = frozenset({"application/json", "application/a2a+json"})

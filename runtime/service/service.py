@@ -87,6 +87,7 @@ class Service:
         executor = session.executor
         self.fleet = FleetView(session, clock)
         hub.taps.append(self.fleet.count)
+        self.direct = executor.direct
         self.plans = Plans(session, limits_, clock)
         self._learning = Learning(session, store)
         self._intake = Intake(offers, self.plans, session, limits_, clock)
@@ -108,7 +109,7 @@ class Service:
         self._creation = Creation(
             store, executor.owner, self.runner, self.reader, self._recovery, hub, limits_, clock
         )
-        executor.direct.observers += [self.fleet.count_direct, self._creation.quotas.observe]
+        self.direct.observers += [self.fleet.count_direct, self._creation.quotas.observe]
         self._sender = sender or Sender(limits_)
         self.deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
         self._with_webhook: set[str] = set()

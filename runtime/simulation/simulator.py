@@ -35,13 +35,13 @@ from gangline.runtime.dispatch.commands import (
     RunTool,
     SubmitRequest,
 )
+from gangline.runtime.dispatch.engine_message import submit_message
 from gangline.runtime.dispatch.job import Job
 from gangline.runtime.dispatch.job_run import Action, Advance, JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.pricing import Pricing
 from gangline.runtime.dispatch.routing import LeastLoaded
 from gangline.runtime.dispatch.step_fold import fold_steps
-from gangline.runtime.execution.engine_calls import submit_message
 
 
 class VirtualDevice(Backend, Protocol):

@@ -8,8 +8,8 @@ from typing import Any
 
 from gangline.ir.specs.event import Event
 from gangline.runtime.dispatch.outcome import DirectOutcome
-from gangline.runtime.server.context import Access
 
+from .access import Access
 from .job_table import JobFacts
 
 logger = logging.getLogger("gangline.jobs")

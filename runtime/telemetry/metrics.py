@@ -21,8 +21,8 @@ from prometheus_client import (
 from gangline.ir.specs.event import END_EVENTS, STATUS_AFTER, Event
 from gangline.ir.specs.request import Finished
 from gangline.runtime.dispatch.outcome import DirectOutcome
-from gangline.runtime.server.context import Access
 
+from .access import Access
 from .job_table import NO_ATTRIBUTES, JobFacts
 from .labels import OTHER, Labels, Series
 from .requests import RequestMetrics

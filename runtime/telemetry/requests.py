@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from gangline.runtime.server.context import Access
-
+from .access import Access
 from .labels import OTHER, Labels, Series
 
 MAX_ROUTES = 100

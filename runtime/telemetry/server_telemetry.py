@@ -1,4 +1,4 @@
-"""Telemetry of one server: listeners behind its hub and its requests, and the route of scrapes."""
+"""Telemetry of one server: listeners behind its hub and its requests, and what a scrape gives."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-
-from gangline.runtime.server.call import Call
-from gangline.runtime.server.operation import Answer, Asgi, Operation
-from gangline.runtime.server.reply import Reply
 
 from .job_log import JobLog
 from .metrics import Metrics
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ServerTelemetry:
-    """What a server needs of telemetry: `on_request`, an observer, and `operations`."""
+    """What a server needs of telemetry: `on_request`, an observer, and `scrape`."""
 
     def __init__(self, service: Service, telemetry: Telemetry, metrics: Metrics) -> None:
         self._service = service
@@ -32,31 +28,10 @@ class ServerTelemetry:
         self._scrape = Scrape(metrics, telemetry.drain)
         self.on_request = telemetry.on_request
 
-    def operations(self) -> list[Operation]:
-        """Give the route of scrapes."""
-        text = "Metrics in Prometheus's text format, or in OpenMetrics if that is accepted."
-        answers = (
-            Answer(200, text, {"type": "string"}, "text/plain"),
-            Answer(200, text, {"type": "string"}, "application/openmetrics-text"),
-        )
-        return [
-            Operation(
-                "GET",
-                "/metrics",
-                "getMetrics",
-                "Scrape metrics",
-                self._answer,
-                answers,
-                scope="admin",
-                tag="health",
-            )
-        ]
-
-    async def _answer(self, call: Call) -> Asgi:
+    async def scrape(self, accept: str) -> tuple[bytes, str]:
+        """Give metrics as text, with its content type; `accept` is the scraper's Accept header."""
         state = await live_state(self._service, self._telemetry.dropped)
-        accept = call.header(b"accept")
-        body, content_type = await asyncio.to_thread(self._scrape.text, state, accept)
-        return Reply(200, body, content_type.encode())
+        return await asyncio.to_thread(self._scrape.text, state, accept)
 
 
 @asynccontextmanager
@@ -83,7 +58,7 @@ async def open_telemetry(
         listeners.append(JobLog())
     telemetry = Telemetry(listeners, read_log=service.store.events)
     service.hub.taps.append(telemetry.on_events)
-    direct = service.session.executor.direct.observers
+    direct = service.direct.observers
     direct.append(telemetry.on_request)
     telemetry.start()
     try:

@@ -32,8 +32,8 @@ from opentelemetry.trace import (
 
 from gangline.ir.specs.event import END_EVENTS, Event
 from gangline.runtime.dispatch.outcome import DirectOutcome
-from gangline.runtime.server.context import Access
 
+from .access import Access
 from .job_table import JobFacts
 
 PROVIDER = "gangline"

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from gangline.ir.specs.event import Event
 from gangline.runtime.dispatch.outcome import DirectOutcome
-from gangline.runtime.server.context import Access
 
+from .access import Access
 from .job_table import JobFacts, JobTable, ReadLog
 
 logger = logging.getLogger(__name__)

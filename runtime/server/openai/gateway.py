@@ -34,7 +34,7 @@ class Gateway:
     @property
     def direct(self) -> DirectRequests:
         """The way to the engines."""
-        return self._context.service.session.executor.direct
+        return self._context.service.direct
 
     async def admission(
         self, tenant: Tenant, num_requests: int = 1

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.page_server import Served, serving
 from gangline.ir.specs.event import Event
 from gangline.runtime.page.layouts import KEPT, Layouts
-from gangline.runtime.page.routes import recorded_plans
+from gangline.runtime.server.page import recorded_plans
 from gangline.runtime.server.settings import ServerSettings
 
 
@@ -32,7 +32,7 @@ def test_every_file_has_a_strict_policy_and_a_type(client: httpx.Client, static:
 
 
 @pytest.mark.parametrize(
-    "name", ["..%2froutes.py", "none.js", "..%5croutes.py", "static", "app.js%00"]
+    "name", ["..%2flayouts.py", "none.js", "..%5clayouts.py", "static", "app.js%00"]
 )
 def test_nothing_else_is_served(client: httpx.Client, name: str) -> None:
     assert client.get(f"/static/{name}").status_code == 404

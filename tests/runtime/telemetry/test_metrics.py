@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import (
 )
 
 from gangline.ir.specs.event import Event
-from gangline.runtime.server.context import Access
+from gangline.runtime.telemetry.access import Access
 from gangline.runtime.telemetry.labels import Labels
 from gangline.runtime.telemetry.live import EngineState, LiveState
 from gangline.runtime.telemetry.metrics import MAX_WORKFLOWS, Metrics

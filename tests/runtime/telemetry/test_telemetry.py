@@ -11,8 +11,8 @@ import pytest
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import RequestFailed, SamplingParams, Submit
 from gangline.runtime.dispatch.outcome import DirectOutcome
-from gangline.runtime.server.context import Access
 from gangline.runtime.telemetry import telemetry as module
+from gangline.runtime.telemetry.access import Access
 from gangline.runtime.telemetry.job_table import JobFacts, JobTable
 from gangline.runtime.telemetry.telemetry import Telemetry
 

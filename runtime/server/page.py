@@ -13,11 +13,11 @@ from gangline.ir.errors import NotFoundError
 from gangline.ir.program import Program
 from gangline.ir.specs.event import Event
 from gangline.planner.graph_tree import Plans
-from gangline.runtime.server.call import Call
-from gangline.runtime.server.operation import Answer, Asgi, Operation
-from gangline.runtime.server.reply import Reply
+from gangline.runtime.page.layouts import Layouts
 
-from .layouts import Layouts
+from .call import Call
+from .operation import Answer, Asgi, Operation
+from .reply import Reply
 
 CSP = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -72,10 +72,9 @@ class Page:
 
     async def calibration(self, call: Call) -> Asgi:
         """Give how far the cost model was off, before and after what was measured here."""
-        history = call.context.service.session.history
-        if history is None:
+        calibration = await call.context.service.plans.calibration()
+        if calibration is None:
             return Reply.json({"data": []})
-        calibration = await asyncio.to_thread(history.calibration)
         rows = [
             {"op": row.op, "device": row.device, "model": row.model, "num_runs": row.num_runs}
             | {"before": row.before, "after": row.after}

@@ -1,0 +1,38 @@
+"""What an engine is told of a job's request, and how soon it comes among others."""
+
+from __future__ import annotations
+
+from gangline.ir.specs.event import LOCAL
+from gangline.ir.specs.request import Submit
+
+from .commands import SubmitRequest
+from .job import DEFAULT_PRIORITY
+
+
+def submit_message(
+    command: SubmitRequest, now: float, cache_salt: str = "", priority: int = 0
+) -> Submit:
+    """Give the message of a request that arrives at an engine now."""
+    return Submit(
+        request_id=command.request_id,
+        model=command.model,
+        prompt_tokens=command.prompt_tokens,
+        sampling=command.sampling,
+        arrival_s=now,
+        deadline_s=command.deadline_s,
+        remaining_s=command.remaining_s,
+        cache_salt=cache_salt,
+        priority=priority,
+    )
+
+
+def engine_priority(tenant: str, priority: int) -> int:
+    """Give the place of a job's requests in an engine's queue: lower is sooner, 0 is usual.
+
+    Args:
+        priority: of the job, 0 to 9, higher is sooner. One above the usual goes first where all
+            are one tenant. Elsewhere it does among the tenant's own jobs only, which wait for
+            slots before: engines are everybody's, and a tenant must not push others back.
+    """
+    place = DEFAULT_PRIORITY - priority
+    return place if tenant in ("", LOCAL) else max(place, 0)
