@@ -11,6 +11,7 @@ import typer
 
 from gangline.ir.errors import UsageError
 
+from .jobs_keep import age_s
 from .output import console
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ def serve(
     tenant_metrics: Annotated[
         bool, typer.Option("--tenant-metrics", help="Label metrics by tenant, too.")
     ] = False,
+    retain: Annotated[
+        str | None,
+        typer.Option(
+            "--retain", help="Forget jobs that ended so long ago: 12h, 30d. Default: never."
+        ),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen to the network without any key.")
     ] = False,
@@ -107,7 +114,11 @@ def serve(
         allowed_origins=tuple(allow_origin or ()),
         open_access=local or insecure,
     )
-    limits = Settings(max_running=max_running, allow_private_webhooks=allow_private_webhooks)
+    limits = Settings(
+        max_running=max_running,
+        allow_private_webhooks=allow_private_webhooks,
+        retain_s=None if retain is None else age_s(retain),
+    )
     said = f"[{host}]" if ":" in host else host
     url = f"http://{said}:{bound.getsockname()[1]}"
 

@@ -163,8 +163,8 @@ class Recovery:
             self._hungry.set()
         self._left = 0
         if self.spilled:
-            counts = await asyncio.to_thread(self._store.counts)
-            self._left = max(0, counts.get("queued", 0) - len(self._runner.queue))
+            queued = await asyncio.to_thread(self._store.num_queued)
+            self._left = max(0, queued - len(self._runner.queue))
 
     async def _expire_at_rest(self) -> None:
         """End jobs that nobody holds and whose hard deadline has passed."""

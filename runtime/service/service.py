@@ -42,6 +42,7 @@ from .plan_report import plan_document, plan_report
 from .plans import Plans
 from .reader import JobFilter, Reader, carried_plan, carried_program, no_job, sees
 from .recovery import Recovery
+from .retention import Retention
 from .runner import Runner, is_fault
 from .settings import Settings
 from .steering import Steering
@@ -83,8 +84,7 @@ class Service:
         self.hub = hub
         self.settings = limits_ = settings or Settings()
         self.clock = clock = clock or WallClock()
-        self.draining = False
-        executor = session.executor
+        self.draining, executor = False, session.executor
         self.fleet = FleetView(session, clock)
         hub.taps.append(self.fleet.count)
         self.direct = executor.direct
@@ -112,6 +112,7 @@ class Service:
         self.direct.observers += [self.fleet.count_direct, self._creation.quotas.observe]
         self._sender = sender or Sender(limits_)
         self.deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
+        self._retention = Retention(store, clock, limits_.retain_s)
         self._with_webhook: set[str] = set()
         self._faults = Faults(store, self.reader, clock, executor.owner, self._append)
         self._listeners: dict[str, int] = {}
@@ -123,6 +124,7 @@ class Service:
         await self.session.executor.start()
         self._recovery.start()
         self.deliveries.start()
+        self._retention.start()
 
     async def drain(self) -> None:
         """Accept nothing more, and leave all jobs in the store for other servers to go on with."""
@@ -158,6 +160,7 @@ class Service:
     async def close(self) -> None:
         """Drain and end every task of the service."""
         await self.drain()
+        await self._retention.stop()
         await self.deliveries.stop()
         await self._learning.stop()
 
@@ -297,8 +300,7 @@ class Service:
 
     async def drawn(self, tenant: Tenant, job_id: str, form: str) -> str:
         """Give the job's graph as text: `mermaid` or `svg`."""
-        document = await self.graph(tenant, job_id)
-        program = carried_program(await self.reader.fold(job_id))
+        document, program = await self.graph(tenant, job_id), await self.program(tenant, job_id)
         return await asyncio.to_thread(draw, document, program, form)
 
     async def program(self, tenant: Tenant, job_id: str) -> Program:
@@ -307,7 +309,7 @@ class Service:
         return carried_program(await self.reader.fold(job_id))
 
     async def artifacts(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
-        """Give what the job left behind: `{"data": [...]}`; empty today."""
+        """Give what the job left beside its output: `{"data": []}`, as steps leave nothing else."""
         await self._row(tenant, job_id)
         return {"data": []}
 

@@ -34,6 +34,8 @@ class Settings:
         plan_ttl_s: how long a plan serves equal requests before it is made anew.
         plans_kept: plans kept by workflow, model and limits.
         usage_ttl_s: how long a tenant's usage is believed before it is read again.
+        retain_s: how long jobs that ended are kept; None keeps them for ever. Their idempotency
+            keys go with them.
         drain_s: how long a server that stops waits for writing steps to end, and then for the
             store.
         allow_private_webhooks: lets webhooks reach private addresses; for tests and closed networks.
@@ -64,6 +66,7 @@ class Settings:
     plan_ttl_s: float = 60.0
     plans_kept: int = 256
     usage_ttl_s: float = 1.0
+    retain_s: float | None = None
     drain_s: float = 10.0
     allow_private_webhooks: bool = False
     allow_plain_webhooks: bool = True

@@ -51,11 +51,15 @@ class Imported:
 
 
 def prune(database: Database, before_s: float, statuses: Collection[str], limit: int) -> int:
-    """Forget up to `limit` jobs that nobody holds and nothing happened to since `before_s`."""
+    """Forget up to `limit` jobs that nobody holds and nothing happened to since `before_s`.
+
+    One whose webhook message is still on its way stays until it arrived or was given up.
+    """
     condition, held = leases.free(database)
     rows = database.rows(
         f"SELECT id FROM jobs WHERE status IN ({', '.join('?' * len(statuses))}) "
-        f"AND created_s < ? AND updated_s < ? AND {condition} ORDER BY created_s, id LIMIT ?",
+        f"AND created_s < ? AND updated_s < ? AND {condition} AND NOT EXISTS (SELECT 1 "
+        "FROM deliveries WHERE job_id = jobs.id AND dropped = 0) ORDER BY created_s, id LIMIT ?",
         (*statuses, before_s, before_s, *held, limit),
     )
     ids = [row[0] for row in rows]

@@ -101,6 +101,12 @@ def count_jobs(database: Database, tenant: str | None) -> dict[str, int]:
     return {status: int(count) for status, count in rows}
 
 
+def count_queued(database: Database) -> int:
+    """Count the jobs that wait."""
+    ((count,),) = database.read("SELECT count(*) FROM jobs WHERE status = 'queued'", ())
+    return int(count)
+
+
 def resolve(database: Database, part: str) -> str:
     """Find the one job whose id begins or ends with `part`; StoreError if none or several."""
     if database.read("SELECT 1 FROM jobs WHERE id = ?", (part,)):

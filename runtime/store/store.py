@@ -211,6 +211,10 @@ class Store:
         """Count jobs by status."""
         return listing.count_jobs(self.database, tenant)
 
+    def num_queued(self) -> int:
+        """Count the jobs that wait; it costs what there are of them, however many have ended."""
+        return listing.count_queued(self.database)
+
     def events(self, job_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         """Give a job's events with a number above `after`, in order, at most `limit`.
 

@@ -926,3 +926,25 @@ def test_a_fork_that_waits_past_its_hard_deadline_expires_without_a_slot(
             assert (await service.wait(A, fork.id, 20))["status"] == "expired"
 
     asyncio.run(main())
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(serve: Any, gate: Any) -> None:
+    gate("g")
+    quick = Settings(control_every_s=0.02, retain_s=1.0)
+
+    async def main() -> None:
+        async with serve() as service:
+            old = (await service.submit(A, request())).id
+            await service.wait(A, old, 20)
+            late = service.store.job(old).updated_s + 1.0
+            await until(lambda: service.clock.now() > late)
+        async with serve(quick) as service:
+            runs = await service.submit(A, request("held", input={"gate": "g"}))
+            await until(lambda: service.store.find(old) is None)
+            with pytest.raises(NotFoundError):
+                await service.job(A, old)
+            late = service.store.job(runs.id).updated_s + 1.5
+            await until(lambda: service.clock.now() > late)
+            assert (await service.job(A, runs.id))["status"] == "running"
+
+    asyncio.run(main())

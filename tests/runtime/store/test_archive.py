@@ -58,6 +58,21 @@ def test_pruning_frees_the_idempotency_key(store: Store, queued: Make) -> None:
     assert store.create(queued("b"), "w", idempotency=("k", "h")).result().job_id == "b"
 
 
+def test_a_job_stays_until_its_webhook_message_went_or_was_given_up(
+    store: Store, queued: Make
+) -> None:
+    for name in ("a", "b"):
+        hook = {"url": "https://hooks.example/"}
+        epoch = store.create(queued(name, 100.0), "w", "me", webhook=hook).result().epoch
+        store.append(name, [Event(name, 2, "job.completed", 101.0)], epoch).result()
+    one, two = sorted(store.deliveries(200.0), key=lambda found: found.job_id)
+    assert store.prune(500.0) == 0
+    store.delivered(one.id).result()
+    assert store.prune(500.0) == 1 and store.find("a") is None
+    store.dropped(two.id).result()
+    assert store.prune(500.0) == 1
+
+
 def test_an_export_comes_back_equal(url: str, tmp_path: Path, queued: Make) -> None:
     target = tmp_path / "other" / "jobs.sqlite"
     with open_store(url) as store, open_store(target) as other:
