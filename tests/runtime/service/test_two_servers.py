@@ -270,6 +270,30 @@ def test_a_server_cancels_what_waits_in_another_ones_memory(serve: Any, gate: An
     asyncio.run(main())
 
 
+def test_jobs_that_were_taken_while_the_lease_had_run_out_are_not_started(
+    serve: Any, gate: Any
+) -> None:
+    opened = gate("g")
+
+    async def main() -> None:
+        async with serve(Settings(max_running=1, control_every_s=0.02)) as one:
+            first = await one.submit(A, request("held", input={"gate": "g"}))
+            taken, kept = [await one.submit(A, request()) for _ in range(2)]
+            one.store.release(taken.id, 1).result()
+            one.store.acquire(taken.id, "another process")
+            fence = one.session.executor._around.fence
+            fence.until_s = 0.0
+            fence.look()
+            await until(lambda: taken.id not in one.runner.held)
+            assert {first.id, kept.id} <= one.runner.held.keys()
+            opened.set()
+            for job in (first, kept):
+                assert (await one.wait(A, job.id, 20))["status"] == "succeeded"
+            assert [event.type for event in one.store.events(taken.id)] == ["job.queued"]
+
+    asyncio.run(main())
+
+
 def test_a_cancel_that_was_accepted_outlives_the_server(
     serve: Any, gate: Any, tmp_path: Path
 ) -> None:
