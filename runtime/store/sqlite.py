@@ -210,6 +210,8 @@ class SqliteDatabase:
 
 
 def _private_folder(folder: Path) -> None:
-    if not folder.exists():
+    try:
         folder.mkdir(parents=True, mode=0o700)
-        folder.chmod(0o700)
+    except FileExistsError:  # by now at the latest: another process may have been faster
+        return
+    folder.chmod(0o700)

@@ -30,7 +30,7 @@ from gangline.runtime.service.service import Service
 from gangline.runtime.service.settings import Settings
 from gangline.runtime.service.tenant import Quota, Tenant
 from gangline.runtime.store import Store
-from tests.runtime.service.cases import CALLS, request, tenant, until
+from tests.runtime.service.cases import CALLS, broken, joined, request, tenant, twice, until
 
 A, B, ADMIN = tenant("a"), tenant("b"), tenant("root", "admin")
 Validate = Callable[[str, Any], None]
@@ -396,19 +396,19 @@ def test_a_failed_job_is_retried_without_its_recorded_steps(serve: Any, tmp_path
             assert done["output"] == "now 8" and done["error"] is None
             events = await read_all(service, made.id)
             ran = [event.step_id for event in events if event.type == "step.completed"]
-            assert sorted(ran) == ["broken", "joined", "twice"]
+            assert sorted(ran) == sorted([broken.name, joined.name, twice.name])
             with pytest.raises(ConflictError):
                 await service.retry(A, made.id)
             with pytest.raises(InputError):
                 await service.fork(A, made.id, inputs={"absent": 1})
             path.write_text("later")
-            fork = await service.fork(A, made.id, step="broken")
+            fork = await service.fork(A, made.id, step=broken.name)
             assert fork.document["forked_from"] == made.id
             assert (await service.wait(A, fork.id, 20))["output"] == "later 8"
             changed = await service.fork(A, made.id, inputs={"n": 5}, key="f")
             assert (await service.wait(A, changed.id, 20))["output"] == "later 10"
             assert (await service.fork(A, made.id, inputs={"n": 5}, key="f")).replayed
-            from_step = await service.retry(A, made.id, step="broken")
+            from_step = await service.retry(A, made.id, step=broken.name)
             assert from_step["status"] in ("running", "succeeded")
             assert (await service.wait(A, made.id, 20))["output"] == "later 8"
 
@@ -578,8 +578,8 @@ def test_documents_of_plans_graphs_devices_and_workflows(serve: Any, validate: V
             graph = await service.graph(A, made.id)
             validate("job_graph", graph)
             nodes = {node["id"]: node for node in graph["nodes"]}
-            assert nodes["twice"]["steps"] == {"succeeded": 40}
-            assert nodes["twice"]["parent"] == "map"
+            assert nodes[twice.name]["steps"] == {"succeeded": 40}
+            assert nodes[twice.name]["parent"] == "map"
             assert nodes["map"]["status"] == "succeeded"
             assert {"source": "numbers", "target": "map"} in graph["edges"]
             report = await service.plan_of(A, made.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ def test_a_migration_that_fails_leaves_the_old_store(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA user_version").fetchone() == (1,)
     assert connection.execute("SELECT lease_until_s FROM jobs").fetchone() == (9e9,)
     connection.close()
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = Path.mkdir
+
+    def late(path: Path, *args: Any, **options: Any) -> None:
+        os.makedirs(path, exist_ok=True)
+        mkdir(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    with open_store(tmp_path / "new" / "jobs.sqlite") as store:
+        assert store.jobs() == []
 
 
 def test_two_processes_open_a_new_store_at_once(url: str) -> None:
