@@ -17,6 +17,14 @@ from tests.postgres_server import PostgresServer, Unavailable
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schemas"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give what several tests share a data folder too: never the one of who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANGLINE_HOME", str(tmp_path_factory.mktemp("shared-home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_data_folder(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

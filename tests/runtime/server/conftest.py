@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -225,11 +226,43 @@ def serve(tmp_path: Path) -> Callable[..., Any]:
     return lambda *args, **options: serving(tmp_path, *args, **options)
 
 
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server without keys for all tests of a file."""
+    with serving(tmp_path_factory.mktemp("open")) as served:
+        yield served
+
+
 @pytest.fixture
-def open_server(serve: Callable[..., Any]) -> Iterator[Served]:
-    """A server without keys."""
+def open_server(module_server: Served) -> Iterator[Served]:
+    """A server without keys, on which nothing runs; other tests' jobs are in its store."""
+    yield module_server
+    gate.open()
+    _settle(module_server)
+    gate.close()
+
+
+def _settle(served: Served) -> None:
+    """Wait until nothing runs or waits."""
+    runner = served.service.runner
+    until = time.monotonic() + WAIT_S
+    while served.do(lambda: runner.queue.num_running + len(runner.queue)):
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def fresh_server(serve: Callable[..., Any]) -> Iterator[Served]:
+    """A server without keys that no other test has used."""
     with serve() as served:
         yield served
+
+
+@pytest.fixture
+def fresh_client(fresh_server: Served) -> Iterator[httpx.Client]:
+    """A client of a server without keys that no other test has used."""
+    with fresh_server.client() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -239,8 +272,17 @@ def client(open_server: Served) -> Iterator[httpx.Client]:
         yield opened
 
 
-@pytest.fixture
-def locked(serve: Callable[..., Any]) -> Iterator[Served]:
-    """A server with keys."""
-    with serve(keys=KEYS) as served:
+@pytest.fixture(scope="module")
+def module_locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with keys for all tests of a file."""
+    with serving(tmp_path_factory.mktemp("locked"), keys=KEYS) as served:
         yield served
+
+
+@pytest.fixture
+def locked(module_locked: Served) -> Iterator[Served]:
+    """A server with keys, on which nothing runs; other tests' jobs are in its store."""
+    yield module_locked
+    gate.open()
+    _settle(module_locked)
+    gate.close()

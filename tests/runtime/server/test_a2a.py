@@ -25,6 +25,12 @@ def parrot(word: str) -> str:
     return repeat(word, gl.ask("How often?", returns=int))
 
 
+@pytest.fixture
+def open_server(fresh_server: Any) -> Any:
+    """A server of its own for each test, as all messages here have the same id."""
+    return fresh_server
+
+
 def message(*parts: dict[str, Any], **more: Any) -> dict[str, Any]:
     told = {"messageId": "m-1", "role": "ROLE_USER", "parts": list(parts), "unknown": 1, **more}
     return {"message": told}

@@ -155,13 +155,13 @@ def test_a_change_of_the_keys_is_seen_by_the_next_request(key: Any) -> None:
         come_in(keys, "gl-a")
 
 
-def test_a_key_revoked_in_the_store_opens_nothing_any_more(open_server: Any) -> None:
-    store = open_server.service.store
+def test_a_key_revoked_in_the_store_opens_nothing_any_more(fresh_server: Any) -> None:
+    store = fresh_server.service.store
     for name in ("one", "two"):
         row = KeyRow(name, hash_key(name), "anna", ("submit", "read"), {}, 1.0)
         store.add_key(row).result()
-        with open_server.client(name) as client:
+        with fresh_server.client(name) as client:
             assert client.get("/v1/jobs").status_code == 200
     store.revoke_key("one", 2.0).result()
-    with open_server.client("one") as one, open_server.client("two") as two:
+    with fresh_server.client("one") as one, fresh_server.client("two") as two:
         assert [one.get("/v1/jobs").status_code, two.get("/v1/jobs").status_code] == [401, 200]

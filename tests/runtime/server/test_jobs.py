@@ -69,10 +69,10 @@ def test_an_unknown_workflow_is_not_found(client: httpx.Client) -> None:
     assert "five_steps" in answer.json()["next_step"]
 
 
-def test_a_wrong_input_is_refused_and_nothing_runs(client: httpx.Client) -> None:
-    answer = client.post("/v1/jobs", json={"workflow": "five_steps", "input": {"no": 1}})
+def test_a_wrong_input_is_refused_and_nothing_runs(fresh_client: httpx.Client) -> None:
+    answer = fresh_client.post("/v1/jobs", json={"workflow": "five_steps", "input": {"no": 1}})
     assert answer.status_code == 422 and answer.json()["code"] == "input"
-    assert client.get("/v1/jobs").json()["data"] == []
+    assert fresh_client.get("/v1/jobs").json()["data"] == []
 
 
 def test_every_fault_of_a_body_is_told_with_its_place(client: httpx.Client) -> None:
@@ -98,11 +98,13 @@ def test_the_job_has_an_etag(client: httpx.Client) -> None:
     assert client.get(path, headers={"if-none-match": '"0"'}).status_code == 200
 
 
-def test_pages_cover_every_job_once(client: httpx.Client) -> None:
-    made = [submit(client, mode="wait").json()["id"] for _ in range(5)]
+def test_pages_cover_every_job_once(fresh_client: httpx.Client) -> None:
+    made = [submit(fresh_client, mode="wait").json()["id"] for _ in range(5)]
     seen, after, pages = [], None, 0
     while True:
-        page = client.get("/v1/jobs", params={"limit": 2, **({"after": after} if after else {})})
+        page = fresh_client.get(
+            "/v1/jobs", params={"limit": 2, **({"after": after} if after else {})}
+        )
         rows = page.json()
         seen += [row["id"] for row in rows["data"]]
         assert "output" not in rows["data"][0]

@@ -203,25 +203,25 @@ def test_a_session_is_its_tenants_own(locked: Any, keys: dict[str, Any]) -> None
 
 
 def test_without_the_package_the_rest_works(
-    open_server: Any, monkeypatch: pytest.MonkeyPatch
+    fresh_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "mcp.server.streamable_http_manager", None)
-    with open_server.client() as http:
+    with fresh_server.client() as http:
         reply = http.post("/mcp", json={})
         assert reply.status_code == 503 and "gangline[mcp]" in reply.json()["next_step"]
         assert http.get("/healthz").status_code == 200
 
 
 def test_a_job_that_asks_tells_how_to_answer_and_goes_on(
-    open_server: Any, monkeypatch: pytest.MonkeyPatch
+    fresh_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp_tools, "SETTLE_S", 0.0)  # the last event is the last word
-    open_server.do(lambda: open_server.service.offers.add(route))
+    fresh_server.do(lambda: fresh_server.service.offers.add(route))
 
     async def test() -> None:
-        async with session(open_server.url) as client:
+        async with session(fresh_server.url) as client:
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             assert (tools["route"].output_schema or {})["required"] == ["towns", "km"]
             asked = await client.call_tool("route", {"start": "Oslo"})
@@ -229,7 +229,7 @@ def test_a_job_that_asks_tells_how_to_answer_and_goes_on(
             (told,) = texts(asked)
             assert "How far may it be?" in told and "resume_job" in told and '"number"' in told
             job_id = asked.meta["gangline/job_id"]
-            with open_server.client() as http:
+            with fresh_server.client() as http:
                 interrupt = http.get(f"/v1/jobs/{job_id}").json()["interrupt"]["id"]
             assert job_id in told and interrupt in told
             answer = {"job": job_id, "interrupt": interrupt, "value": "far"}
@@ -263,15 +263,15 @@ def test_nobody_answers_for_another_tenant(locked: Any, keys: dict[str, Any]) ->
     run(test)
 
 
-def test_the_newer_generation_of_the_protocol_works_too(open_server: Any, entrance: Any) -> None:
+def test_the_newer_generation_of_the_protocol_works_too(fresh_server: Any, entrance: Any) -> None:
     seen: list[float] = []
-    told = cancels(open_server.service)
+    told = cancels(fresh_server.service)
 
     async def progress(progress: float, total: float | None, message: str | None) -> None:
         seen.append(progress)
 
     async def test() -> None:
-        async with Client(f"{open_server.url}/mcp") as client:
+        async with Client(f"{fresh_server.url}/mcp") as client:
             assert client.protocol_version > "2026"
             assert len((await client.list_tools()).tools) == 4
             done = await client.call_tool("five_steps", {"number": 1}, progress_callback=progress)
@@ -282,7 +282,7 @@ def test_the_newer_generation_of_the_protocol_works_too(open_server: Any, entran
             await asyncio.gather(call, return_exceptions=True)
             assert await asyncio.to_thread(told.wait, 20)
             entrance.open()
-        with open_server.client() as http:
+        with fresh_server.client() as http:
             await _until(lambda: http.get("/v1/jobs?workflow=gated").json()["data"], "cancelled")
 
     run(test)

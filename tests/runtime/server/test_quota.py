@@ -39,14 +39,14 @@ def test_a_tenant_without_limits_is_told_of_none(client: httpx.Client, entrance:
     entrance.open()
 
 
-def test_an_idempotency_key_gives_the_same_job(client: httpx.Client, entrance: Any) -> None:
+def test_an_idempotency_key_gives_the_same_job(fresh_client: httpx.Client, entrance: Any) -> None:
     entrance.open()
     head = {"idempotency-key": "k-1"}
-    first, again = submit(client, **head), submit(client, **head)
+    first, again = submit(fresh_client, **head), submit(fresh_client, **head)
     assert (first.status_code, again.status_code) == (202, 200)
     assert first.json()["id"] == again.json()["id"]
     assert again.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
-    other = client.post("/v1/jobs", json={**BODY, "priority": 1}, headers=head)
+    other = fresh_client.post("/v1/jobs", json={**BODY, "priority": 1}, headers=head)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency")
-    assert len(client.get("/v1/jobs").json()["data"]) == 1
+    assert len(fresh_client.get("/v1/jobs").json()["data"]) == 1
