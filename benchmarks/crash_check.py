@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.crash_workflow import NAMES, UNSAFE, outputs
 from gangline.ir.specs.event import FINAL_STATUSES, Event
 from gangline.runtime.store import Store
-from gangline.runtime.store.job_row import RowChange
-from gangline.runtime.store.operations import changed, queued_values
+from gangline.runtime.store.job_row import RowChange, changed
+from gangline.runtime.store.operations import queued_values
 
 FOLDED = (
     "status",

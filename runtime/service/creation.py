@@ -144,14 +144,15 @@ class Creation:
             return await self._replayed(tenant, made.job_id)
         self._runner.weights[name] = tenant.quota.weight
         self._hub.publish([queued])
+        row = fresh_row(queued, made.epoch)
         if ours:
             waiting = Waiting(
                 queued.job_id, name, request.priority, queued.at_s, expires_s=accepted.expires_s
             )
-            self._runner.add(waiting, Held(made.epoch, name, (queued,)))
+            self._runner.add(waiting, Held(made.epoch, name, (queued,), row=row))
         else:
             self._recovery.spill(name)
-        return self._submitted(fresh_row(queued, made.epoch))
+        return self._submitted(row)
 
     @asynccontextmanager
     async def room(self, tenant: Tenant, row: JobRow) -> AsyncIterator[None]:

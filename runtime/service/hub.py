@@ -8,9 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 from gangline.ir.specs.event import STOP_EVENTS, Event
+from gangline.runtime.store.job_row import RowChange
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How a job stopped: its last event, and what it and those before it, since somebody waits,
+    changed in the job's row; None where not all of them came by."""
+
+    event: Event
+    change: RowChange | None
 
 
 class Lagged(Exception):
@@ -82,7 +93,8 @@ class Hub:
         self._limit = limit
         self._all: set[Subscription] = set()
         self._by_job: dict[str, set[Subscription]] = {}
-        self._stops: dict[str, list[asyncio.Future[Event | None]]] = {}
+        self._stops: dict[str, list[asyncio.Future[Stop | None]]] = {}
+        self._changes: dict[str, RowChange] = {}
 
     @property
     def watched(self) -> set[str]:
@@ -108,6 +120,8 @@ class Hub:
         if not (self._all or self._by_job or self._stops):
             return
         for event in events:
+            if event.job_id in self._changes:
+                self._note(event)
             for listener in self._by_job.get(event.job_id, ()):
                 listener.put(event)
             for listener in self._all:
@@ -133,25 +147,40 @@ class Hub:
             if not mine:
                 self._by_job.pop(subscription.job_id, None)
 
-    def stopped(self, job_id: str) -> asyncio.Future[Event | None]:
+    def stopped(self, job_id: str) -> asyncio.Future[Stop | None]:
         """Give a future that is done when a job stops next; hand it to `forget` in the end.
 
-        Its result is the event it stopped with, or None where only that it stopped is known.
+        Its result is how it stopped, or None where only that it stopped is known.
         """
-        waiter: asyncio.Future[Event | None] = asyncio.get_running_loop().create_future()
-        self._stops.setdefault(job_id, []).append(waiter)
+        waiter: asyncio.Future[Stop | None] = asyncio.get_running_loop().create_future()
+        waiters = self._stops.setdefault(job_id, [])
+        if not waiters:
+            self._changes[job_id] = RowChange()
+        waiters.append(waiter)
         return waiter
+
+    def _note(self, event: Event) -> None:
+        change = self._changes[event.job_id]
+        if event.seq == 0:
+            return
+        if change.last_seq in (0, event.seq - 1):
+            change.add(event)
+        else:
+            del self._changes[event.job_id]  # heard twice, or not all: only the store knows
 
     def tell_stopped(self, job_id: str, event: Event | None = None) -> None:
         """Wake whoever waits for a job to stop."""
+        change = self._changes.pop(job_id, None)
+        stop = None if event is None else Stop(event, change)
         for waiter in self._stops.pop(job_id, ()):
             if not waiter.done():
-                waiter.set_result(event)
+                waiter.set_result(stop)
 
-    def forget(self, job_id: str, waiter: asyncio.Future[Event | None]) -> None:
+    def forget(self, job_id: str, waiter: asyncio.Future[Stop | None]) -> None:
         """Take back a future of `stopped`."""
         waiters = self._stops.get(job_id)
         if waiters is not None and waiter in waiters:
             waiters.remove(waiter)
             if not waiters:
                 del self._stops[job_id]
+                self._changes.pop(job_id, None)

@@ -18,7 +18,7 @@ from gangline.ir.specs.event import Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.execution.driver import Driver
 from gangline.runtime.execution.executor import Executor
-from gangline.runtime.store import Store
+from gangline.runtime.store import JobRow, Store
 
 from .fair_queue import FairQueue, Waiting
 from .settings import Settings
@@ -37,6 +37,7 @@ class Held:
         epoch: of the lease.
         events: its log, where it is in memory; None is read when the job gets a slot.
         start: data of the job.started event.
+        row: its row as it was when the job came here, where that is known.
     """
 
     epoch: int
@@ -44,6 +45,7 @@ class Held:
     events: Sequence[Event] | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     running: bool = False
+    row: JobRow | None = None
 
 
 Ended = Callable[[str, str, BaseException | None], None]

@@ -33,7 +33,7 @@ from .deliveries import Deliveries
 from .faults import Faults
 from .fleet import FleetView, capacity_document
 from .graph import draw, graph_document
-from .hub import Hub
+from .hub import Hub, Stop
 from .intake import Intake, body_hash, limits_of, text_of
 from .job_request import JobRequest
 from .learning import Learning
@@ -323,16 +323,19 @@ class Service:
         try:
             # A job that is held here has not stopped, and whose it is need not be read.
             held = self.runner.held.get(job_id)
-            row = None
+            before = row = None
             if held is None or not sees(tenant, held.tenant):
                 row = await self._row(tenant, job_id)
+            else:
+                before = held.row
             if row is None or row.status not in STOPPED_STATUSES:
                 limit = min(seconds, self.settings.max_wait_s)
                 await asyncio.wait([stopped], timeout=limit)
-                row = await self._row(tenant, job_id)
+                row = _row_after(before, stopped) or await self._row(tenant, job_id)
         finally:
             self.hub.forget(job_id, stopped)
-        return await self.reader.document(row, stopped.result() if stopped.done() else None)
+        stop = stopped.result() if stopped.done() else None
+        return await self.reader.document(row, None if stop is None else stop.event)
 
     # -- jobs steered
 
@@ -486,6 +489,15 @@ async def open_service(
         await session.executor.aclose()
         if opened is not store:
             await asyncio.to_thread(opened.close)
+
+
+def _row_after(before: JobRow | None, stopped: asyncio.Future[Stop | None]) -> JobRow | None:
+    """Give the row of a job that stopped without reading it; None if it must be read."""
+    stop = stopped.result() if stopped.done() else None
+    change = None if stop is None else stop.change
+    if before is None or change is None or change.first_seq != before.last_seq + 1:
+        return None
+    return before.after(change)
 
 
 def _overloaded(what: str, retry_after_s: float) -> OverloadedError:

@@ -16,7 +16,7 @@ from gangline.ir.errors import GanglineError, IdempotencyError
 from . import statements as sql
 from .codec import EventRow
 from .database import Database, Statement, Unexpected
-from .job_row import RowChange
+from .job_row import RowChange, changed
 from .operations import (
     JOB_COLUMNS,
     Append,
@@ -24,7 +24,6 @@ from .operations import (
     Operation,
     Release,
     Task,
-    changed,
     exists,
     gap,
     lost,

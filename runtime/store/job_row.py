@@ -49,6 +49,13 @@ class JobRow:
     metadata: Mapping[str, str] = field(default_factory=dict)
     control: str = ""
 
+    def after(self, change: RowChange) -> JobRow:
+        """Give the row as the store has it once the job has stopped with this change."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        changed(values, change)
+        values.update(late=bool(values["late"]), control="")
+        return JobRow(**values)
+
 
 @dataclass(slots=True)
 class RowChange:
@@ -154,6 +161,28 @@ class RowChange:
             self.deadline_at_s = event.at_s + data["deadline_s"]
         if data.get("budget_usd") is not None:
             self.budget_usd = data["budget_usd"]
+
+
+def changed(values: dict[str, Any], change: RowChange) -> None:
+    """Fold a change into a row's values: in Python what `UPDATE_JOBS` does in SQL."""
+    values["updated_s"], values["last_seq"] = change.updated_s, change.last_seq
+    for name in ("usd", "prompt_tokens", "output_tokens", "steps"):
+        values[name] += getattr(change, name)
+    values["late"] = max(values["late"], int(change.late))
+    if change.seconds is not None:
+        values["seconds"] = change.seconds
+    for name in ("deadline_at_s", "budget_usd"):
+        if getattr(change, name) is not None:
+            values[name] = getattr(change, name)
+    if values["started_s"] is None:
+        values["started_s"] = change.started_s
+    if change.predicted_s is not None:
+        values["predicted_s"], values["predicted_usd"] = change.predicted_s, change.predicted_usd
+    if change.status is not None:
+        values["status"] = change.status
+        values["ended_s"], values["error_code"] = change.ended_s, change.error_code
+    if change.stops:
+        values["owner"] = ""
 
 
 def _later(before: float | None, after: float | None) -> float | None:

@@ -12,7 +12,7 @@ from gangline.ir.specs.event import LOCAL, Event
 
 from .codec import Codec, EventRow, encode, encode_all
 from .database import Database
-from .job_row import RowChange, totals_of
+from .job_row import RowChange, changed, totals_of
 from .records import Created, NewJob
 from .ticket import Call, Ticket
 
@@ -100,28 +100,6 @@ JOB_COLUMNS = (
     "idempotency_key",
     "body_hash",
 )
-
-
-def changed(values: dict[str, Any], change: RowChange) -> None:
-    """Fold a change into a row's values: in Python what `UPDATE_JOBS` does in SQL."""
-    values["updated_s"], values["last_seq"] = change.updated_s, change.last_seq
-    for name in ("usd", "prompt_tokens", "output_tokens", "steps"):
-        values[name] += getattr(change, name)
-    values["late"] = max(values["late"], int(change.late))
-    if change.seconds is not None:
-        values["seconds"] = change.seconds
-    for name in ("deadline_at_s", "budget_usd"):
-        if getattr(change, name) is not None:
-            values[name] = getattr(change, name)
-    if values["started_s"] is None:
-        values["started_s"] = change.started_s
-    if change.predicted_s is not None:
-        values["predicted_s"], values["predicted_usd"] = change.predicted_s, change.predicted_usd
-    if change.status is not None:
-        values["status"] = change.status
-        values["ended_s"], values["error_code"] = change.ended_s, change.error_code
-    if change.stops:
-        values["owner"] = ""
 
 
 def lost(job_id: str) -> LeaseLost:

@@ -8,8 +8,8 @@ from gangline.ir.errors import StoreError
 from gangline.ir.specs.event import Event
 
 from .database import Database
-from .job_row import RowChange
-from .operations import changed, queued_values
+from .job_row import RowChange, changed
+from .operations import queued_values
 
 _FOLDED = (
     "status",

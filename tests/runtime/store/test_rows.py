@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from gangline.ir.specs.event import Event
 from gangline.runtime.store import NewJob, Store
 from gangline.runtime.store import batch as batches
-from gangline.runtime.store.job_row import RowChange
-from gangline.runtime.store.operations import Operation, changed, queued_values
+from gangline.runtime.store.job_row import RowChange, changed
+from gangline.runtime.store.operations import Operation, queued_values
 
 _numbers = count()
 
