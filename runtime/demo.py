@@ -75,7 +75,9 @@ def answer_all(model: str) -> int:
     # Whole, to be copied: the command may not be on the path, and the database lies in a cache.
     command = Path(os.path.relpath(Path(sys.executable).with_name("gangline")))
     ask = f'{command} run text_to_sql -i question="..." -i db={database}'
-    err.print(f"Next, your own question:\n{ask}", style="dim", markup=False, soft_wrap=True)
+    page = f"{command} serve --database shop={database}"
+    told = f"Next, your own question:\n{ask}\nOr as a service, with a page to ask on:\n{page}"
+    err.print(told, style="dim", markup=False, soft_wrap=True)
     return 1 if failed else 0
 
 

@@ -129,8 +129,9 @@ def serve(
             console(stderr=True).print(f"gangline serves on {url}", markup=False)
 
     def stopping(running: int) -> None:
-        left = f"{running} running {'job' if running == 1 else 'jobs'}"
-        text = f"gangline stops; {left} and all that wait go on with the next server of this store"
+        left = f"{running} running job{'' if running == 1 else 's'}"
+        text = f"gangline stops; {left} will go on with the next server of this store"
+        text = text if running else "gangline stops"
         if log_format is LogFormat.json:
             logger.info(text)
         else:

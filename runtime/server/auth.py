@@ -105,7 +105,8 @@ def _unknown(sent: bool) -> Refused:
     else:
         error = AuthenticationError(
             "This server asks for a key",
-            next_step="Send it as `Authorization: Bearer KEY`; `gangline keys create` makes one.",
+            next_step="Send it as `Authorization: Bearer KEY`, or give it to gangline's client and "
+            "commands as GANGLINE_API_KEY; `gangline keys create` makes one.",
         )
     return Refused(error, headers=_CHALLENGE)
 

@@ -163,7 +163,7 @@ class Workshop:
     def python(self, fence: Fence) -> None:
         """Run Python; what it prints is the output."""
         # Blank lines in front make line numbers in errors those of the document.
-        source = "\n" * (fence.line - 1) + fence.text
+        source = "\n" * (fence.line - 1) + self._at_server(fence.text)
         code = compile(source, str(fence.path), "exec", dont_inherit=True)
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, self.namespace)  # noqa: S102 (the repository's own documents)
@@ -188,7 +188,7 @@ class Workshop:
         """Run one command line in this process; what it prints is added to the output."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), as_new_process():
-            code = app.run(arguments)
+            code = app.run([self._at_server(word) for word in arguments])
         text = out.getvalue()
         if found := re.search(r"gl-[\w-]{20,}", text):
             self.key = found[0]
@@ -196,6 +196,10 @@ class Workshop:
             json.loads(text)
         self.output += text or err.getvalue()
         return code
+
+    def _at_server(self, text: str) -> str:
+        """Put the address of the server in the background where the document has the usual one."""
+        return text.replace("http://localhost:8080", self.address) if self.address else text
 
     def make(self, arguments: list[str]) -> int:
         """Check that the Makefile has every target and every variable that is named."""
@@ -222,10 +226,7 @@ class Workshop:
         """Send a request to the server in the background; an HTTP error is a failure."""
         if not shutil.which("curl"):
             pytest.skip("needs curl")
-        given = [
-            word.replace("http://localhost:8080", self.address).replace("$KEY", self.key)
-            for word in arguments
-        ]
+        given = [self._at_server(word).replace("$KEY", self.key) for word in arguments]
         done = subprocess.run(
             ["curl", "-sS", "--fail-with-body", "--max-time", "30", *given],
             capture_output=True,

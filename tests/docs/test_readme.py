@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,13 @@ def test_the_figure_was_drawn_by_the_tool(workshop: Any) -> None:
     assert code == 0
     drawn = labels((workshop.folder / "drawn.svg").read_text())
     assert labels((ROOT / name).read_text()) == drawn and len(drawn) == 17
+
+
+def test_the_figures_of_the_service_are_those_of_the_result() -> None:
+    ours = json.loads((ROOT / "benchmarks" / "results" / "rest.json").read_text())["gangline"]
+    text = " ".join(README.read_text().split())
+    assert f"took {ours['one_at_a_time']['p50_ms']:.1f} ms from submit to result (p50" in text
+    assert f"and {ours['in_flight_32']['per_s']:.0f} a second were done" in text
 
 
 def labels(svg: str) -> list[str]:

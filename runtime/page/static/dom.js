@@ -64,11 +64,16 @@ export function problemBox(error) {
   return box;
 }
 
+/** Text with `marks` around commands, as text and code. */
+export function withCode(text) {
+  return text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+}
+
 /** What went wrong, where, and what to do next, of a problem document or of a step's error. */
 export function fillProblem(box, error) {
   const facts = [];
   if (error.where) facts.push(el("dt", {}, "Where"), el("dd", {}, el("code", {}, error.where)));
-  if (error.next_step) facts.push(el("dt", {}, "Next step"), el("dd", { class: "next" }, error.next_step));
+  if (error.next_step) facts.push(el("dt", {}, "Next step"), el("dd", { class: "next" }, withCode(error.next_step)));
   if (error.code && error.code !== "cancelled") facts.push(el("dt", {}, "Code"), el("dd", {}, el("code", {}, error.code)));
   replace(box,
     el("strong", {}, error.title || "It did not work"),

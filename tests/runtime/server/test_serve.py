@@ -118,7 +118,7 @@ def test_a_server_says_that_it_stops_and_what_becomes_of_its_jobs(folder: Path) 
             run_job(client, "held", input={"folder": str(folder)})
             until((folder / "entered").exists)
         process.send_signal(signal.SIGINT)
-        assert "gangline stops; 1 running job and all that wait go on" in lines.read()
+        assert "gangline stops; 1 running job will go on" in lines.read()
     assert process.wait(WAIT_S) == 0
 
 
