@@ -22,15 +22,22 @@ NAMES = ("a", "b", "c", "d", "e", "f")
 SLOWEST_S = 0.008
 """Longest a tool takes, so that kills also fall into calls."""
 
+LINE = 256
+
 _file: list[int] = []
 
 
 def tell(phase: str, tag: str, name: str, key: str, synced: bool) -> None:
-    """Append a line in one write: many threads and processes share the file."""
+    """Append a line in one write: many threads and processes share the file.
+
+    Lines are of one size that divides a page's: a write within a page is whole or not there, but
+    between two pages a kill cuts it in two.
+    """
     if not _file:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         _file.append(os.open(os.environ["CRASH_EFFECTS"], flags, 0o600))
-    line = json.dumps([time.time(), os.getpid(), phase, tag, name, key])
+    line = json.dumps([time.time(), os.getpid(), phase, tag, name, key]).ljust(LINE - 1)
+    assert len(line) < LINE
     os.write(_file[0], f"{line}\n".encode())
     if synced:
         os.fdatasync(_file[0])
