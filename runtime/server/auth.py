@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from gangline.ir.errors import AuthenticationError, ForbiddenError
+from gangline.ir.errors import AuthenticationError, ForbiddenError, GanglineError
 from gangline.runtime.service.keys import hash_key, quota_from_json
 from gangline.runtime.service.tenant import Tenant
 from gangline.runtime.store import KeyRow
@@ -69,6 +69,17 @@ class KeyRing:
         if found is not None and scheme.lower() == "bearer":
             return found
         raise _unknown(bool(key))
+
+    async def shut_out(self, authorization: str) -> None:
+        """Return once an Authorization header lets nobody in any more."""
+        while True:
+            await asyncio.sleep(self._fresh_s)
+            try:
+                await self.tenant(authorization)
+            except Refused:
+                return
+            except GanglineError:
+                continue  # the store is away: nothing is known of the keys
 
     def _is_old(self) -> bool:
         if self._changes is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from .call import Receive, Send
@@ -24,6 +24,7 @@ class EventStream:
         slow_s: how long the reader may leave data unread before the connection is cut. It goes
             on from the last id it has seen when it comes back.
         closing: set when the server stops; the stream then ends, to be taken up elsewhere.
+        shut_out: returns once the reader may read no more; the stream ends then.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class EventStream:
         slow_s: float,
         headers: Headers = (),
         closing: asyncio.Event | None = None,
+        shut_out: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._events = events
         self._heartbeat_s = heartbeat_s
         self._slow_s = slow_s
         self._headers = [*_HEAD, *headers]
         self._closing = closing or asyncio.Event()
+        self._shut_out = shut_out
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self._headers}
@@ -59,10 +62,12 @@ class EventStream:
 
     async def _until_gone(self, receive: Receive, send: Send) -> None:
         sending = asyncio.create_task(self._send(send))
-        ends = [
+        ends: list[asyncio.Task[Any]] = [
             asyncio.create_task(client_gone(receive)),
             asyncio.create_task(self._closing.wait()),
         ]
+        if self._shut_out is not None:
+            ends.append(asyncio.create_task(self._shut_out()))
         try:
             await asyncio.wait((sending, *ends), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():

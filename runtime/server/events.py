@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from gangline.ir.specs.event import Event
@@ -29,6 +30,7 @@ async def event_stream(call: Call, job_id: str, after: int, headers: Headers = (
         slow_s=settings.slow_reader_s,
         headers=headers,
         closing=call.context.closing,
+        shut_out=partial(call.context.keys.shut_out, call.header(b"authorization")),
     )
 
 
