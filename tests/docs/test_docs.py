@@ -89,10 +89,10 @@ def _is_shown(name: str, shown: list[str]) -> bool:
 
 
 def test_the_architecture_names_what_exists() -> None:
-    """Each of the eight lines of a request's life names functions that resolve."""
+    """Each line of a request's life, and of a job's in the service, names what resolves."""
     text = (DOCS / "architecture.md").read_text()
     lines = re.findall(r"^\d\. .*(?:\n   .*)*", text, re.MULTILINE)
-    assert [line[0] for line in lines] == list("12345678")
+    assert [line[0] for line in lines] == list("12345678") * 2
     for line in lines:
         names = re.findall(r"`([\w/]+)\.py:([\w.]+)`", line)
         assert names, f"names no function: {line}"
@@ -122,6 +122,14 @@ def test_the_architecture_has_one_line_for_every_module() -> None:
         if path.name != "__init__.py"
     ]
     assert sorted(listed) == sorted(there)
+
+
+def test_every_decision_is_listed_by_its_title() -> None:
+    listed = re.findall(r"^- \[(.+)\]\((.+)\)$", (DOCS / "decisions/README.md").read_text(), re.M)
+    records = sorted(DOCS.glob("decisions/0*.md"))
+    assert [name for _, name in listed] == [path.name for path in records]
+    for (title, _), path in zip(listed, records, strict=True):
+        assert path.read_text().startswith(f"# {title} ("), path.name
 
 
 def test_every_command_and_option_is_documented() -> None:
