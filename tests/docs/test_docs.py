@@ -125,7 +125,9 @@ def test_the_architecture_has_one_line_for_every_module() -> None:
 
 
 def test_every_decision_is_listed_by_its_title() -> None:
-    listed = re.findall(r"^- \[(.+)\]\((.+)\)$", (DOCS / "decisions/README.md").read_text(), re.M)
+    listed = re.findall(
+        r"^- \[(.+)\]\((.+)\)$", (DOCS / "decisions/README.md").read_text(), re.MULTILINE
+    )
     records = sorted(DOCS.glob("decisions/0*.md"))
     assert [name for _, name in listed] == [path.name for path in records]
     for (title, _), path in zip(listed, records, strict=True):
