@@ -9,6 +9,7 @@ from typing import Any
 from gangline.ir.specs.event import Event
 from gangline.runtime.store.job_row import JobRow
 
+_OURS = frozenset({"program", "plan", "source"})
 _DETAIL = ("output", "error", "interrupt")
 
 
@@ -75,11 +76,12 @@ def job_resource(
 def event_document(event: Event) -> dict[str, Any]:
     """Give one event as REST streams it (schema: docs/schemas/event.json).
 
-    The program and the plan of `job.queued` are left out: `/graph` and `/plan` show them.
+    The program and the plan of `job.queued` are left out: `/graph` and `/plan` show them. So is
+    the workflow's source, a place on the server.
     """
     data = event.data
     if event.type == "job.queued":
-        data = {name: value for name, value in data.items() if name not in ("program", "plan")}
+        data = {name: value for name, value in data.items() if name not in _OURS}
     return {
         "job_id": event.job_id,
         "seq": event.seq,
