@@ -167,12 +167,12 @@ def test_a_key_revoked_in_the_store_opens_nothing_any_more(fresh_server: Any) ->
         assert [one.get("/v1/jobs").status_code, two.get("/v1/jobs").status_code] == [401, 200]
 
 
-def test_a_stream_ends_when_its_key_is_revoked(open_server: Any, entrance: Any) -> None:
-    store = open_server.service.store
+def test_a_stream_ends_when_its_key_is_revoked(fresh_server: Any, entrance: Any) -> None:
+    store = fresh_server.service.store
     row = KeyRow("one", hash_key("one"), "anna", ("submit", "read"), {}, 1.0)
     store.add_key(row).result()
     entrance.close()
-    with open_server.client("one") as client:
+    with fresh_server.client("one") as client:
         asked = {"workflow": "gated", "input": {"number": 1}, "mode": "stream"}
         with client.stream("POST", "/v1/jobs", json=asked) as stream:
             lines = stream.iter_lines()

@@ -126,23 +126,23 @@ def test_a_client_that_leaves_leaves_nothing_behind(open_server: Any, entrance: 
 
 
 def test_callers_of_streamed_jobs_who_leave_take_nothing_with_them(
-    open_server: Any, entrance: Any
+    fresh_server: Any, entrance: Any
 ) -> None:
     """Their listeners are gone, their jobs go on, and one more stream finds its place."""
     body = b'{"workflow":"gated","input":{"number":1},"mode":"stream"}'
     head = b"POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     whole = head + b"content-length: %d\r\n\r\n" % len(body) + body
-    service, lines = open_server.service, []
+    service, lines = fresh_server.service, []
     for _ in range(8):
-        line = socket.create_connection(("127.0.0.1", open_server.port))
+        line = socket.create_connection(("127.0.0.1", fresh_server.port))
         line.sendall(whole)
         lines.append(line)
-    until(lambda: open_server.do(lambda: sum(service._listeners.values())) == 8)
+    until(lambda: fresh_server.do(lambda: sum(service._listeners.values())) == 8)
     for line in lines:
         line.close()
-    until(lambda: open_server.do(lambda: not service._listeners and not service.hub.watched))
+    until(lambda: fresh_server.do(lambda: not service._listeners and not service.hub.watched))
     entrance.open()
-    with open_server.client() as client:
+    with fresh_server.client() as client:
         until(lambda: len(client.get("/v1/jobs?status=succeeded").json()["data"]) == 8)
         assert len(follow(client, f"/v1/jobs/{submit(client)}/events")) > 3
 
