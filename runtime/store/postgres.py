@@ -17,7 +17,7 @@ from gangline.ir.errors import StoreError
 from gangline.runtime.redact import redact
 
 from .database import Row, Statement, Unexpected
-from .schema import MIGRATIONS, pending
+from .schema import MIGRATIONS, REFOLD_FROM, pending
 
 PATIENCE_S = 10.0
 """How long to wait for a server that went away; well under the time of a lease."""
@@ -105,7 +105,7 @@ class PostgresDatabase:
             version = rows[0][0] if rows else 0
             for statement in pending(version):
                 self.run(_postgres_ddl(statement))
-            if 0 < version < len(MIGRATIONS):
+            if 0 < version <= REFOLD_FROM:
                 from .refold import refold_all
 
                 refold_all(self)

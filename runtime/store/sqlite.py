@@ -14,7 +14,7 @@ from typing import Any
 from gangline.ir.errors import StoreError
 
 from .database import Row, Statement, Unexpected
-from .schema import MIGRATIONS, pending
+from .schema import MIGRATIONS, REFOLD_FROM, pending
 
 try:
     import fcntl
@@ -90,7 +90,7 @@ class SqliteDatabase:
             ((version,),) = self.rows("PRAGMA user_version")
             for statement in pending(version):
                 self.run(statement)
-            if 0 < version < len(MIGRATIONS):
+            if 0 < version <= REFOLD_FROM:
                 from .refold import refold_all
 
                 refold_all(self)

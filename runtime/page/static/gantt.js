@@ -21,7 +21,6 @@ export class Gantt {
       replace(this.node, el("div", { class: "empty" }, "No step has started yet."));
       return;
     }
-    cutPrefills(shown);
     const ends = shown.map((step) => endOf(step, now));
     const longest = ends.reduce((one, two) => Math.max(one, two), 1e-3);
     const width = Math.max(320, this.node.clientWidth || 1000);
@@ -60,15 +59,7 @@ export class Gantt {
 }
 
 function endOf(step, now) {
-  return step.end_s ?? step.cut_s ?? now ?? step.start_s;
-}
-
-/** A prefill is recorded as ended with its decode; while both run, it ends where that began. */
-function cutPrefills(steps) {
-  const running = new Map(steps.filter((step) => step.op === "prefill" && !step.end_s).map((step) => [step.id, step]));
-  for (const step of running.size ? steps : []) {
-    for (const parent of step.parents ?? []) if (running.has(parent)) running.get(parent).cut_s = step.start_s;
-  }
+  return step.end_s ?? now ?? step.start_s;
 }
 
 /** Devices in order of their first step; each step in the first lane that is free by then. */

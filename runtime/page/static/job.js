@@ -169,6 +169,7 @@ class JobView {
     if (this.shownOutput !== this.job.last_seq) {
       this.shownOutput = this.job.last_seq;
       replace(this.output, outputOf(this.job.output, FINAL.has(this.job.status)));
+      this.against.hidden ||= !FINAL.has(this.job.status);
       if (FINAL.has(this.job.status)) showAgainst(this.against, this.path, this.abort.signal).catch(() => {});
     }
   }

@@ -23,7 +23,7 @@ export class StepTable {
         { title: "Op", width: "110px", render: (step) => step.op },
         { title: "Device", width: "120px", render: (step) => step.device },
         { title: "Status", width: "130px", render: (step) => pill(step.status) },
-        { title: "Start", class: "num", width: "90px", render: (step) => seconds(step.start_s) },
+        { title: "Start", class: "num", width: "110px", render: (step) => seconds(step.start_s) },
         { title: "Time", class: "num", width: "140px", render: (step) => [seconds(took(step)), el("span", { class: "off" }, against(took(step), step.predicted_s))] },
         { title: "Predicted", class: "num", width: "90px", render: (step) => seconds(step.predicted_s) },
         { title: "In", class: "num", width: "80px", render: (step) => count(step.prompt_tokens) },

@@ -71,3 +71,28 @@ def test_a_prefill_ends_when_its_decode_starts(watch: Watch) -> None:
     assert (steps["say.prefill"]["status"], steps["say.prefill"]["end_s"]) == ("succeeded", 1.5)
     assert (steps["say.decode"]["status"], steps["say.decode"]["end_s"]) == ("cancelled", 9.0)
     assert steps["inputs"] == {"topic": "dogs"}
+
+
+def test_times_of_a_job_that_was_retried_later_are_drawn(watch: Watch) -> None:
+    """The new prefill runs long after the decode of the first attempt; no width is negative."""
+    stopped = {"type": "job.cancelled", "seq": 5, "at_s": 109.0}
+    events = [
+        *(*BEGIN, started("say.prefill", "prefill", 100.5)),
+        *(started("say.decode", "decode", 101.5, "say.prefill"), stopped),
+        started("say.prefill", "prefill", 1000.0),
+    ]
+    look = f"""async () => {{
+      const {{ Fold }} = await import("/static/fold.js");
+      const {{ Gantt }} = await import("/static/gantt.js");
+      const [fold, gantt] = [new Fold(), new Gantt()];
+      for (const event of {json.dumps(events)}) fold.add(event);
+      gantt.draw([...fold.steps.values()], 1010 - 100);
+      return [...gantt.node.querySelectorAll(".bar")].map((bar) => Number(bar.getAttribute("width")));
+    }}"""
+
+    def story(page: Any) -> list[float]:
+        page.goto(f"{page.origin}/#/jobs")
+        return list(page.evaluate(look))
+
+    widths = watch(story)
+    assert len(widths) == 2 and min(widths) > 0

@@ -86,6 +86,25 @@ def test_version_1(tmp_path: Path) -> None:
         assert [row.id for row in again.jobs()] == ["runs"]
 
 
+def test_rows_that_have_all_columns_are_kept_as_they_are(tmp_path: Path) -> None:
+    """Their events name plans kept once, from which a row cannot be made anew."""
+    path = tmp_path / "home" / "jobs.sqlite"
+    plan = {"seconds": 2.0, "usd": 0.5}
+    with open_store(path) as store:
+        data = {"program": {"name": "p"}, "plan": plan}
+        store.create(Event("a", 1, "job.queued", 100.0, "", data), "w", "").result()
+        before = store.job("a")
+        assert before.predicted_s == 2.0
+    added = [statement.split()[2] for statement in MIGRATIONS[2]]
+    with sqlite3.connect(path) as connection:  # as version 2 left it
+        for name in added:
+            connection.execute(f"DROP INDEX {name}")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with open_store(path) as store:
+        assert store.job("a") == before
+
+
 def test_a_migration_that_fails_leaves_the_old_store(tmp_path: Path) -> None:
     path = tmp_path / "home" / "jobs.sqlite"
     first_version(path)
