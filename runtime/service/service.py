@@ -189,14 +189,19 @@ class Service:
             NotFoundError: no such workflow. InputError: an input is wrong. QuotaError,
             OverloadedError, AdmissionError, IdempotencyError, ConflictError (the id is taken).
         """
+        with self.runner.accept() if request.mode == "background" else nullcontext():
+            return await self._submit(tenant, request, key, trace)
+
+    async def _submit(
+        self, tenant: Tenant, request: JobRequest, key: str | None, trace: str | None
+    ) -> Submitted:
         self._check_room()
         text = text_of(request)
         accepted = await self._intake.accept(tenant, request, text, trace)
         if request.webhook is not None:
             await self._sender.check(request.webhook.url)
         idempotency = None if key is None else (key, body_hash(text))
-        with self.runner.accept() if request.mode == "background" else nullcontext():
-            made = await self._creation.create(tenant, request, accepted, idempotency)
+        made = await self._creation.create(tenant, request, accepted, idempotency)
         if request.webhook is not None and not made.replayed:
             if len(self._with_webhook) > self.settings.queue_in_memory:
                 self._with_webhook.clear()  # their ends are noticed by looking, a little later
@@ -222,7 +227,8 @@ class Service:
             )
         keys = [None if key is None else f"{key}:{n}" for n in range(len(requests))]
         given = zip(requests, keys, strict=True)
-        calls = [self.submit(tenant, request, name, trace) for request, name in given]
+        # One caller is no rush: the first jobs of a batch need not wait for the last one.
+        calls = [self._submit(tenant, request, name, trace) for request, name in given]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         return [_outcome(found) for found in outcomes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_a_busy_server_does_not_read_for_every_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 100.0
-    monkeypatch.setattr(store_module.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     with Store(tmp_path / "jobs.sqlite") as store, Store(tmp_path / "jobs.sqlite") as other:
         before = store.key_changes()
         other.add_key(key("one")).result()
