@@ -20,6 +20,7 @@ from gangline.ir.errors import UsageError
 from gangline.runtime.execution.loops import new_loop
 
 from .app import create_app
+from .collector import quiet_collector
 from .protocol import protocol_class
 from .settings import ServerSettings
 
@@ -114,6 +115,7 @@ async def _serve(
         told = await stack.enter_async_context(telemetry(service)) if telemetry else None
         app = create_app(service, settings, telemetry=told)
         server = make_server(app, settings, ready)
+        stack.enter_context(quiet_collector())
         stops: set[asyncio.Task[None]] = set()
 
         async def stop() -> None:
