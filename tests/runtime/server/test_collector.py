@@ -23,6 +23,6 @@ def test_it_is_quiet_for_a_while_and_still_collects() -> None:
         knot = Knot()
         gone = weakref.ref(knot)
         del knot
-        kept = [[] for _ in range(THRESHOLDS[0] + 1)]  # type: list[list[int]]
+        kept = [[] for _ in range(2 * THRESHOLDS[0])]  # type: list[list[int]]
         assert gone() is None and kept
     assert gc.get_threshold() == before and gc.get_freeze_count() == 0
