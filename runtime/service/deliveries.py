@@ -59,6 +59,7 @@ class Deliveries:
         self._clock = clock
         self._document = document
         self.outcomes: Counter[str] = Counter()
+        self._expected: set[str] = set()
         self._due = asyncio.Event()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._busy: dict[str, int] = {}
@@ -84,9 +85,17 @@ class Deliveries:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._sender.close()
 
-    def look(self) -> None:
-        """Look now: a job with a webhook has stopped."""
-        self._due.set()
+    def expect(self, job_id: str) -> None:
+        """Note that a job has a webhook, to look as soon as it has stopped here."""
+        if len(self._expected) > self._settings.queue_in_memory:
+            self._expected.clear()  # their ends are noticed by looking, a little later
+        self._expected.add(job_id)
+
+    def stopped(self, job_id: str) -> None:
+        """Look now if a job that stopped here has a webhook."""
+        if job_id in self._expected:
+            self._expected.discard(job_id)
+            self._due.set()
 
     async def _rounds(self) -> None:
         while not self._stopping:

@@ -18,7 +18,6 @@ from gangline.backends.base import Backend
 from gangline.ir.errors import (
     GanglineError,
     OverloadedError,
-    QuotaError,
     TooLargeError,
 )
 from gangline.ir.program import Program
@@ -30,6 +29,7 @@ from gangline.runtime.store import JobRow, Store, open_store
 
 from .creation import Creation, Submitted
 from .deliveries import Deliveries
+from .draining import leave_running
 from .faults import Faults
 from .fleet import FleetView, capacity_document
 from .graph import draw, graph_document
@@ -46,6 +46,7 @@ from .retention import Retention
 from .runner import Runner, is_fault
 from .settings import Settings
 from .steering import Steering
+from .streams import EventStreams
 from .tenant import Tenant
 from .webhooks import Sender
 
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
     from gangline.workflows.workflow import Workflow
 
 logger = logging.getLogger(__name__)
-
-DRAIN_LOOK_S = 0.005
-"""How often a server that stops looks whether writes have ended, in seconds."""
 
 
 class Service:
@@ -94,6 +92,7 @@ class Service:
         self.runner = Runner(executor, store, limits_, clock, self._learning.started, self._ended)
         executor.on_lapse(self.runner.forget_taken)
         self.reader = Reader(store, hub, limits_, self.runner.queue.position)
+        self.streams = EventStreams(self.reader, limits_.max_listeners)
         self._steering = Steering(store, executor, self.runner, hub, clock, self._append)
         self._recovery = Recovery(
             store,
@@ -113,9 +112,7 @@ class Service:
         self._sender = sender or Sender(limits_)
         self.deliveries = Deliveries(store, self._sender, limits_, clock, self._told)
         self._retention = Retention(store, clock, limits_.retain_s)
-        self._with_webhook: set[str] = set()
         self._faults = Faults(store, self.reader, clock, executor.owner, self._append)
-        self._listeners: dict[str, int] = {}
 
     # -- its life
 
@@ -134,28 +131,12 @@ class Service:
         await self._recovery.stop()
         for job_id, epoch in self.runner.stop():
             self.runner.release(job_id, epoch)
-        await self._leave_running()
+        await leave_running(self.session.executor, self.settings.drain_s)
         try:
             async with asyncio.timeout(self.settings.drain_s):
                 await asyncio.to_thread(self.store.flush)
         except (TimeoutError, GanglineError) as error:
             logger.warning("the store did not take all leases back: %s", error)
-
-    async def _leave_running(self) -> None:
-        """Drop the jobs that run here, each once no effect of a writing step is under way.
-
-        A job dropped in the middle of one would have to ask a person what became of it.
-        """
-        executor, waited_s = self.session.executor, 0.0
-        for driver in executor.running.values():
-            driver.run.hold()
-        while executor.running:
-            late = waited_s >= self.settings.drain_s
-            for job_id, driver in list(executor.running.items()):
-                if late or not driver.run.writing:
-                    executor.drop(job_id)
-            await asyncio.sleep(DRAIN_LOOK_S)
-            waited_s += DRAIN_LOOK_S
 
     async def close(self) -> None:
         """Drain and end every task of the service."""
@@ -203,9 +184,7 @@ class Service:
         idempotency = None if key is None else (key, body_hash(text))
         made = await self._creation.create(tenant, request, accepted, idempotency)
         if request.webhook is not None and not made.replayed:
-            if len(self._with_webhook) > self.settings.queue_in_memory:
-                self._with_webhook.clear()  # their ends are noticed by looking, a little later
-            self._with_webhook.add(made.id)
+            self.deliveries.expect(made.id)
         return made
 
     async def submit_many(
@@ -271,24 +250,7 @@ class Service:
         this checks the id; iterating waits for events. Close the iterator when you leave early.
         """
         await self._row(tenant, job_id)
-        if self._listeners.get(tenant.name, 0) >= self.settings.max_listeners:
-            raise QuotaError(
-                f"There are {self.settings.max_listeners} open event streams",
-                next_step="Close some of them.",
-            )
-        return self._events(tenant.name, job_id, after)
-
-    async def _events(self, tenant: str, job_id: str, after: int) -> AsyncGenerator[Event, None]:
-        self._listeners[tenant] = self._listeners.get(tenant, 0) + 1
-        following = self.reader.follow(job_id, after)
-        try:
-            async for event in following:
-                yield event
-        finally:
-            await following.aclose()
-            self._listeners[tenant] -= 1
-            if not self._listeners[tenant]:
-                del self._listeners[tenant]
+        return self.streams.open(tenant.name, job_id, after)
 
     async def plan_of(self, tenant: Tenant, job_id: str) -> dict[str, Any]:
         """Give predicted against actual, per stage (schema: docs/schemas/job_plan_report.json)."""
@@ -453,9 +415,7 @@ class Service:
         """A job has left this process: it stopped, or was given up."""
         self._recovery.feed()
         self._learning.ended(job_id)
-        if job_id in self._with_webhook:
-            self._with_webhook.discard(job_id)
-            self.deliveries.look()
+        self.deliveries.stopped(job_id)
         if is_fault(error):
             self._faults.bury(job_id, error)
         elif error is not None and not self.draining:

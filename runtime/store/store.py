@@ -17,13 +17,14 @@ from typing import Any, Self, TypeVar
 from gangline.ir.errors import GanglineError, StoreError
 from gangline.ir.specs.event import FINAL_STATUSES, Event, StepRecord
 from gangline.runtime.dispatch.step_fold import fold_steps
-from gangline.runtime.folders import data_dir
 
 from . import archive, keys, leases, listing, outbox, usage
 from .archive import Imported, JobFilter
 from .codec import Codec, encode, encode_all
 from .database import Database
 from .job_row import JobRow, RowChange
+from .key_changes import KeyChanges
+from .opening import open_database
 from .operations import Append, Create, Release, Task, create_of
 from .owner import owner_name
 from .records import Claimed, Control, Created, Delivery, KeyRow, NewJob, Usage
@@ -34,16 +35,8 @@ from .writer import Writer
 T = TypeVar("T")
 
 TIDY_S = 600.0
-LOOK_S = 0.02
-"""How old a look at the keys may be: less than a command takes to end that changed them, and a
-busy server is spared a read per request."""
 LEASE_S = 30.0
 """How long an owner's lease lasts that was given no other time."""
-
-
-def default_path() -> Path:
-    """Give the store's file under gangline's data folder."""
-    return data_dir() / "jobs.sqlite"
 
 
 def open_store(url: str | Path | None = None) -> Store:
@@ -67,14 +60,12 @@ class Store:
     """
 
     def __init__(self, url: str | Path | None = None) -> None:
-        self.database: Database = _open(url)
+        self.database: Database = open_database(url)
         self.deliver: Callable[[Sequence[Call]], object] = _call_all
         self._codec = Codec()
+        self._key_changes = KeyChanges(self.database)
         self._leased: set[str] = set()
         self._tidied_s = -math.inf
-        self._looked_s = -math.inf
-        self._num_keys: tuple[int, int] | None = None
-        self._num_key_writes = 0
         self._writer = Writer(self.database, lambda calls: self.deliver(calls))
 
     def __enter__(self) -> Self:
@@ -248,7 +239,6 @@ class Store:
     def register(self, owner: str, ttl_s: float = LEASE_S) -> Ticket[None]:
         """Give an owner a lease of `ttl_s` seconds; all jobs it holds are held as long."""
         self._leased.add(owner)
-
         self._do(self._tidy)
         return self._do(lambda database: leases.extend(database, owner, ttl_s))
 
@@ -352,7 +342,7 @@ class Store:
 
     def add_key(self, key: KeyRow) -> Ticket[None]:
         """Keep an API key's hash."""
-        return self._key_changed(self._do(lambda database: keys.add_key(database, key)))
+        return self._key_changes.follow(self._do(lambda database: keys.add_key(database, key)))
 
     def keys(self, tenant: str | None = None) -> list[KeyRow]:
         """Give the API keys of a tenant, or all."""
@@ -361,27 +351,9 @@ class Store:
     def key_changes(self) -> tuple[int, int]:
         """Give something that differs after every change of the keys.
 
-        A change made by another process shows within LOOK_S seconds.
+        A change made by another process shows a moment later (`key_changes.LOOK_S`).
         """
-        if self._num_key_writes:
-            return keys.count_changes(self.database)
-        now_s = time.monotonic()
-        found, fresh = self._num_keys, now_s - self._looked_s <= LOOK_S
-        if found is None or not fresh:
-            found = keys.count_changes(self.database)
-            self._looked_s, self._num_keys = now_s, found
-        return found
-
-    def _key_changed(self, ticket: Ticket[T]) -> Ticket[T]:
-        # Whoever hears that the change is done may look before this callback is called.
-        self._num_key_writes += 1
-
-        def done(_: object) -> None:
-            self._num_key_writes -= 1
-            self._num_keys = None
-
-        ticket.add_done_callback(done)
-        return ticket
+        return self._key_changes.look()
 
     def find_key(self, hash_: str) -> KeyRow | None:
         """Find an API key by its hash, revoked or not."""
@@ -389,7 +361,9 @@ class Store:
 
     def revoke_key(self, id_: str, now: float) -> Ticket[bool]:
         """Revoke an API key; gives whether there was one that was valid."""
-        return self._key_changed(self._do(lambda database: keys.revoke_key(database, id_, now)))
+        return self._key_changes.follow(
+            self._do(lambda database: keys.revoke_key(database, id_, now))
+        )
 
     def deliveries(self, now: float, limit: int = 32) -> list[Delivery]:
         """Take webhook messages that are due; each is hidden from others for a minute."""
@@ -465,28 +439,6 @@ class Store:
         task = Task(run)
         self._writer.put(task)
         return task.ticket
-
-
-def _open(url: str | Path | None) -> Database:
-    text = str(url) if url is not None else ""
-    if text.startswith(("postgresql://", "postgres://")):
-        try:
-            from .postgres import PostgresDatabase
-        except ImportError:
-            raise StoreError(
-                "A job store in PostgreSQL needs the package psycopg",
-                next_step="Install it: pip install 'gangline[postgres]'",
-            ) from None
-        return PostgresDatabase(text)
-    if text.startswith("sqlite:///"):
-        return SqliteDatabase(Path(text.removeprefix("sqlite:///")))
-    if "://" in text:
-        raise StoreError(
-            "A job store is a file or a PostgreSQL database",
-            where=text.partition("://")[0],
-            next_step="Give a path, sqlite:///path or postgresql://user@host/database.",
-        )
-    return SqliteDatabase(Path(url) if url is not None else default_path())
 
 
 def _prune(before_s: float, statuses: list[str], limit: int, database: Database) -> int:

@@ -137,10 +137,10 @@ def test_callers_of_streamed_jobs_who_leave_take_nothing_with_them(
         line = socket.create_connection(("127.0.0.1", fresh_server.port))
         line.sendall(whole)
         lines.append(line)
-    until(lambda: fresh_server.do(lambda: sum(service._listeners.values())) == 8)
+    until(lambda: fresh_server.do(lambda: service.streams.num_open.total()) == 8)
     for line in lines:
         line.close()
-    until(lambda: fresh_server.do(lambda: not service._listeners and not service.hub.watched))
+    until(lambda: fresh_server.do(lambda: not service.streams.num_open and not service.hub.watched))
     entrance.open()
     with fresh_server.client() as client:
         until(lambda: len(client.get("/v1/jobs?status=succeeded").json()["data"]) == 8)

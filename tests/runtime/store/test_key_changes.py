@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from gangline.runtime.store import KeyRow, Store
-from gangline.runtime.store import store as store_module
+from gangline.runtime.store import KeyRow, Store, key_changes
 
 
 def key(name: str) -> KeyRow:
@@ -17,7 +16,7 @@ def key(name: str) -> KeyRow:
 
 
 def test_a_change_made_here_shows_at_once(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(store_module, "LOOK_S", 3600.0)
+    monkeypatch.setattr(key_changes, "LOOK_S", 3600.0)
     with Store(tmp_path / "jobs.sqlite") as store:
         seen = [store.key_changes()]
         store.add_key(key("one")).result()
@@ -37,8 +36,8 @@ def test_a_busy_server_does_not_read_for_every_request(
     with Store(tmp_path / "jobs.sqlite") as store, Store(tmp_path / "jobs.sqlite") as other:
         before = store.key_changes()
         other.add_key(key("one")).result()
-        now_s += store_module.LOOK_S / 2
+        now_s += key_changes.LOOK_S / 2
         assert store.key_changes() == before
-        now_s += store_module.LOOK_S
+        now_s += key_changes.LOOK_S
         assert store.key_changes() != before
-        assert store_module.LOOK_S <= 0.05  # a command that revokes a key takes longer to end
+        assert key_changes.LOOK_S <= 0.05  # a command that revokes a key takes longer to end
