@@ -124,6 +124,7 @@ async def list_jobs(call: Call) -> Asgi:
         workflow=query.workflow,
         created_after=query.created_after,
         created_before=query.created_before,
+        id_prefix=query.id_prefix,
     )
     return Reply.json(await call.context.service.jobs(call.tenant, wanted))
 

@@ -161,6 +161,9 @@ class JobQuery(BaseModel):
     workflow: str | None = Field(default=None, min_length=1, max_length=200)
     created_after: Since | None = Field(default=None, description="Seconds since the epoch.")
     created_before: Since | None = Field(default=None, description="Seconds since the epoch.")
+    id_prefix: str | None = Field(
+        default=None, pattern="^[0-9a-f-]{1,36}$", description="Only ids that begin with this."
+    )
 
 
 class EventQuery(BaseModel):

@@ -42,6 +42,7 @@ class JobFilter:
     workflow: str | None = None
     created_after: float | None = None
     created_before: float | None = None
+    id_prefix: str | None = None
     tenant: str | None = None
 
 
@@ -97,6 +98,7 @@ class Reader:
             workflow=wanted.workflow,
             created_after=wanted.created_after,
             created_before=wanted.created_before,
+            id_prefix=wanted.id_prefix,
         )
         page = [job_row(row, self._place(row)) for row in rows[: wanted.limit]]
         return {"data": page, "next": page[-1]["id"] if len(rows) > wanted.limit else None}

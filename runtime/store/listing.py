@@ -49,6 +49,10 @@ def find_call(database: Database, tenant: str, key: str) -> tuple[str, str] | No
     return (rows[0][0], rows[0][1]) if rows else None
 
 
+LAST = "\U0010ffff"
+"""Sorts behind every character of an id."""
+
+
 def read_jobs(
     database: Database,
     limit: int,
@@ -58,6 +62,7 @@ def read_jobs(
     workflow: str | None,
     created_after: float | None,
     created_before: float | None,
+    id_prefix: str | None = None,
 ) -> list[JobRow]:
     """Give a page of rows, the newest first."""
     if status is not None and status not in JOB_STATUSES:
@@ -73,6 +78,9 @@ def read_jobs(
         conditions.append(("created_s > ?", (created_after,)))
     if created_before is not None:
         conditions.append(("created_s < ?", (created_before,)))
+    if id_prefix:
+        # Ids begin with their time: the newest of a prefix are found by it, and sorted.
+        conditions.append(("id >= ? AND id < ?", (id_prefix, id_prefix + LAST)))
     if after:
         conditions.append(("(created_s, id) < (?, ?)", (_created_s(database, after), after)))
     where = " AND ".join(text for text, _ in conditions) or "1 = 1"

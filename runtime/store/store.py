@@ -198,11 +198,11 @@ class Store:
         workflow: str | None = None,
         created_after: float | None = None,
         created_before: float | None = None,
+        id_prefix: str | None = None,
     ) -> list[JobRow]:
         """List jobs, newest first; `after` is the last id of the page before."""
-        return listing.read_jobs(
-            self.database, limit, after, status, tenant, workflow, created_after, created_before
-        )
+        chosen = (status, tenant, workflow, created_after, created_before, id_prefix)
+        return listing.read_jobs(self.database, limit, after, *chosen)
 
     def counts(self, tenant: str | None = None) -> dict[str, int]:
         """Count jobs by status."""

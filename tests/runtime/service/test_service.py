@@ -352,6 +352,13 @@ def test_lists_come_in_pages_and_by_filters(serve: Any, validate: Validate) -> N
             assert len((await service.jobs(A, JobFilter(workflow="four")))["data"]) == 5
             created = first["data"][0]["created_s"]
             assert len((await service.jobs(A, JobFilter(created_before=created)))["data"]) == 4
+            for part in (ids[1], ids[1][:-1]):
+                found = (await service.jobs(A, JobFilter(id_prefix=part)))["data"]
+                assert ids[1] in [row["id"] for row in found]
+                assert all(row["id"].startswith(part) for row in found)
+            shared = JobFilter(id_prefix=ids[0][:6], limit=3)
+            assert [row["id"] for row in (await service.jobs(A, shared))["data"]] == ids[:1:-1]
+            assert (await service.jobs(B, shared))["data"] == []
 
     asyncio.run(main())
 
