@@ -23,6 +23,7 @@ from gangline.planner.fleet_file import load_fleet
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 SIZE: Any = {"width": 1280, "height": 860}
+TALL: Any = {"width": 1280, "height": 1060}
 MAX_BYTES = 250_000
 TOPICS = ("sled dogs", "lead dogs", "wheel dogs", "long races", "rest", "snow")
 
@@ -50,7 +51,10 @@ def _pictures(context: Any, client: httpx.Client, scheme: str) -> None:
     page = context.new_page()
     jobs = _work(client)
 
-    def shot(name: str, view: str, ready: str, act: Callable[[], None] | None = None) -> None:
+    def shot(
+        name: str, view: str, ready: str, act: Callable[[], None] | None = None, size: Any = SIZE
+    ) -> None:
+        page.set_viewport_size(size)
         page.goto(f"{client.base_url}/{view}")
         page.wait_for_selector(ready)
         if act:
@@ -63,9 +67,10 @@ def _pictures(context: Any, client: httpx.Client, scheme: str) -> None:
         print(f"{path.relative_to(ROOT)}: {size} bytes")
 
     shot("jobs", "#/jobs", "tbody .pill.input_required")
-    shot("job", f"#/jobs/{jobs['done']}", ".heading .pill.succeeded")
+    shot("job", f"#/jobs/{jobs['done']}", ".heading .pill.succeeded", size=TALL)
     live = _submit(client, "research", {"topic": "the Serum Run"}, deadline_ms=60_000)
-    shot("live", f"#/jobs/{live}", ".node.llm.running", lambda: page.wait_for_selector(".stream"))
+    writing = (".node.llm.running", lambda: page.wait_for_selector(".stream"))
+    shot("live", f"#/jobs/{live}", *writing, size=TALL)
     shot("error", f"#/jobs/{jobs['failed']}", ".problem")
     shot("question", f"#/jobs/{jobs['asks']}", ".question")
     shot("submit", "#/jobs/new", "#workflow", lambda: _preview(page))
