@@ -1,18 +1,20 @@
 """Jobs of five steps over HTTP, ours and peers', against bare commits measured in the same run.
 
-    python -m benchmarks.rest [--rounds N] [--peer NAME=FOLDER]... [--json]
+    python -m benchmarks.rest [--rounds N] [--quick] [--peer NAME=FOLDER]... [--json] [--keep]
 
 - `one_at_a_time`: submit a job and wait for its result, one after the other on one connection.
 - `in_flight_32`: the same on 32 connections at once; jobs per second.
 - `submits`: submit only, 32 connections, each request with an Idempotency-Key of its own; accepted
   per second while the jobs run beside it, and the time until all of them are done.
 - `floor`: one bare SQLite commit (WAL, synchronous=FULL) of one row, on the same disk.
-- `cold_start`: a new process until it has given a job's result, and its memory when idle.
+- `cold_start`: a new process until its first answer and until a job's result, and its memory then.
+- `syncs`: commits of our store for some jobs, and the calls of fdatasync that strace sees.
 
 Each peer has its turn with us and the floor, in rounds that alternate, so that a busy moment hits
 all of them; one peer runs at a time. The load comes from a process of its own on the same machine.
-Peers live in virtual environments beside the repository (.venv-bench-NAME) or where --peer says;
-one that is absent is listed with the reason. Kept in benchmarks/results/rest.json.
+Peers live in virtual environments beside the repository (`make bench-setup`), where
+GANGLINE_BENCH_NAME points or where --peer says; one that is absent is listed with the reason. With
+--keep the figures go to benchmarks/results/rest.json.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ import argparse
 import json
 import os
 import platform
+import re
+import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -28,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,6 +49,9 @@ PACKAGES = {
     "langgraph-dev": ("langgraph", "langgraph-api"),
 }
 COLD_STARTS = 3
+COUNTED_JOBS = 20
+FULL = 2
+"""What SQLite answers to `PRAGMA synchronous` where every commit waits for the disk."""
 
 
 def main() -> int:
@@ -54,11 +62,18 @@ def main() -> int:
         "--peer", action="append", default=[], help="NAME=FOLDER of its environment"
     )
     parser.add_argument("--only", action="append", default=[], help="measure these peers only")
+    parser.add_argument("--quick", action="store_true", help="one round, no peers, for tests")
     parser.add_argument("--json", action="store_true", help="print one line")
+    parser.add_argument("--keep", action="store_true", help="write the result file")
     options = parser.parse_args()
     folders = dict(pair.split("=", 1) for pair in options.peer)
-    document = measure(options.rounds, folders, options.only)
-    RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    only = ["none"] if options.quick else options.only
+    document = {
+        **measure(1 if options.quick else options.rounds, folders, only),
+        "quick": options.quick,
+    }
+    if options.keep:
+        RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(document, indent=None if options.json else 2))
     return 0
 
@@ -67,6 +82,7 @@ def measure(rounds: int, folders: Mapping[str, str], only: Sequence[str]) -> dic
     """Measure everything, in temporary folders."""
     with tempfile.TemporaryDirectory(prefix="gangline-rest-") as place, Loader() as loader:
         cold = cold_starts(Path(place))
+        syncs = counted_syncs(Path(place), loader)
         alone = Rounds(Path(place), loader, None).measure(rounds)
         peers: dict[str, Any] = {}
         for kind in KINDS.values():
@@ -78,6 +94,7 @@ def measure(rounds: int, folders: Mapping[str, str], only: Sequence[str]) -> dic
         "gangline": {**ours, "cold_start": cold},
         "floor_commit_ms": alone["floor"]["p50_ms"],
         "targets": targets(ours, alone["floor"]["p50_ms"], cold),
+        "syncs": syncs,
         "peers": peers,
         **conditions(rounds),
     }
@@ -105,6 +122,7 @@ def targets(ours: Mapping[str, Any], floor_ms: float, cold: Mapping[str, Any]) -
         "p99_ms": (one["p99_ms"], 25.0, one["p99_ms"] <= 25.0),
         "jobs_per_s": (ours["in_flight_32"]["per_s"], 500, ours["in_flight_32"]["per_s"] >= 500),
         "submits_per_s": (ours["submits"]["per_s"], 2000, ours["submits"]["per_s"] >= 2000),
+        "first_answer_s": (cold["first_answer_s"], 1.5, cold["first_answer_s"] <= 1.5),
         "cold_start_s": (cold["wall_s"], 1.5, cold["wall_s"] <= 1.5),
         "idle_rss_mb": (cold["rss_mb"], 120, cold["rss_mb"] <= 120),
     }
@@ -121,9 +139,44 @@ def cold_starts(place: Path) -> dict[str, float]:
         folder = place / f"cold{number}"
         folder.mkdir()
         with Server(KINDS["gangline"], sys.executable, folder) as server:
-            found.append((server.cold_s, server.cold_cpu_s, server.rss_mb()))
-    wall, cpu, rss = (statistics.median(column) for column in zip(*found, strict=True))
-    return {"wall_s": wall, "cpu_s": cpu, "rss_mb": rss}
+            found.append((server.answer_s, server.cold_s, server.cold_cpu_s, server.rss_mb()))
+    answer, wall, cpu, rss = (statistics.median(column) for column in zip(*found, strict=True))
+    return {"first_answer_s": answer, "wall_s": wall, "cpu_s": cpu, "rss_mb": rss}
+
+
+def counted_syncs(place: Path, loader: Loader) -> dict[str, Any]:
+    """Count commits of our store and syncs of the disk for a few jobs, one after the other."""
+    folder = place / "counted"
+    folder.mkdir()
+    strace, kind, log = shutil.which("strace"), KINDS["gangline"], folder / "syncs.txt"
+    if strace is not None:
+        watched = [strace, "-f", "-qq", "-e", "trace=fdatasync,fsync", "-o", str(log)]
+        kind = replace(kind, command=lambda *given: [*watched, *KINDS["gangline"].command(*given)])
+    with Server(kind, sys.executable, folder) as server:
+        before, calls = commits_of(server), num_syncs(log)
+        loader.send(server, kind.body, COUNTED_JOBS, 1)
+        commits_made, calls = commits_of(server) - before, num_syncs(log) - calls
+    found: dict[str, Any] = {"jobs": COUNTED_JOBS, "commits": commits_made}
+    if strace is None:
+        return {**found, "absent": "strace is not installed"}
+    return {**found, "syncs": calls, "syncs_per_commit": calls / commits_made}
+
+
+def num_syncs(log: Path) -> int:
+    """Count the calls that strace has written down so far."""
+    if not log.exists():
+        return 0
+    return len(re.findall(r"f(?:data)?sync\(", log.read_text(encoding="utf-8")))
+
+
+def commits_of(server: Server) -> int:
+    """Ask our server how many transactions its store has committed."""
+    found = re.search(
+        r"^gangline_store_commits_total(?:{.*})? (\S+)$", server.ask("/metrics"), re.MULTILINE
+    )
+    if found is None:
+        raise RuntimeError("the server does not tell how many transactions it has committed")
+    return int(float(found.group(1)))
 
 
 class Loader:
@@ -191,9 +244,13 @@ class Rounds:
     def _turn(self, server: Server) -> None:
         kind, alone = server.kind, self._peer is None
         many = max(round(MANY * kind.share), IN_FLIGHT)
-        one = self._loader.send(server, kind.body, round(ONE * kind.share), 1)
+        num, before_s = round(ONE * kind.share), server.cpu_s()
+        one = self._loader.send(server, kind.body, num, 1)
         self._keep(kind.name, "one", one["latencies"])
+        between_s = server.cpu_s()
+        self._keep(kind.name, "one_cpu", [1e3 * (between_s - before_s) / num])
         sent = self._loader.send(server, kind.body, many, IN_FLIGHT)
+        self._keep(kind.name, "many_cpu", [1e3 * (server.cpu_s() - between_s) / many])
         self._keep(kind.name, "many", [many / sent["seconds"]])
         self._keep(kind.name, "many_latency", sent["latencies"])
         if kind.name == "gangline" and alone:
@@ -233,6 +290,7 @@ def commits(place: Path, num: int) -> list[float]:
     connection = sqlite3.connect(place / "floor.sqlite", isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    assert connection.execute("PRAGMA synchronous").fetchone() == (FULL,)
     connection.execute("CREATE TABLE IF NOT EXISTS steps (id INTEGER PRIMARY KEY, data TEXT)")
     taken = []
     for _ in range(num):
@@ -251,6 +309,9 @@ def summary(taken: Mapping[str, list[list[float]]]) -> dict[str, Any]:
     if "many" in taken:
         found["one_at_a_time"] = latency(taken["one"])
         found["in_flight_32"] = {**rate(taken["many"]), **latency(taken["many_latency"])}
+        for name, cpu in (("one_at_a_time", "one_cpu"), ("in_flight_32", "many_cpu")):
+            each = [value for values in taken[cpu] for value in values]
+            found[name]["server_cpu_ms_per_job"] = statistics.median(each)
     else:
         found = latency(taken["one"])
     if "inline" in taken:

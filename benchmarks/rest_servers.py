@@ -31,6 +31,7 @@ class Kind:
         body: the request that runs five steps and waits for the result, which `holds` tells.
         accept_body: the request that is only accepted (status 202); "" where there is none.
         durable: what is on disk when a job's result is sent.
+        health: a path that answers as soon as the server does; "" where none is measured.
         share: of the requests that are sent to us, for peers that take seconds for as many.
     """
 
@@ -42,6 +43,7 @@ class Kind:
     holds: str
     accept_body: str = ""
     durable: str = ""
+    health: str = ""
     share: float = 1.0
 
 
@@ -86,6 +88,7 @@ KINDS: Mapping[str, Kind] = {
             '"status":"succeeded"',
             job("five", "background"),
             FULL,
+            "/healthz",
         ),
         Kind(
             "dbos",
@@ -131,7 +134,8 @@ class Server:
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
         environment |= {"GANGLINE_HOME": str(folder), "GANGLINE_CACHE": str(folder)}
         environment |= {"RAY_USAGE_STATS_ENABLED": "0", "LANGSMITH_TRACING": "false"}
-        began_s = time.perf_counter()
+        self.answer_s = 0.0
+        self._began_s = began_s = time.perf_counter()
         self.process = subprocess.Popen(
             kind.command(python, self.port, folder),
             stdout=self._log,
@@ -162,6 +166,9 @@ class Server:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.kind.name} ended with {self.process.returncode}")
             try:
+                if self.kind.health and not self.answer_s:
+                    self.ask(self.kind.health)
+                    self.answer_s = time.perf_counter() - self._began_s
                 answer = self.ask(self.kind.path, self.kind.body)
             except OSError:
                 time.sleep(0.005)
@@ -186,6 +193,10 @@ class Server:
         """Give the memory of the server's process and of all that it started, in MB."""
         return sum(_rss_kb(pid) for pid in _family(self.process.pid)) / 1000
 
+    def cpu_s(self) -> float:
+        """Give the CPU seconds so far of the server's process and of all that it started."""
+        return sum(cpu_s(pid) for pid in _family(self.process.pid))
+
     def stop(self) -> None:
         """End the server and all that it started."""
         self.process.terminate()
@@ -206,8 +217,11 @@ def free_port() -> int:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a running process so far, from /proc."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    """CPU seconds of a running process so far, from /proc; 0 for one that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -232,11 +246,14 @@ def _rss_kb(pid: int) -> int:
 
 
 def python_of(kind: Kind, given: Mapping[str, str]) -> str | None:
-    """Give the Python of a kind's environment: as named on the command line, or beside the
-    repository; None where there is none."""
+    """Give the Python of a kind's environment: as named on the command line, by the variable
+    GANGLINE_BENCH_NAME (as benchmarks/overhead.py has it), or beside the repository; None where
+    there is none."""
     if not kind.environment:
         return sys.executable
-    folder = Path(given.get(kind.name, HERE.parent / kind.environment))
+    name = kind.environment.removeprefix(".venv-bench-").upper()
+    set_ = os.environ.get(f"GANGLINE_BENCH_{name}") or HERE.parent / kind.environment
+    folder = Path(given.get(kind.name, set_))
     python = folder / "bin" / "python"
     return str(python) if python.exists() else None
 
