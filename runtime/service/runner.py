@@ -25,7 +25,7 @@ from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-BUSY_S = 0.05
+BUSY_S = 0.1
 """How long a rush of submits lasts after it was last seen: a few turns of a busy loop."""
 
 
