@@ -19,6 +19,11 @@ from .surroundings import Surroundings
 from .tool_table import RegisteredTool, call_arguments
 from .workers import Call
 
+MAX_VALUE_BYTES = 32 << 20
+"""Most a step may give; its job, all that reads it and every copy of the log hold it whole."""
+
+_SMALL = 1 << 63
+
 Returned = Callable[[RunTool | Encode, Any, BaseException | None, float, float], None]
 """Takes a command, its value or its error, and when its function began and ended."""
 Overrun = Callable[[Step, float], None]
@@ -186,14 +191,22 @@ def _call_of(tool: RegisteredTool, command: RunTool) -> Callable[[], Any]:
 
 
 def plain(value: Any) -> Any:
-    """Check, on the thread that made it, that a value can be stored."""
-    if value is None or type(value) in (bool, int) or (type(value) is str and value.isascii()):
+    """Check, on the thread that made it, that a value can be stored; StepError if not."""
+    if value is None or type(value) is bool or (type(value) is int and -_SMALL < value < _SMALL):
         return value
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        if type(value) is str and value.isascii():
+            size = len(value)
+        else:
+            size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise StepError(
             f"What the tool returned cannot be stored as JSON: {error}",
             next_step="Return plain JSON values (no NaN, no deep nesting, no lone surrogates).",
         ) from None
+    if size > MAX_VALUE_BYTES:
+        raise StepError(
+            f"What the tool returned is {size:,} bytes as JSON; at most {MAX_VALUE_BYTES:,} are kept",
+            next_step="Write it to a file or a database, and return its name.",
+        )
     return value
