@@ -153,9 +153,13 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def receiver(handler: Handler) -> Any:
-    """A real server on loopback; gives its port."""
+    """A real server on loopback; gives its port. Its connections end with it."""
+    answering: set[asyncio.Task[Any]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        answering.add(task)
         try:
             await handler(reader, writer)
         finally:
@@ -164,6 +168,10 @@ async def receiver(handler: Handler) -> Any:
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+    for task in answering:
+        task.cancel()
+    await asyncio.gather(*answering, return_exceptions=True)
+    await asyncio.sleep(0)  # a closed connection is lost in the loop's next round
 
 
 def test_a_real_receiver_on_loopback_when_it_is_allowed() -> None:
