@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gangline.ir.errors import ConflictError, QuotaError
-from gangline.ir.specs.event import STOPPED_STATUSES, Event
+from gangline.ir.specs.event import STOPPED_STATUSES
 from gangline.runtime.clock import Clock
+from gangline.runtime.dispatch.hard_deadline import expires_s
 from gangline.runtime.store import JobRow, Store
-from gangline.runtime.store.job_row import totals_of
+from gangline.runtime.store.job_row import fresh_row
 
 from .documents import job_resource
 from .fair_queue import Waiting
@@ -22,7 +23,7 @@ from .intake import Accepted, body_hash, taken
 from .job_request import JobRequest
 from .quotas import Quotas
 from .reader import Reader
-from .recovery import Recovery, expires_s
+from .recovery import Recovery
 from .runner import Held, Runner
 from .settings import Settings
 from .steering import forked_log
@@ -147,7 +148,7 @@ class Creation:
         row = fresh_row(queued, made.epoch)
         if ours:
             waiting = Waiting(
-                queued.job_id, name, request.priority, queued.at_s, expires_s=accepted.expires_s
+                queued.job_id, name, request.priority, queued.at_s, expires_s=expires_s([queued])
             )
             self._runner.add(waiting, Held(made.epoch, name, (queued,), row=row))
         else:
@@ -234,31 +235,6 @@ class Creation:
 
     async def _usage(self, tenant: str, since_s: float) -> Any:
         return await self._reader.light(self._store.usage, tenant, since_s)
-
-
-def fresh_row(queued: Event, epoch: int) -> JobRow:
-    """Give the row of a job that was just stored, without reading it back."""
-    data = queued.data
-    deadline_s = data["deadline_s"]
-    predicted_s, predicted_usd = totals_of(data["plan"])
-    return JobRow(
-        id=queued.job_id,
-        status="queued",
-        workflow=data["workflow"],
-        created_s=queued.at_s,
-        updated_s=queued.at_s,
-        last_seq=1,
-        epoch=epoch,
-        tenant=data["tenant"],
-        priority=data["priority"],
-        deadline_at_s=None if deadline_s is None else queued.at_s + deadline_s,
-        on_deadline=data["on_deadline"],
-        budget_usd=data["budget_usd"],
-        forked_from=data.get("forked_from", ""),
-        predicted_s=predicted_s,
-        predicted_usd=predicted_usd,
-        metadata=data["metadata"],
-    )
 
 
 def _fork_hash(job_id: str, step: str | None, inputs: Mapping[str, Any]) -> str:

@@ -42,14 +42,6 @@ class Accepted:
     planned: Planned
     keep: bool
 
-    @property
-    def expires_s(self) -> float | None:
-        """When the job is to be ended, seconds since the epoch; None if it may be late."""
-        data = self.queued.data
-        if data["on_deadline"] != "expire" or data["deadline_s"] is None:
-            return None
-        return self.queued.at_s + float(data["deadline_s"])
-
 
 class Intake:
     """Turn requests into jobs."""

@@ -14,6 +14,7 @@ from typing import Any
 from gangline.ir.errors import GanglineError, JobError
 from gangline.ir.specs.event import STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
+from gangline.runtime.dispatch.hard_deadline import expires_s
 from gangline.runtime.dispatch.job import missing_secret
 from gangline.runtime.dispatch.job_errors import deadline_error
 from gangline.runtime.redact import masked_input
@@ -308,15 +309,3 @@ def count_takeovers(events: Sequence[Event]) -> int:
             # A start that somebody asked for (a retry) begins the count anew.
             count = event.data.get("takeover", 0)
     return count
-
-
-def expires_s(events: Sequence[Event]) -> float | None:
-    """Give when a job that waits expires; None for one that may be late."""
-    queued = events[0]
-    if queued.data.get("on_deadline") != "expire":
-        return None
-    at_s, limit = queued.at_s, queued.data.get("deadline_s")
-    for event in events[1:]:
-        if event.type in ("job.started", "job.replanned") and event.data.get("deadline_s"):
-            at_s, limit = event.at_s, event.data["deadline_s"]
-    return None if limit is None else at_s + limit

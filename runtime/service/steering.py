@@ -16,6 +16,7 @@ from gangline.ir.specs.event import FINAL_STATUSES, STOPPED_STATUSES, Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.dispatch.answers import accepted
 from gangline.runtime.dispatch.fork import fork, retry_from
+from gangline.runtime.dispatch.hard_deadline import expires_s
 from gangline.runtime.dispatch.job import with_inputs
 from gangline.runtime.dispatch.job_errors import expired_before
 from gangline.runtime.dispatch.job_run import JobRun
@@ -28,7 +29,6 @@ from gangline.runtime.store.records import Control
 
 from .fair_queue import Waiting
 from .hub import Hub
-from .recovery import expires_s
 from .runner import Held, Runner
 
 STOP_WAIT_S = 0.5

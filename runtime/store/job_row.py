@@ -57,6 +57,31 @@ class JobRow:
         return JobRow(**values)
 
 
+def fresh_row(queued: Event, epoch: int) -> JobRow:
+    """Give the row of a job that was just stored, without reading it back."""
+    data = queued.data
+    deadline_s = data["deadline_s"]
+    predicted_s, predicted_usd = totals_of(data["plan"])
+    return JobRow(
+        id=queued.job_id,
+        status="queued",
+        workflow=data["workflow"],
+        created_s=queued.at_s,
+        updated_s=queued.at_s,
+        last_seq=1,
+        epoch=epoch,
+        tenant=data["tenant"],
+        priority=data["priority"],
+        deadline_at_s=None if deadline_s is None else queued.at_s + deadline_s,
+        on_deadline=data["on_deadline"],
+        budget_usd=data["budget_usd"],
+        forked_from=data.get("forked_from", ""),
+        predicted_s=predicted_s,
+        predicted_usd=predicted_usd,
+        metadata=data["metadata"],
+    )
+
+
 @dataclass(slots=True)
 class RowChange:
     """What some consecutive events change in a job's row.

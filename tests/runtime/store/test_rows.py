@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from gangline.ir.specs.event import Event
 from gangline.runtime.store import NewJob, Store
 from gangline.runtime.store import batch as batches
-from gangline.runtime.store.job_row import RowChange, changed
+from gangline.runtime.store.job_row import RowChange, changed, fresh_row
 from gangline.runtime.store.operations import Operation, queued_values
 
 _numbers = count()
@@ -175,3 +175,25 @@ def test_many_jobs_many_rows(store: Store, queued: Callable[..., Event]) -> None
         store.flush()
         assert len(store.events(names[0])) == size + 1
         assert all(store.job(name).status == "running" for name in names[1:])
+
+
+@pytest.mark.parametrize("deadline_s", [None, 9.0])
+@pytest.mark.parametrize("plan", [None, {"seconds": 2.0, "usd": 0.5}])
+def test_a_fresh_row_is_what_the_store_has(
+    store: Store, queued: Callable[..., Event], deadline_s: float | None, plan: Any
+) -> None:
+    """Who has just stored a job knows its row without reading it."""
+    first = queued(
+        "a",
+        workflow="w",
+        plan=plan,
+        deadline_s=deadline_s,
+        budget_usd=0.25,
+        tenant="anna",
+        priority=7,
+        on_deadline="expire",
+        metadata={"team": "x"},
+        forked_from="b",
+    )
+    made = store.create(first, "w", "me").result()
+    assert replace(store.job("a"), owner="") == fresh_row(first, made.epoch)
