@@ -34,9 +34,9 @@ from gangline.runtime.store.owner import owner_name
 
 from .direct_requests import DirectRequests
 from .driver import Driver, OnDone
-from .leases import Leases
 from .loops import new_loop
 from .mailbox import Mailbox
+from .own_lease import OwnLease
 from .surroundings import OnEvent, Publish, Surroundings
 from .timeouts import Timeouts
 from .tool_table import FindTool, mismatch
@@ -99,7 +99,7 @@ class Executor:
         )
         self._drivers = self._around.drivers
         self.direct = DirectRequests(self._around, self._pricing)
-        self._leases = Leases(store, self.owner, self._around, self._drivers) if store else None
+        self._lease = OwnLease(store, self.owner, self._around, self._drivers) if store else None
         for backend in dict.fromkeys(backends.values()):
             backend.start(self._emit)
         self._thread: threading.Thread | None = None
@@ -159,8 +159,8 @@ class Executor:
         if result_of(events).status == "succeeded" and not (from_step or answers):
             return result_of(events)
         events[0] = with_inputs(events[0], inputs or {})
-        assert self._leases is not None
-        epoch = self._leases.acquire(job_id)
+        assert self._lease is not None
+        epoch = self._lease.acquire(job_id)
         events.extend(store.events(job_id, after=events[-1].seq))
 
         def begin(on_done: OnDone) -> None:
@@ -299,17 +299,17 @@ class Executor:
     def on_lapse(self, told: Callable[[Mapping[str, int]], object]) -> None:
         """Have `told` called on the loop when the lease had run out, with the jobs that are ours
         still, by their epochs."""
-        if self._leases is not None:
-            self._leases.on_lapse = told
+        if self._lease is not None:
+            self._lease.on_lapse = told
 
     def release(self, job_id: str, epoch: int) -> None:
         """Give a job's lease back, however often the store must be asked."""
-        if self._leases is not None:
-            self._leases.release(job_id, epoch)
+        if self._lease is not None:
+            self._lease.release(job_id, epoch)
 
     def _begin(self) -> None:
-        if self._leases is not None:
-            self._leases.begin()
+        if self._lease is not None:
+            self._lease.begin()
 
     def _wait(self, future: Future[JobResult]) -> JobResult:
         try:
@@ -382,9 +382,9 @@ class Executor:
 
         def done(driver: Driver, error: BaseException | None) -> None:
             self._drivers.pop(job_id, None)
-            if self._leases is not None and error is not None:
+            if self._lease is not None and error is not None:
                 # A job that stopped is nobody's: the store sees to that with its last event.
-                self._leases.release(job_id, epoch)
+                self._lease.release(job_id, epoch)
             on_done(driver, error)
 
         driver = Driver(run, self._around, epoch, done, on_event, keeps_log)
@@ -416,8 +416,8 @@ class Executor:
         closing.callback(self._around.workers.close)
         for backend in dict.fromkeys(self._around.backends.values()):
             closing.callback(backend.close)
-        if self._leases is not None:
-            closing.callback(self._leases.close)
+        if self._lease is not None:
+            closing.callback(self._lease.close)
 
     def _end_loop(self) -> None:
         assert self._thread is not None

@@ -39,8 +39,8 @@ def test_a_lease_that_could_not_be_given_back_is_given_back_at_a_later_beat(
     assert future.exception(10) is not None
     assert store.owned(executor.owner) == {job_id: 1}
     monkeypatch.setattr(store, "release", release)
-    assert executor._leases is not None
-    executor._mailbox.post(executor._leases._beat)
+    assert executor._lease is not None
+    executor._mailbox.post(executor._lease._beat)
     done = threading.Event()
     executor._mailbox.post(done.set)
     assert done.wait(10)

@@ -1,4 +1,4 @@
-"""The jobs this process holds in the store: kept alive by one heartbeat, given back when done."""
+"""The lease of this process, kept alive by one heartbeat: jobs are taken and given back under it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .surroundings import Surroundings
 logger = logging.getLogger(__name__)
 
 
-class Leases:
+class OwnLease:
     """Hold jobs in the name of one owner.
 
     Args:
