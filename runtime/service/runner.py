@@ -19,6 +19,7 @@ from gangline.runtime.clock import Clock
 from gangline.runtime.execution.driver import Driver
 from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import JobRow, Store
+from gangline.runtime.store.codec import Unstorable
 
 from .fair_queue import FairQueue, Waiting
 from .settings import Settings
@@ -223,4 +224,6 @@ class Runner:
 
 def is_fault(error: BaseException | None) -> bool:
     """Say whether a job was left because of a fault of its own (and would be left again)."""
+    if isinstance(error, Unstorable):
+        return True
     return error is not None and not isinstance(error, StoreError | LeaseLost | JobError)

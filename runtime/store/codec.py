@@ -72,8 +72,12 @@ def _document(document: Any) -> tuple[str, str]:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), text
 
 
+class Unstorable(StoreError):
+    """What is to be stored is no JSON: it never will be, however often it is tried."""
+
+
 def encode_all(events: Sequence[Event]) -> list[EventRow]:
-    """Encode events that are not the first of a job; StoreError for what is no JSON."""
+    """Encode events that are not the first of a job; Unstorable for what is no JSON."""
     return [
         (
             event.job_id,
@@ -88,13 +92,13 @@ def encode_all(events: Sequence[Event]) -> list[EventRow]:
 
 
 def encode(data: Any, where: str) -> str:
-    """Give JSON text with passwords masked; StoreError for what is no JSON."""
+    """Give JSON text with passwords masked; Unstorable for what is no JSON."""
     try:
         text = _dumps(data)
         if not text.isascii():
             text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(
+        raise Unstorable(
             f"What a step returned cannot be stored as JSON: {error}",
             where=where,
             next_step="Return plain JSON values (no NaN, no deep nesting, no lone surrogates).",

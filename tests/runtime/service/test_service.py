@@ -24,6 +24,7 @@ from gangline.ir.errors import (
     TooLargeError,
 )
 from gangline.ir.specs.event import Event
+from gangline.runtime.execution import step_calls
 from gangline.runtime.service.job_request import JobRequest
 from gangline.runtime.service.reader import JobFilter
 from gangline.runtime.service.service import Service
@@ -953,5 +954,18 @@ def test_jobs_that_ended_long_ago_are_forgotten(serve: Any, gate: Any) -> None:
             late = service.store.job(runs.id).updated_s + 1.5
             await until(lambda: service.clock.now() > late)
             assert (await service.job(A, runs.id))["status"] == "running"
+
+    asyncio.run(main())
+
+
+def test_what_can_never_be_stored_ends_its_job(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would be taken up again and again, and its steps with it."""
+    monkeypatch.setattr(step_calls, "plain", lambda value: 1 << 20_000)
+
+    async def main() -> None:
+        async with serve() as service:
+            made = await service.submit(A, request())
+            done = await service.wait(A, made.id, 20)
+            assert done["status"] == "failed" and "stored" in done["error"]["detail"]
 
     asyncio.run(main())
