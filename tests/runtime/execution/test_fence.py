@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gangline.ir.errors import LeaseLost
-from gangline.runtime.execution import fence, leases
+from gangline.runtime.execution import fence, own_lease
 from gangline.runtime.execution.fence import Fence
 from gangline.runtime.store import Store
 from tests.runtime.execution.test_executor_on_loop import Served, serve
@@ -23,7 +23,7 @@ def sleep(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     real = fence.now_s
 
     def pass_by() -> None:
-        for module in (fence, leases):
+        for module in (fence, own_lease):
             monkeypatch.setattr(module, "now_s", lambda: real() + 3600.0)
 
     return pass_by

@@ -17,7 +17,7 @@ from gangline.backends.base import Sampled, SchedulerOutput
 from gangline.backends.engine.backend import EngineBackend
 from gangline.backends.fake import FakeEncoder, FakeRunner
 from gangline.ir.errors import StoreError
-from gangline.runtime.execution import leases
+from gangline.runtime.execution import own_lease
 from gangline.runtime.service.service import open_service
 from gangline.runtime.service.settings import Settings
 from gangline.runtime.store import postgres
@@ -50,7 +50,7 @@ def test_a_database_that_restarts_under_load_loses_no_job(
 ) -> None:
     """With little patience also what waits for the writer fails while the server is away."""
     monkeypatch.setattr(postgres, "PATIENCE_S", patience_s)
-    monkeypatch.setattr(leases, "LEASE_S", 1.5)
+    monkeypatch.setattr(own_lease, "LEASE_S", 1.5)
     path, accepted = tmp_path / "told", dict[str, str]()
 
     async def main() -> None:
