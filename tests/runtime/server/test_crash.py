@@ -25,9 +25,9 @@ WAIT_S = 60.0
 LEASE_S = 2.0
 SHORT_LEASE = f"""
 import sys
-from gangline.runtime.execution import leases
+from gangline.runtime.execution import own_lease
 from gangline.runtime.store import store
-leases.LEASE_S = store.LEASE_S = {LEASE_S}
+own_lease.LEASE_S = store.LEASE_S = {LEASE_S}
 from gangline.runtime.cli import main
 sys.exit(main())
 """
