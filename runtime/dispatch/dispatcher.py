@@ -225,8 +225,8 @@ class Dispatcher:
         commands: list[Command] = []
         self._take_ready()
         # Invariant: spent + reserved never exceeds the budget by an issue made here.
-        while self._may_issue():
-            if not self._fits(self._first_parked()):
+        while self._parked and self._may_issue():
+            if self.budget_usd is not None and not self._fits(self._first_parked()):
                 break
             try:
                 commands.append(self._issue(*self._parked.popitem(last=False)[1]))
@@ -236,8 +236,7 @@ class Dispatcher:
         return commands
 
     def _may_issue(self) -> bool:
-        active = self._running and self._failure is None and self._interpreter.error is None
-        return active and bool(self._parked)
+        return self._running and self._failure is None and self._interpreter.error is None
 
     def _fits(self, activation: Activation) -> bool:
         if self.budget_usd is None:

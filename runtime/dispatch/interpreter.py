@@ -180,6 +180,8 @@ class Interpreter:
         stage = frame.layout.stages[position]
         operands = frame.read(stage.operands)
         match stage.op:
+            case "tool":  # first, as most are
+                self.ready.append(_activation(frame, position, stage, operands))
             case "constant":
                 self._finish(frame, position, Bound(stage.attributes["value"]))
             case "compute":
@@ -288,6 +290,6 @@ def _prefill(frame: Frame, stage: Stage, tokens: Bound) -> Bound:
 
 
 def _activation(frame: Frame, position: int, stage: Stage, operands: list[Bound]) -> Activation:
-    parents = merge([*(bound.parents for bound in operands), frame.control])
-    values = tuple(bound.value for bound in operands)
+    parents = merge([*[bound.parents for bound in operands], frame.control])
+    values = tuple([bound.value for bound in operands])
     return Activation(frame.prefix + stage.name, stage, values, parents, frame, position)

@@ -34,4 +34,6 @@ class Pricing:
         return num_tokens * row.usd_per_mtok_out / TOKENS_PER_MTOK if row else 0.0
 
     def _row(self, device: str) -> FleetDevice | None:
-        return self._devices.get(device.split("/", 1)[0])
+        if not self._devices:
+            return None
+        return self._devices.get(device.partition("/")[0])
