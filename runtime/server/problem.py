@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gangline.ir.errors import GanglineError, RequestError, ServiceError
+from gangline.ir.errors import GanglineError, RequestError, ServiceError, StoreError
 
 from .reply import Headers, Reply
+
+logger = logging.getLogger(__name__)
 
 STATUS: Mapping[str, int] = {
     "usage": 422,
@@ -84,7 +87,7 @@ def problem_document(
 ) -> dict[str, Any]:
     """Give the problem document of an error; `instance` is the path that was asked for."""
     return {
-        **error.to_json(),
+        **_for_callers(error).to_json(),
         "type": f"urn:gangline:problem:{error.code}",
         "status": status,
         "instance": instance,
@@ -94,12 +97,24 @@ def problem_document(
     }
 
 
+def _for_callers(error: GanglineError) -> GanglineError:
+    """Give what a caller may know: where the store is, and why it fails, is the operator's affair."""
+    if error.code != StoreError.code:
+        return error
+    return StoreError(
+        "The job store cannot be used now",
+        next_step="Try again in a moment; the server's log says why.",
+    )
+
+
 def problem(refused: Refused | GanglineError, *, instance: str = "", trace_id: str = "") -> Reply:
     """Answer with an error."""
     if not isinstance(refused, Refused):
         refused = Refused(refused)
     error, more = refused.error, refused.more
     status = refused.status or status_of(error)
+    if error.code == StoreError.code:
+        logger.warning("%s", error)  # callers are not told why
     headers = [*refused.headers, *retry_after(error, status)]
     document = problem_document(error, status, instance=instance, trace_id=trace_id, more=more)
     return Reply.json(document, status, headers, MEDIA_TYPE)

@@ -173,7 +173,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
         assert refused is not None
         status, problem = refused
         assert (status, problem["code"], problem["retryable"]) == (503, "store", True)
-        assert "disk" in problem["detail"] and problem["next_step"]
+        assert "log" in problem["next_step"]
         assert crash.ask(port, "GET", "/readyz")[0] == 503
         assert crash.ask(port, "GET", f"/v1/jobs/{jobs[0]}")[0] == 200, "reads go on"
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
