@@ -1,1 +1,4 @@
-"""Running jobs: dispatcher, store, clock, simulator, model files, command line."""
+"""Running jobs. Rooms from the bottom: dispatch, store, execution, service, server, cli.
+
+docs/architecture.md says what each holds and what it may import.
+"""

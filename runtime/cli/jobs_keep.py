@@ -44,10 +44,10 @@ def export(
     db: Database = None,
 ) -> None:
     """Write jobs and their events as lines of JSON."""
-    from gangline.runtime.store import JobFilter, open_store
+    from gangline.runtime.store import ExportFilter, open_store
 
     before_s = None if before is None else time.time() - age_s(before)
-    chosen = JobFilter(_known(status) if status else None, before_s=before_s)
+    chosen = ExportFilter(_known(status) if status else None, before_s=before_s)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(db))
         lines = store.export(chosen)

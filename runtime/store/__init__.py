@@ -1,6 +1,6 @@
 """The job store: append-only events, a row per job, and leases that fence out old owners."""
 
-from .archive import Imported, JobFilter
+from .archive import ExportFilter, Imported
 from .job_row import JobRow
 from .records import Claimed, Control, Created, Delivery, KeyRow, NewJob, Usage
 from .store import Store, open_store
@@ -11,8 +11,8 @@ __all__ = [
     "Control",
     "Created",
     "Delivery",
+    "ExportFilter",
     "Imported",
-    "JobFilter",
     "JobRow",
     "KeyRow",
     "NewJob",

@@ -33,7 +33,7 @@ _DEPENDENT = (("events", "job_id"), ("controls", "job_id"), ("deliveries", "job_
 
 
 @dataclass(frozen=True, slots=True)
-class JobFilter:
+class ExportFilter:
     """Which jobs to export. Times are seconds since the epoch; None does not narrow."""
 
     statuses: Collection[str] | None = None
@@ -82,7 +82,7 @@ def drop_unused(database: Database) -> int:
     )
 
 
-def export(store: Store, chosen: JobFilter) -> Iterator[str]:
+def export(store: Store, chosen: ExportFilter) -> Iterator[str]:
     """Give the lines of an export, oldest page of jobs last; memory stays bounded."""
     yield _line(kind=FORMAT, version=VERSION)
     seen: set[str] = set()

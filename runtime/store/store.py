@@ -19,7 +19,7 @@ from gangline.ir.specs.event import FINAL_STATUSES, Event, StepRecord
 from gangline.runtime.dispatch.step_fold import fold_steps
 
 from . import archive, keys, leases, listing, outbox, usage
-from .archive import Imported, JobFilter
+from .archive import ExportFilter, Imported
 from .codec import Codec, encode, encode_all
 from .database import Database
 from .job_row import JobRow, RowChange
@@ -409,9 +409,9 @@ class Store:
             self._do(archive.drop_unused).result()
         return num_pruned
 
-    def export(self, chosen: JobFilter | None = None) -> Iterator[str]:
+    def export(self, chosen: ExportFilter | None = None) -> Iterator[str]:
         """Give jobs as lines of JSON, the newest first; see `archive`."""
-        return archive.export(self, chosen or JobFilter())
+        return archive.export(self, chosen or ExportFilter())
 
     def import_(self, lines: Iterable[str], *, unfinished: bool = False) -> Imported:
         """Add the jobs of an export that are not there yet; waits for the disk.

@@ -12,7 +12,7 @@ import pytest
 
 from gangline.ir.errors import ConfigError
 from gangline.ir.specs.event import Event
-from gangline.runtime.store import Imported, JobFilter, Store, open_store
+from gangline.runtime.store import ExportFilter, Imported, Store, open_store
 
 Make = Callable[..., Event]
 
@@ -99,7 +99,7 @@ def test_an_export_is_narrowed(store: Store, queued: Make) -> None:
     add(store, "c", queued, 300.0, "job.failed")
 
     def exported(**narrowed: Any) -> list[str]:
-        lines = map(json.loads, store.export(JobFilter(**narrowed)))
+        lines = map(json.loads, store.export(ExportFilter(**narrowed)))
         return [line["job"]["id"] for line in lines if line["kind"] == "job"]
 
     assert exported() == ["c", "b", "a"]
