@@ -118,7 +118,8 @@ KINDS: Mapping[str, Kind] = {
             json.dumps({"assistant_id": "five", "input": INPUT}),
             '"x":5',
             share=0.1,
-            durable="in memory, written to a file now and then (langgraph dev)",
+            durable="in memory, written to a file now and then (langgraph dev; by its code it looks "
+            "for work every 0.5 s)",
         ),
     )
 }
