@@ -42,7 +42,7 @@ async def send(call: Call) -> Asgi:
         request = JobRequest(workflow=offer.name, input=_inputs(offer, body.message))
         # A message that is sent twice is one job.
         key = f"a2a:{body.message.message_id}"
-        trace = call.frame.traceparent
+        trace = call.frame.cause
         job_id = (await service.submit(call.tenant, request, key, trace)).id
     configuration = body.configuration or Configuration()
     if configuration.return_immediately:

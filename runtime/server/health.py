@@ -1,4 +1,4 @@
-"""Routes for whoever looks after the server: healthz, readyz, the OpenAPI document."""
+"""Routes for whoever looks after the server: healthz, readyz."""
 
 from __future__ import annotations
 

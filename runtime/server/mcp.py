@@ -113,7 +113,7 @@ def _server(tools: WorkflowTools) -> Server[Any]:
 
         try:
             outcome = await tools.call(
-                frame.tenant, params.name, params.arguments or {}, progress, frame.traceparent
+                frame.tenant, params.name, params.arguments or {}, progress, frame.cause
             )
         except NotFoundError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from None

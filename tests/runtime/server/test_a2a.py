@@ -157,3 +157,16 @@ def test_tasks_are_their_tenants_own(locked: Any, keys: dict[str, Any]) -> None:
 
 def test_every_status_has_a_state() -> None:
     assert {"queued", "running", "input_required", *FINAL_STATUSES} <= set(STATES)
+
+
+@pytest.mark.parametrize("given", [None, f"00-{'a' * 32}-{'b' * 16}-01"])
+def test_a_job_keeps_whose_trace_it_belongs_to(
+    client: httpx.Client, open_server: Any, given: str | None
+) -> None:
+    """Where no caller began one, that is kept too: nobody has decided yet whether to sample it."""
+    headers = {"traceparent": given} if given else {}
+    body = message({"data": {"number": 1}})
+    task = client.post("/a2a/five_steps/message:send", json=body, headers=headers).json()["task"]
+    queued = open_server.service.store.events(task["id"])[0]
+    assert queued.data["trace"].endswith("-root") is (given is None)
+    assert given is None or queued.data["trace"].split("-")[1] == "a" * 32
