@@ -52,7 +52,8 @@ type: $(STAMP) ## mypy strict
 
 test: lint type ## everything CI checks: lint, types, tests
 	@command -v chromium >/dev/null || echo "make: no Chromium here: the tests of the page will skip (apt-get install chromium)"
-	$(BIN)/pytest -q
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || echo "make: no PostgreSQL here: the tests of a store on it will skip (apt-get install postgresql)"
+	$(BIN)/pytest -q -rs
 
 api-test: $(STAMP) ## generate many requests from the served OpenAPI document (schemathesis)
 	GANGLINE_API_EXAMPLES=50 $(BIN)/pytest -q --timeout 1800 tests/runtime/server/test_schemathesis.py
