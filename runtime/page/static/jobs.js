@@ -7,6 +7,9 @@ import { Table } from "./table.js";
 
 const PAGE = 200;
 const EVERY_MS = 1500;
+const MOST_SEARCHED = 10_000; // newest jobs among which a part of an id is looked for
+const NO_JOBS = "No jobs yet. Start one with “New job”.";
+const WHOLE_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const STATUSES = ["queued", "running", "input_required", "succeeded", "failed", "cancelled", "expired", "rejected"];
 const RANGES = [["", "any time"], ["3600", "last hour"], ["86400", "last day"], ["604800", "last week"]];
 
@@ -51,8 +54,10 @@ export function jobsView(root, _, parameters) {
   let next = ""; // cursor of the next page; null at the end
   let loading = false;
   let turn = 0;
+  let soughtId = ""; // the whole id that was last asked for,
+  let sought = null; // and its job, which is on no page read so far
   const table = new Table({
-    label: "Jobs", columns: COLUMNS, empty: "No jobs yet. Start one with “New job”.",
+    label: "Jobs", columns: COLUMNS, empty: NO_JOBS,
     open: (job) => { location.hash = `#/jobs/${encodeURIComponent(job.id)}`; }, nearEnd: () => more(),
   });
   const ages = setInterval(refreshAges, 10_000);
@@ -64,10 +69,28 @@ export function jobsView(root, _, parameters) {
 
   function show() {
     const text = part.value.trim().toLowerCase();
-    table.set(text ? jobs.filter((job) => job.id.toLowerCase().includes(text)) : jobs);
-    setText(shown, `${count(table.rows.length)} shown${next === null ? "" : "; more below"}`);
-    // A part of an id is looked for here, so all pages are needed.
-    if (text && table.rows.length < 20) more();
+    const matching = text ? jobs.filter((job) => job.id.toLowerCase().includes(text)) : jobs;
+    table.set(matching.length || sought?.id !== text ? matching : [sought]);
+    setText(table.none, text || status.value || workflow.value || range.value ? "No job matches the filters." : NO_JOBS);
+    setText(shown, `${count(table.rows.length)} shown${next === null || text ? "" : "; more below"}`);
+    if (WHOLE_ID.test(text)) {
+      if (!matching.length && soughtId !== text) whole(text);
+      return;
+    }
+    // A part of an id is looked for here, so many pages are needed.
+    const further = text && next !== null && table.rows.length < 20;
+    if (further && jobs.length < MOST_SEARCHED) more();
+    setText(note, further && jobs.length >= MOST_SEARCHED ? `looked for among the newest ${count(jobs.length)}; a whole id finds any job` : "");
+  }
+
+  /** A whole id is asked for, however old the job is. */
+  async function whole(id) {
+    soughtId = id;
+    try {
+      const job = await get(`/v1/jobs/${id}`, abort.signal);
+      sought = job;
+      show();
+    } catch { /* there is none: the empty table says so */ }
   }
 
   async function more() {

@@ -93,3 +93,25 @@ def test_walking_with_keys_brings_rows_into_view(
         )
 
     watch(story, origin=crowded.url)
+
+
+def test_a_whole_id_finds_a_job_however_old(watch: Callable[..., Any], crowded: Served) -> None:
+    with httpx.Client(base_url=crowded.url, timeout=60.0) as client:
+        page_of, after = {}, ""
+        for _ in range(2):  # beyond the first page of the list
+            page_of = client.get("/v1/jobs", params={"limit": 1000, "after": after}).json()
+            after = page_of["next"]
+        old = page_of["data"][-1]["id"]
+
+    def story(page: Any) -> tuple[str, str]:
+        page.goto(f"{page.origin}/#/jobs")
+        page.wait_for_selector("table[aria-label=Jobs] tbody a")
+        page.fill("#f-id", old)
+        page.wait_for_selector(f"tbody a[title='{old}']")
+        found = page.inner_text(".foot")
+        page.fill("#f-id", "00000000-0000-7000-8000-00000000000f")
+        page.wait_for_selector(".empty:has-text('No job matches')")
+        return found, page.inner_text(".foot")
+
+    found, none = watch(story, origin=crowded.url, refused=1)
+    assert found == "1 shown" and none == "0 shown"
