@@ -23,7 +23,8 @@
     │   ├── DeadlineError           expired           a hard deadline passed
     │   └── JobCancelled            cancelled         somebody cancelled the job
     ├── StoreError                  store             the job store refused or cannot be written
-    │   └── LeaseLost               lease             another owner runs this job
+    │   ├── LeaseLost               lease             another owner runs this job
+    │   └── Unstorable              unstorable        what is to be stored is no JSON
     └── ServiceError                service           the service refuses or could not answer
         ├── RequestError            request           a request's body or parameter is wrong
         ├── TooLargeError           too_large         a payload or a result is over a limit
@@ -216,6 +217,13 @@ class StoreError(GanglineError):
 class LeaseLost(StoreError):
     code = "lease"
     title = "Another owner runs this job"
+
+
+class Unstorable(StoreError):
+    """It never will be stored, however often it is tried."""
+
+    code = "unstorable"
+    title = "What is to be stored is no JSON"
 
 
 class ServiceError(GanglineError):

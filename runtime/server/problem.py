@@ -29,6 +29,7 @@ STATUS: Mapping[str, int] = {
     "unavailable": 503,
     "store": 503,
     "lease": 503,
+    "unstorable": 422,
     "request": 422,
     "too_large": 413,
     "unauthenticated": 401,

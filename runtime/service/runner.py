@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.errors import JobError, LeaseLost, StoreError
+from gangline.ir.errors import JobError, LeaseLost, StoreError, Unstorable
 from gangline.ir.specs.event import Event
 from gangline.runtime.clock import Clock
 from gangline.runtime.execution.driver import Driver
 from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import JobRow, Store
-from gangline.runtime.store.codec import Unstorable
 
 from .fair_queue import FairQueue, Waiting
 from .settings import Settings

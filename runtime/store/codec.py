@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from gangline.ir.errors import StoreError
+from gangline.ir.errors import Unstorable
 from gangline.ir.specs.event import Event
 from gangline.runtime.kept import Kept
 from gangline.runtime.redact import redact
@@ -70,10 +70,6 @@ def _document(document: Any) -> tuple[str, str]:
     """Give a program's or plan's hash and text."""
     text = encode(document if isinstance(document, Mapping) else document.to_json(), "program")
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), text
-
-
-class Unstorable(StoreError):
-    """What is to be stored is no JSON: it never will be, however often it is tried."""
 
 
 def encode_all(events: Sequence[Event]) -> list[EventRow]:
