@@ -10,6 +10,7 @@ from gangline.runtime.service import runner as module
 from gangline.runtime.service.fair_queue import Waiting
 from gangline.runtime.service.runner import Held, Runner
 from gangline.runtime.service.settings import Settings
+from tests.runtime.service.cases import request, tenant
 
 NUM = 20
 
@@ -64,5 +65,24 @@ def test_a_few_submits_hold_nothing_back() -> None:
             fill(runner)
             await asyncio.sleep(0)
             assert len(executor.started) == 16
+
+    asyncio.run(check())
+
+
+def test_a_batch_is_no_rush(serve: Any) -> None:
+    async def check() -> None:
+        async with serve(Settings(busy_accepting=4)) as service:
+            seen: list[int] = []
+            create = service.store.create
+
+            def noting(*given: Any, **named: Any) -> Any:
+                seen.append(service.runner.accepting)
+                return create(*given, **named)
+
+            service.store.create = noting
+            made = await service.submit_many(tenant(), [request(mode="background")] * 8)
+            assert len(made) == 8 and seen == [0] * 8
+            await service.submit(tenant(), request(mode="background"))
+            assert seen[-1] == 1
 
     asyncio.run(check())
