@@ -69,7 +69,11 @@ USES: dict[str, tuple[Body, str, str]] = {
     "missing argument": (lambda t, a, d: look(), "missing a required argument", "topic, limit"),
     "unknown argument": (lambda t, a, d: look(t, limmit=2), "no parameter 'limmit'", "'limit'?"),
     "too many arguments": (lambda t, a, d: look(t, 1, 2), "too many positional", "topic, limit"),
-    "wrong type": (lambda t, a, d: look(a), "'topic' of look() is Answer where str", "of type str"),
+    "wrong type": (
+        lambda t, a, d: look(a),
+        f"'topic' of {look.name}() is Answer where str",
+        "of type str",
+    ),
     "wrong constant": (lambda t, a, d: look(t, "3"), "'3' is no int", "of type int"),
     "model text as database": (lambda t, a, d: query(write(t), t), "where Database", "Database"),
     "llm argument": (lambda t, a, d: write(a.score), "'topic' of write() is int", "of type str"),
