@@ -15,7 +15,8 @@ from gangline.runtime.service.settings import Settings
 from gangline.runtime.service.tenant import Quota, Tenant
 from tests.runtime.service.cases import CALLS, request, tenant, until
 
-A, ADMIN = tenant("a"), tenant("root", "admin")
+A = tenant("a")
+ADMIN = Tenant("root", frozenset({"admin"}), Quota(max_in_flight=0))
 
 
 async def submitted(service: Service, by: Tenant, asked: JobRequest) -> Any:
