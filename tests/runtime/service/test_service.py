@@ -652,13 +652,19 @@ def test_the_cache_salt_is_the_tenant(serve: Any) -> None:
     asyncio.run(main())
 
 
-def test_the_store_away_is_told_and_comes_back(serve: Any) -> None:
+def test_readiness_names_what_is_missing(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    well = {"store": True, "accepting": True, "engines": True}
+
     async def main() -> None:
         async with serve() as service:
-            assert service.ready() == {
-                "ready": True,
-                "checks": {"store": True, "accepting": True, "engines": True},
-            }
+            assert service.ready() == {"ready": True, "checks": well}
+            with monkeypatch.context() as patched:
+                patched.setattr(service.store, "healthy", lambda: False)
+                assert service.ready() == {"ready": False, "checks": {**well, "store": False}}
+            assert service.ready()["ready"]
+            await service.drain()
+            told = service.ready()
+            assert not told["ready"] and not told["checks"]["accepting"]
 
     asyncio.run(main())
 
