@@ -13,8 +13,8 @@ from typing import Any
 
 from . import attributes
 from .graph import Block, Function, Node, Value
-from .module import Module, context, mlir
-from .ops import OPS, TYPES
+from .module import VERSION, Module, context, mlir
+from .ops import OP_TABLE_VERSION, OPS, TYPES
 
 
 def build(functions: Iterable[Function]) -> Module:
@@ -24,6 +24,7 @@ def build(functions: Iterable[Function]) -> Module:
     """
     with context(), mlir.Location.unknown():
         module = mlir.Module.create()
+        module.operation.attributes[VERSION] = attributes.encode(OP_TABLE_VERSION)
         with mlir.InsertionPoint(module.body):
             for index, function in enumerate(functions):
                 _Emitter().function(function, public=index == 0)

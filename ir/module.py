@@ -21,9 +21,11 @@ from gangline.ir.errors import VerifyError
 
 from .ops import DIALECTS, OPS, OpSpec
 
-__all__ = ["Module", "blocks", "context", "location_text", "mlir", "walk", "where"]
+__all__ = ["VERSION", "Module", "blocks", "context", "location_text", "mlir", "walk", "where"]
 
 UNKNOWN_FILE = "<text>"
+VERSION = "agent.version"
+"""Attribute of a module: the version of the op table it was written for."""
 
 _PREFIX = "gangline_dialects"
 _FILE_LOCATION = re.compile(r'loc\("((?:[^"\\]|\\.)*)":(\d+):\d+')

@@ -34,7 +34,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-OP_TABLE_VERSION = 1
+from .ops import OP_TABLE_VERSION
 
 COMPUTE_FUNCTIONS = (
     "get",  # (mapping) attribute "key" -> member
@@ -57,10 +57,15 @@ COMPUTE_FUNCTIONS = (
     "range",  # (n) -> [0, ..., n-1]
 )
 
-STEP_OPS = frozenset({"tool", "ask", "expand", "tokenize", "prefill", "decode", "detokenize"})
+STEP_OPS = frozenset(
+    {
+        *("tool", "ask", "expand", "lookup", "store", "observe"),
+        *("tokenize", "prefill", "decode", "detokenize", "embed"),
+    }
+)
 """Ops that are recorded as steps; the others are evaluated by the dispatcher itself."""
 
-HOST_STEPS = frozenset({"tool", "ask", "expand"})
+HOST_STEPS = frozenset({"tool", "ask", "expand", "lookup", "store", "observe"})
 """Steps that no model takes part in: they need a host with CPU cores."""
 
 

@@ -166,7 +166,7 @@ def expands_fit(module: Module) -> Iterator[VerifyError]:
 def _is_planned_tool(row: Any) -> bool:
     return (
         isinstance(row, dict)
-        and set(row) == PLANNED_TOOL
+        and set(row) - {"labels"} == PLANNED_TOOL
         and isinstance(row["tool"], str)
         and isinstance(row["name"], str)
         and row["effects"] in EFFECTS

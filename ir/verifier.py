@@ -13,7 +13,7 @@ from gangline.ir.errors import LoweringError, VerifyError
 
 from .attributes import decode
 from .module import Module, blocks, location_text, mlir, walk, where
-from .ops import OPS, TYPE_NAMES, TYPES, AttributeSpec, OpSpec
+from .ops import HANDLES, OPS, TYPE_NAMES, TYPES, AttributeSpec, OpSpec
 from .rules import RULES
 
 _CONTROL = frozenset(
@@ -93,7 +93,7 @@ def _function(function: Any, level: str | None) -> Iterator[VerifyError]:
     if len(kind.results) != 1:
         yield VerifyError(f"function @{name} gives {len(kind.results)} values, not one", where=at)
     for given in (*kind.inputs, *kind.results):
-        if str(given) not in TYPE_NAMES or TYPE_NAMES[str(given)] in ("tokens", "kv"):
+        if str(given) not in TYPE_NAMES or TYPE_NAMES[str(given)] in HANDLES:
             yield VerifyError(f"function @{name} takes or gives a {given}", where=at)
     yield from _argument_names(function, len(kind.inputs))
 

@@ -60,6 +60,7 @@ def expand(
     values = [tracer.value(plan), *(_given(tracer, tools, key, filled[key]) for key in filled)]
     effects = max((tool.effects for tool in tools), key=_ORDER.index)
     attributes = {"name": name, "names": ["plan", *filled], "tools": rows, "max_steps": max_steps}
+    attributes["granted"] = sorted(row["name"] for row in rows if row["effects"] == "write")
     operands = [*values, *tracer.after(effects)]
     made: Any = tracer.emit("agent.expand", operands, attributes, dict[str, Any])
     tracer.happened(effects, made._gl_value)

@@ -336,7 +336,8 @@ def workshop(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
     monkeypatch.setitem(sys.modules, "document", module)
     example_database.make_example_database(home / "shop.sqlite", num_orders=200, num_customers=50)
     made = Workshop(home, module.__dict__)
-    yield made
+    with as_new_process():  # what other pages and tests named is not known to this one
+        yield made
     made.close()
 
 

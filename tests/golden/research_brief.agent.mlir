@@ -1,4 +1,4 @@
-module {
+module attributes {agent.version = 2 : i64} {
   func.func @brief(%arg0: !agent.text {agent.name = "topic"}) -> !agent.json attributes {agent.budget_usd = 1.000000e-02 : f64, agent.deadline_s = 1.200000e+02 : f64} {
     %0 = "agent.tool"(%arg0) {effects = "read", idempotent = true, name = "find_notes", names = ["topic"], retries = 0 : i64, signature = "36ca997d91ee8048", timeout_s = 2.000000e+00 : f64, tool = "find_notes"} : (!agent.text) -> !agent.list
     %1 = "agent.compute"(%0) {fn = "len"} : (!agent.list) -> i64

@@ -39,8 +39,8 @@ LOOP = """
 """
 STAGES = """
     %t = "stage.tokenize"(%q) {model = "m", name = "d", names = ["q"], template = [{role = "user", text = "{q}"}]} : (!agent.text) -> !stage.tokens
-    %kv = "stage.prefill"(%t) {model = "m", name = "p"} : (!stage.tokens) -> !stage.kv
-    %o = "stage.decode"(%kv) {max_tokens = 8 : i64, model = "m", name = "d", names = []} : (!stage.kv) -> !stage.tokens
+    %kv = "stage.prefill"(%t) {model = "m", name = "p"} : (!stage.tokens) -> !agent.kv
+    %o = "stage.decode"(%kv) {max_tokens = 8 : i64, model = "m", name = "d", names = []} : (!agent.kv) -> !stage.tokens
     %r = "stage.detokenize"(%o) {format = "text", model = "m", name = "x"} : (!stage.tokens) -> !agent.text
 """
 
@@ -209,17 +209,17 @@ BAD = {
         function(
             STAGES.replace('"(%kv)', '"(%kv, %q)')
             .replace("names = []", 'names = ["mood"]')
-            .replace("(!stage.kv) -> !stage.tokens", "(!stage.kv, !agent.text) -> !stage.tokens"),
+            .replace("(!agent.kv) -> !stage.tokens", "(!agent.kv, !agent.text) -> !stage.tokens"),
             "%r : !agent.text",
         ),
         "no option 'mood'",
     ),
     "handle as input": (
         (
-            'func.func @main(%q: !stage.kv {agent.name = "q"}) -> i64 {\n'
+            'func.func @main(%q: !agent.kv {agent.name = "q"}) -> i64 {\n'
             '%0 = "agent.constant"() {value = 1 : i64} : () -> i64\nreturn %0 : i64\n}'
         ),
-        "takes or gives a !stage.kv",
+        "takes or gives a !agent.kv",
     ),
     "nameless input": ("func.func @main(%q: i64) -> i64 { return %q : i64 }", "no agent.name"),
     "names of inputs": (

@@ -1,0 +1,13 @@
+"""Passes: small, named, valid in, valid out."""
+
+from __future__ import annotations
+
+from .base import Pass, run
+from .common_stages import CommonStages
+from .dead_stages import DeadStages
+from .hoist_from_maps import HoistFromMaps
+
+__all__ = ["DEFAULT_PASSES", "CommonStages", "DeadStages", "HoistFromMaps", "Pass", "run"]
+
+DEFAULT_PASSES: tuple[Pass, ...] = (HoistFromMaps(), CommonStages(), DeadStages())
+"""What every workflow goes through before it is lowered."""
