@@ -8,7 +8,15 @@ from .dead_stages import DeadStages
 from .hoist_from_maps import HoistFromMaps
 from .split_llm import SplitLlm
 
-__all__ = ["DEFAULT_PASSES", "CommonStages", "DeadStages", "HoistFromMaps", "Pass", "SplitLlm", "run"]
+__all__ = [
+    "DEFAULT_PASSES",
+    "CommonStages",
+    "DeadStages",
+    "HoistFromMaps",
+    "Pass",
+    "SplitLlm",
+    "run",
+]
 
 DEFAULT_PASSES: tuple[Pass, ...] = (HoistFromMaps(), CommonStages(), DeadStages())
 """What every workflow goes through before it is lowered."""
