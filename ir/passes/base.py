@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from gangline.ir.module import Module, context, mlir
 from gangline.ir.ops import OPS
@@ -12,9 +12,19 @@ from gangline.ir.ops import OPS
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Base of every pass: `apply` changes a valid module in place and leaves it valid."""
+    """Base of every pass: `apply` changes a valid module in place and leaves it valid.
+
+    The first line of a pass's docstring says what it does; its section of docs/passes.md begins
+    with the same words. `idempotent` says that applying it twice changes no more than once.
+    """
 
     name: ClassVar[str] = ""
+    idempotent: ClassVar[bool] = True
+
+    @classmethod
+    def example(cls) -> Self:
+        """Give the instance that its golden files show; a pass with arguments says which."""
+        return cls()
 
     def apply(self, module: Module) -> None:
         """Change the module in place."""

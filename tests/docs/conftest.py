@@ -277,8 +277,20 @@ class Workshop:
         json.loads(fence.text)
 
     def mlir(self, fence: Fence) -> None:
-        """Parse and verify a module."""
-        verify(Module.parse(fence.text))
+        """Parse and verify a module; or, with `of=`, find the lines in that golden of a pass.
+
+        Each line of an excerpt is a line of the golden, in order, indentation aside; `...` stands
+        for what is left out of a line, and alone for left-out lines.
+        """
+        if not (name := fence.option("of")):
+            verify(Module.parse(fence.text))
+            return
+        golden = (ROOT / f"tests/golden/passes/{name}.mlir").read_text().splitlines()
+        lines = iter(line.strip() for line in golden)
+        for shown in map(str.strip, fence.text.splitlines()):
+            pattern = ".*".join(map(re.escape, shown.split("...")))
+            found = shown == "..." or any(re.fullmatch(pattern, line) for line in lines)
+            assert found, f"{fence.where}: {name} has no such line here: {shown}"
 
 
 _LANGUAGES: Mapping[str, Callable[[Workshop, Fence], None]] = {

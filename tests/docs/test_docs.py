@@ -28,6 +28,7 @@ LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
         "client.md",
         "service.md",
         "errors.md",
+        "passes.md",
         "steering.md",
         "tco.md",
         "telemetry.md",
@@ -50,6 +51,7 @@ def test_every_block_runs(
         ("```cobol\nSTOP RUN.\n```", "cannot be executed"),
         ("```bash exit=1\ngangline models list\n```", "ended with 0"),
         ("```bash\ngangline models list\n```\n```text output\nno models\n```", "other output"),
+        ("```mlir of=dead-stages.before\nreturn %0 ...\n```", "no such line"),
         ("```python\nprint(1)", "not closed"),
     ],
 )

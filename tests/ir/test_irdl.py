@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-import iree.compiler
 import pytest
 
-from gangline.ir.irdl import irdl_text, numbered
 from gangline.ir.module import Module
 from gangline.ir.verifier import verify
+from tests.ir.iree_opt import check
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-IREE_OPT = Path(iree.compiler.__path__[0]) / "_mlir_libs" / "iree-opt"
 FILES = sorted(GOLDEN.glob("*.mlir"))
-
-
-def check(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
-    renamed, counts = numbered(text)
-    (tmp_path / "table.irdl.mlir").write_text(irdl_text(counts))
-    (tmp_path / "module.mlir").write_text(renamed)
-    command = [str(IREE_OPT), "--irdl-file=table.irdl.mlir", "module.mlir"]
-    return subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
 
 
 def test_there_are_goldens_of_both_levels() -> None:
