@@ -152,15 +152,23 @@ class Scheduler:
         With `num_steps` (at most `output.repeat`) the step stands for that many in a row, and
         `sampled` holds what all of them drew.
         """
+        going = [
+            (self._running[entry.request_id], entry)
+            for entry in output.scheduled
+            if entry.request_id in self._running
+        ]
+        reasons = [
+            self._append_drawn(request, sampled[entry.request_id]) if entry.sample else None
+            for request, entry in going
+        ]
+        if num_steps > 1:
+            self._repeat_in_turn([request for request, _ in going], num_steps)
         progress = []
-        for entry in output.scheduled:
-            request = self._running.get(entry.request_id)
-            if request is None:
-                continue
-            num_tokens = len(entry.token_ids) + num_steps - 1
-            drawn = sampled[entry.request_id] if entry.sample else None
-            reason = self._advance(request, num_tokens, drawn)
-            if drawn is not None:
+        for (request, entry), reason in zip(going, reasons, strict=True):
+            self._computed(request, entry.num_computed + len(entry.token_ids) + num_steps - 1)
+            if reason is not None:
+                self._end(request)
+            if entry.sample:
                 tokens = tuple(request.tokens[entry.num_computed + len(entry.token_ids) :])
                 cached = request.num_cached or 0
                 progress.append(Progress(entry.request_id, tokens, reason, cached))
@@ -309,17 +317,32 @@ class Scheduler:
 
     # Progress ------------------------------------------------------------------------------
 
-    def _advance(self, request: Request, num_tokens: int, drawn: Sampled | None) -> str | None:
-        """Count tokens as computed, append what was drawn; give the reason if it ended."""
-        reason = None
-        if drawn is not None:
-            reason = self._append_drawn(request, drawn)
-        request.num_computed += num_tokens
-        self.blocks.append(request.request_id, request.num_computed)
+    def _repeat_in_turn(self, requests: list[Request], num_steps: int) -> None:
+        """Take and publish blocks in the order in which so many single decode steps would.
+
+        Which cached block makes room for which depends on that order. Only steps in which some
+        request begins or fills a block are gone through.
+        """
+        size = self.blocks.block_size
+        starts = [request.num_computed for request in requests]
+        borders = {
+            step
+            for start in starts
+            for full in range(start // size, (start + num_steps) // size + 1)
+            for step in (full * size - start, full * size - start + 1)
+            if 0 < step < num_steps
+        }
+        for step in (*sorted(borders), num_steps):
+            for request, start in zip(requests, starts, strict=True):
+                self.blocks.append(request.request_id, start + step)
+            for request, start in zip(requests, starts, strict=True):
+                self._computed(request, start + step)
+
+    def _computed(self, request: Request, num_tokens: int) -> None:
+        """Note how many tokens are computed by now; full blocks of them become shareable."""
+        request.num_computed = num_tokens
+        self.blocks.append(request.request_id, num_tokens)
         self._publish(request)
-        if reason is not None:
-            self._end(request)
-        return reason
 
     def _append_drawn(self, request: Request, drawn: Sampled) -> str | None:
         room = request.num_left

@@ -245,3 +245,25 @@ def test_close_fails_what_is_in_flight_and_time_does_not_go_back(make_submit: Ma
         backend.advance(99.0)
     backend.send(Shutdown())
     assert backend.next_event_s() is None
+
+
+def test_skipped_steps_take_blocks_in_the_order_of_single_ones() -> None:
+    """One request ends as another goes on: what it frees was not there for earlier blocks."""
+    shared = (7,) * 13
+
+    def ask(name: str, prompt: tuple[int, ...], max_tokens: int, at_s: float = 0.0) -> Timed:
+        sampling = SamplingParams(max_tokens)
+        return at_s, Submit(name, "m", prompt, sampling, at_s, 3.0 if name == "r0" else 0.0)
+
+    traffic = [
+        ask("r0", (0, 2, 3), 7),
+        *(ask(f"r{number}", (0,), 1) for number in (1, 2, 4)),
+        ask("r5", (*shared, 0, 0, 0, 0, 3, 3, 3), 22),
+        ask("r7", (*shared, 0, 0, 2), 8),
+        ask("r6", (0,) * 7, 2, 0.125),
+        ask("r3", (*shared, 0, 0, 2, 0), 1, 1.0),
+    ]
+    config = SchedulerConfig(max_batched_tokens=4, max_num_seqs=2, chunk_tokens=3)
+    expected = by_engine(traffic, config)
+    backend = VirtualBackend(step_time, lambda model: make_runner(), config=config)
+    assert by_virtual_time(traffic, backend) == expected
