@@ -249,11 +249,11 @@ def test_close_fails_what_is_in_flight_and_time_does_not_go_back(make_submit: Ma
 
 def test_skipped_steps_take_blocks_in_the_order_of_single_ones() -> None:
     """One request ends as another goes on: what it frees was not there for earlier blocks."""
-    shared = (7,) * 13
+    shared, due = (7,) * 13, {"r0": 3.0, "r4": 1.0}
 
     def ask(name: str, prompt: tuple[int, ...], max_tokens: int, at_s: float = 0.0) -> Timed:
         sampling = SamplingParams(max_tokens)
-        return at_s, Submit(name, "m", prompt, sampling, at_s, 3.0 if name == "r0" else 0.0)
+        return at_s, Submit(name, "m", prompt, sampling, at_s, due.get(name, 0.0))
 
     traffic = [
         ask("r0", (0, 2, 3), 7),
