@@ -7,6 +7,7 @@
     │       └── UnsupportedFormatError  unsupported_format  a device lacks a number format
     ├── TraceError                  trace             a workflow cannot be traced
     ├── VerifyError                 verify            a module breaks a rule of the op table
+    │   └── VersionError            version           a module or program is too new to be read
     ├── LoweringError               lowering          a module cannot be lowered or decoded
     ├── PlanError                   plan              no placement could be made
     │   └── InfeasibleError         infeasible        no placement meets the deadline or budget
@@ -114,6 +115,11 @@ class TraceError(GanglineError):
 class VerifyError(GanglineError):
     code = "verify"
     title = "The module is not valid"
+
+
+class VersionError(VerifyError):
+    code = "version"
+    title = "The version is not known"
 
 
 class LoweringError(GanglineError):

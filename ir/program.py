@@ -34,7 +34,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .ops import OP_TABLE_VERSION
+from .errors import VersionError
+from .ops import OP_TABLE_VERSION, granted_by_version_1
 
 COMPUTE_FUNCTIONS = (
     "get",  # (mapping) attribute "key" -> member
@@ -126,7 +127,7 @@ class Program:
     """A compiled workflow. `regions[0]` is the body; its arguments are the inputs in order.
 
     `text` is the canonical stage-level MLIR without locations; `hash` identifies it together
-    with the op-table version.
+    with `version`, the version of the op table it was compiled with.
     """
 
     name: str
@@ -136,12 +137,13 @@ class Program:
     deadline_s: float | None = None
     budget_usd: float | None = None
     text: str = ""
+    version: int = OP_TABLE_VERSION
 
     @property
     def hash(self) -> str:
         """blake2b-128 over the op-table version and the canonical text, in hex."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(f"op-table {OP_TABLE_VERSION}\n".encode())
+        digest.update(f"op-table {self.version}\n".encode())
         digest.update(self.text.encode())
         return digest.hexdigest()
 
@@ -168,7 +170,18 @@ class Program:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Program:
-        """Rebuild a program from `to_json`."""
+        """Rebuild a program from `to_json`; VersionError where a newer gangline wrote it.
+
+        A program of an older version gets what its stages have now, and keeps version and hash.
+        """
+        version = data.get("version", 1)
+        if version > OP_TABLE_VERSION:
+            raise VersionError(
+                f"the program is written for version {version} of the op table, and this "
+                f"gangline knows versions 1 to {OP_TABLE_VERSION}",
+                where=data["name"],
+                next_step="Use a newer gangline, or submit the workflow again.",
+            )
         return cls(
             name=data["name"],
             inputs=tuple(Parameter(**row) for row in data["inputs"]),
@@ -176,13 +189,18 @@ class Program:
                 Region(tuple(row["arguments"]), tuple(row["stages"]), tuple(row["yields"]))
                 for row in data["regions"]
             ),
-            stages=tuple(_stage(row) for row in data["stages"]),
+            stages=tuple(_stage(row, version) for row in data["stages"]),
             deadline_s=data["deadline_s"],
             budget_usd=data["budget_usd"],
             text=data["text"],
+            version=version,
         )
 
 
-def _stage(row: Mapping[str, Any]) -> Stage:
+def _stage(row: Mapping[str, Any], version: int) -> Stage:
     tuples = {key: tuple(row[key]) for key in ("operands", "results", "regions")}
+    attributes = row["attributes"]
+    if version < 2 and row["op"] == "expand" and "granted" not in attributes:
+        granted = granted_by_version_1(attributes.get("tools"))
+        row = {**row, "attributes": {**attributes, "granted": granted}}
     return Stage(**{**row, **tuples})

@@ -11,9 +11,15 @@ operations with regions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .agent import AGENT_OPS
-from .annotations import ANNOTATIONS, CONTROL_ATTRIBUTES, FUNCTION_ATTRIBUTES
+from .annotations import (
+    ANNOTATIONS,
+    ARGUMENT_ATTRIBUTES,
+    CONTROL_ATTRIBUTES,
+    FUNCTION_ATTRIBUTES,
+)
 from .decomposed import DECOMPOSED_OPS
 from .names import (
     ASK_OPERANDS,
@@ -36,6 +42,7 @@ from .types import HANDLES, TYPE_NAMES, TYPES, VALUE
 
 __all__ = [
     "ANNOTATIONS",
+    "ARGUMENT_ATTRIBUTES",
     "ASK_OPERANDS",
     "COMPUTE_ARITY",
     "CONTROL_ATTRIBUTES",
@@ -60,6 +67,7 @@ __all__ = [
     "VALUE",
     "AttributeSpec",
     "OpSpec",
+    "granted_by_version_1",
 ]
 
 OP_TABLE_VERSION = 2
@@ -68,6 +76,15 @@ OP_TABLE_VERSION = 2
     1  until November 2026: no memory, no labels, an expand may use every write tool it lists
     2  an expand says which write tools it was `granted`; memory, embed, transfers, decompositions
 """
+
+
+def granted_by_version_1(rows: Any) -> list[str]:
+    """Give the tools that a plan could use in version 1 without asking: all that write."""
+    found = (
+        [row for row in rows or () if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    )
+    return sorted(str(row.get("name")) for row in found if row.get("effects") == "write")
+
 
 OPS: Mapping[str, OpSpec] = {spec.name: spec for spec in (*AGENT_OPS, *STAGE_OPS, *DECOMPOSED_OPS)}
 DIALECTS = tuple(sorted({spec.dialect for spec in OPS.values()}))

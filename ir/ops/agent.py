@@ -26,7 +26,9 @@ from .spec import AttributeSpec, OpSpec, one
 from .types import VALUE
 
 _AGENT = frozenset({"agent"})
-_EMBEDDER = AttributeSpec("model", "str", required=False)
+_EMBEDDER = AttributeSpec(
+    "model", "str", required=False, doc="The model whose embeddings a `vector` lookup compares."
+)
 
 _WORK = (
     OpSpec(
@@ -35,7 +37,10 @@ _WORK = (
         results=(VALUE,),
         attributes=(NAME, NAMES, MODEL, *TEMPLATE, *SAMPLING, *FORMAT),
         levels=_AGENT,
-        doc="A model writes an answer to a prompt made of its template and operands.",
+        doc="A model writes an answer to a prompt made of its template and operands; an operand named "
+        "`cache` is a KV cache that the prompt continues, `seed`, `temperature` and `grammar` steer "
+        "the draws, all others are fields.",
+        result_names=("answer",),
     ),
     OpSpec(
         "agent.cache",
@@ -44,7 +49,9 @@ _WORK = (
         attributes=(NAME, NAMES, MODEL, *TEMPLATE),
         pure=True,
         levels=_AGENT,
-        doc="The KV cache of a prompt's beginning, which several llm calls continue.",
+        doc="The KV cache of a prompt's beginning, which several llm calls continue; an operand named "
+        "`cache` is what it continues itself.",
+        result_names=("cache",),
     ),
     OpSpec(
         "agent.tool",
@@ -55,6 +62,7 @@ _WORK = (
         levels=_AGENT,
         effects="attribute",
         doc="A call of a registered tool.",
+        result_names=("result",),
     ),
     OpSpec(
         "agent.ask",
@@ -64,7 +72,8 @@ _WORK = (
         ASK,
         levels=_AGENT,
         effects="read",
-        doc="A question to a person.",
+        doc="A question to a person, whose answer is the result.",
+        result_names=("answer",),
     ),
     OpSpec(
         "agent.expand",
@@ -74,7 +83,9 @@ _WORK = (
         EXPAND,
         levels=_AGENT,
         effects="attribute",
-        doc="A plan written at run time: checked, then spliced in as steps.",
+        doc="A plan written at run time (the operand named `plan`): checked, then spliced in as "
+        "steps. It gives their results by their ids; other operands fill what a plan may not choose.",
+        result_names=("results",),
     ),
     OpSpec(
         "agent.recall",
@@ -85,6 +96,7 @@ _WORK = (
         levels=_AGENT,
         effects="read",
         doc="A memory lookup: entries of a memory space that fit a query.",
+        result_names=("entries",),
     ),
     OpSpec(
         "agent.remember",
@@ -95,6 +107,7 @@ _WORK = (
         levels=_AGENT,
         effects="write",
         doc="A memory store: one entry of a memory space; gives its key.",
+        result_names=("key",),
     ),
     OpSpec(
         "agent.observe",
@@ -105,11 +118,12 @@ _WORK = (
         levels=_AGENT,
         effects="write",
         doc="An observation (an event and what came of it) appended to a log; gives its number.",
+        result_names=("number",),
     ),
     OpSpec(
         "agent.constant",
         results=(VALUE,),
-        attributes=(AttributeSpec("value", "json"),),
+        attributes=(AttributeSpec("value", "json", doc="The value."),),
         pure=True,
         levels=_AGENT,
         doc="A JSON value.",
@@ -130,8 +144,14 @@ _WORK = (
         results=(VALUE,),
         attributes=(
             NAME,
-            AttributeSpec("callee", "symbol"),
-            AttributeSpec("pattern", "str", required=False, choices=PATTERNS),
+            AttributeSpec("callee", "symbol", doc="The function that is called."),
+            AttributeSpec(
+                "pattern",
+                "str",
+                required=False,
+                choices=PATTERNS,
+                doc="How the agents inside work together.",
+            ),
         ),
         effects="attribute",
         doc="A nested agent or workflow: a function of the same module.",
@@ -147,6 +167,7 @@ _GLUE = (
         pure=True,
         glue=True,
         doc="The same value under another type.",
+        operand_names=("value",),
     ),
     OpSpec(
         "agent.length",
@@ -156,6 +177,7 @@ _GLUE = (
         pure=True,
         glue=True,
         doc="The length of a map's list.",
+        operand_names=("items",),
     ),
     OpSpec(
         "agent.empty", (), None, (one("list"),), pure=True, glue=True, doc="What a map starts with."
@@ -167,6 +189,7 @@ _GLUE = (
         (VALUE,),
         glue=True,
         doc="The item of one trip of a map.",
+        operand_names=("items", "index"),
     ),
     OpSpec(
         "agent.append",
@@ -175,6 +198,7 @@ _GLUE = (
         (one("list"),),
         glue=True,
         doc="The result of one trip of a map.",
+        operand_names=("collected", "value"),
     ),
     OpSpec(
         "agent.until",
@@ -182,7 +206,8 @@ _GLUE = (
         None,
         (one("bool"),),
         glue=True,
-        doc="The test that ends a loop.",
+        doc="The test that ends a loop: nothing in front of it may write.",
+        operand_names=("done",),
     ),
 )
 

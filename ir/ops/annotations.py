@@ -15,46 +15,80 @@ def _by_name(*specs: AttributeSpec) -> Mapping[str, AttributeSpec]:
     return {spec.name: spec for spec in specs}
 
 
+def _number(name: str, doc: str, maximum: float | None = None) -> AttributeSpec:
+    return AttributeSpec(name, "float", required=False, minimum=0.0, maximum=maximum, doc=doc)
+
+
 ANNOTATIONS = _by_name(
-    # Where an operation comes from: names of the nested agents around it, outermost first.
-    AttributeSpec("agent.within", "strs", required=False),
-    # Placement: a device id such as `a100/0`.
-    AttributeSpec("agent.device", "str", required=False),
-    # Resources of one execution (mean): floating point operations, bytes of weights and
-    # activations read, bytes of KV cache, bytes over a link, seconds of one CPU core.
-    AttributeSpec("agent.flops", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.bytes", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.kv_bytes", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.network_bytes", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.cpu_seconds", "float", required=False, minimum=0.0),
-    # Mean tokens of one execution.
-    AttributeSpec("agent.input_tokens", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.output_tokens", "float", required=False, minimum=0.0),
-    # Expected executions in one job, and of a loop the expected trips.
-    AttributeSpec("agent.visits", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.trips", "float", required=False, minimum=0.0),
-    # Time: expected seconds, slack before the job is late, share of the job's deadline (0..1),
-    # and whether it lies on the critical path.
-    AttributeSpec("agent.seconds", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.slack_s", "float", required=False),
-    AttributeSpec("agent.deadline_share", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.critical", "bool", required=False),
+    AttributeSpec(
+        "agent.within",
+        "strs",
+        required=False,
+        doc="Names of the nested agents it comes from, outermost first.",
+    ),
+    AttributeSpec("agent.device", "str", required=False, doc="Where it runs, such as `a100/0`."),
+    _number("agent.flops", "Floating point operations of one execution (mean)."),
+    _number("agent.bytes", "Bytes of weights and activations that one execution reads (mean)."),
+    _number("agent.kv_bytes", "Bytes of KV cache that one execution keeps (mean)."),
+    _number("agent.network_bytes", "Bytes that one execution sends over a link (mean)."),
+    _number("agent.cpu_seconds", "Seconds of one CPU core per execution (mean)."),
+    _number("agent.input_tokens", "Tokens that one execution reads (mean)."),
+    _number("agent.output_tokens", "Tokens that one execution writes (mean)."),
+    _number("agent.visits", "Expected executions in one job."),
+    _number("agent.trips", "Of a loop or map: expected trips."),
+    _number("agent.seconds", "Expected seconds of one execution."),
+    AttributeSpec(
+        "agent.slack_s",
+        "float",
+        required=False,
+        doc="Seconds it may be late before the job is (below 0: it is already).",
+    ),
+    _number("agent.deadline_share", "Its share of the job's deadline.", maximum=1.0),
+    AttributeSpec(
+        "agent.critical", "bool", required=False, doc="Whether it lies on the critical path."
+    ),
 )
 """Annotations that any operation, control operations too, may have."""
 
 CONTROL_ATTRIBUTES = _by_name(
-    AttributeSpec("agent.name", "str"),
-    AttributeSpec("agent.max_trips", "int", required=False, minimum=1),
-    AttributeSpec("agent.parallel", "unit", required=False),
-    # Of a branch: both sides may begin before the condition is known, so neither may write.
-    AttributeSpec("agent.speculative", "bool", required=False),
+    AttributeSpec("agent.name", "str", doc="What the step is called."),
+    AttributeSpec(
+        "agent.max_trips",
+        "int",
+        required=False,
+        minimum=1,
+        doc="Of a loop (`scf.while`), which needs it: most trips.",
+    ),
+    AttributeSpec(
+        "agent.parallel", "unit", required=False, doc="Of a map (`scf.for`), which needs it."
+    ),
+    AttributeSpec(
+        "agent.speculative",
+        "bool",
+        required=False,
+        doc="Of a branch (`scf.if`): both sides may begin before the condition is known, so "
+        "neither may write or ask.",
+    ),
 )
 """What an scf operation says beside what MLIR wants of it."""
 
 FUNCTION_ATTRIBUTES = _by_name(
-    AttributeSpec("agent.deadline_s", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.budget_usd", "float", required=False, minimum=0.0),
-    AttributeSpec("agent.pattern", "str", required=False, choices=PATTERNS),
-    AttributeSpec("agent.role", "str", required=False),
+    _number("agent.deadline_s", "Seconds a job may take."),
+    _number("agent.budget_usd", "Dollars a job may cost."),
+    AttributeSpec(
+        "agent.pattern",
+        "str",
+        required=False,
+        choices=PATTERNS,
+        doc="How the agents inside work together.",
+    ),
+    AttributeSpec("agent.role", "str", required=False, doc="What the agent is for, in words."),
 )
 """What a function says: limits of a job, and how a nested agent is built."""
+
+ARGUMENT_ATTRIBUTES = _by_name(
+    AttributeSpec("agent.name", "str", doc="What the input is called."),
+    AttributeSpec("agent.schema", "json", required=False, doc="JSON Schema of the input."),
+    AttributeSpec("agent.default", "json", required=False, doc="Its value where none is given."),
+)
+"""What a function says of each of its inputs."""

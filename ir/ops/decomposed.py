@@ -12,7 +12,11 @@ from .spec import AttributeSpec, OpSpec, one
 from .types import VALUE
 
 _STAGE = frozenset({"stage"})
-_EXPERT = (AttributeSpec("expert", "int", minimum=0), AttributeSpec("experts", "int", minimum=1))
+_EXPERTS = AttributeSpec("experts", "int", minimum=1, doc="How many expert groups there are.")
+_EXPERT = (
+    AttributeSpec("expert", "int", minimum=0, doc="Which expert group this is, from 0."),
+    _EXPERTS,
+)
 
 DECOMPOSED_OPS = (
     OpSpec(
@@ -23,16 +27,19 @@ DECOMPOSED_OPS = (
         (NAME, MODEL, *SHARD),
         levels=_STAGE,
         doc="One device's part of a tensor-parallel prefill: its heads' cache, partial states.",
+        operand_names=("tokens",),
+        result_names=("kv", "hidden"),
     ),
     OpSpec(
         "stage.all_reduce",
         (),
         one("hidden"),
         (one("hidden"),),
-        (NAME, AttributeSpec("degree", "int", minimum=1)),
+        (NAME, SHARD[1]),
         pure=True,
         levels=_STAGE,
         doc="The sum of the shards' partial hidden states, on every device.",
+        result_names=("hidden",),
     ),
     OpSpec(
         "stage.join_kv",
@@ -43,6 +50,8 @@ DECOMPOSED_OPS = (
         pure=True,
         levels=_STAGE,
         doc="One cache whose parts stay on their devices.",
+        operand_names=("hidden",),
+        result_names=("kv",),
     ),
     OpSpec(
         "stage.decode_shard",
@@ -52,6 +61,8 @@ DECOMPOSED_OPS = (
         (NAME, MODEL, *SHARD),
         levels=_STAGE,
         doc="One device's part of tensor-parallel decode steps.",
+        operand_names=("kv",),
+        result_names=("hidden",),
     ),
     OpSpec(
         "stage.sample",
@@ -61,6 +72,8 @@ DECOMPOSED_OPS = (
         (NAME, NAMES, MODEL, *SAMPLING),
         levels=_STAGE,
         doc="Tokens drawn from final hidden states.",
+        operand_names=("hidden",),
+        result_names=("tokens",),
     ),
     OpSpec(
         "stage.gate",
@@ -70,12 +83,14 @@ DECOMPOSED_OPS = (
         (
             NAME,
             MODEL,
-            AttributeSpec("experts", "int", minimum=1),
-            AttributeSpec("top_k", "int", minimum=1),
+            _EXPERTS,
+            AttributeSpec("top_k", "int", minimum=1, doc="How many experts a token goes to."),
         ),
         pure=True,
         levels=_STAGE,
         doc="Which experts compute which token.",
+        operand_names=("input",),
+        result_names=("routing",),
     ),
     OpSpec(
         "stage.expert_prefill",
@@ -85,6 +100,8 @@ DECOMPOSED_OPS = (
         (NAME, MODEL, *_EXPERT),
         levels=_STAGE,
         doc="One expert group's part of a prefill.",
+        operand_names=("tokens", "routing"),
+        result_names=("kv", "hidden"),
     ),
     OpSpec(
         "stage.expert_decode",
@@ -94,25 +111,31 @@ DECOMPOSED_OPS = (
         (NAME, MODEL, *_EXPERT),
         levels=_STAGE,
         doc="One expert group's part of decode steps.",
+        operand_names=("kv", "routing"),
+        result_names=("hidden",),
     ),
     OpSpec(
         "stage.merge",
         (one("routing"),),
         one("hidden"),
         (one("hidden"),),
-        (NAME, AttributeSpec("experts", "int", minimum=1)),
+        (NAME, _EXPERTS),
         pure=True,
         levels=_STAGE,
         doc="The experts' outputs weighted by the gate.",
+        operand_names=("routing",),
+        result_names=("hidden",),
     ),
     OpSpec(
         "stage.draft",
         (one("kv"),),
         None,
         (one("tokens"),),
-        (NAME, MODEL, AttributeSpec("width", "int", minimum=1)),
+        (NAME, MODEL, AttributeSpec("width", "int", minimum=1, doc="How many.")),
         levels=_STAGE,
         doc="Tokens that a small model proposes.",
+        operand_names=("kv",),
+        result_names=("tokens",),
     ),
     OpSpec(
         "stage.verify",
@@ -122,5 +145,7 @@ DECOMPOSED_OPS = (
         (NAME, NAMES, MODEL, *SAMPLING),
         levels=_STAGE,
         doc="The proposed tokens that the large model would have written, and one more.",
+        operand_names=("kv", "drafted"),
+        result_names=("tokens",),
     ),
 )

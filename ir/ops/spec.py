@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+KINDS = ("str", "int", "float", "bool", "unit", "strs", "symbol", "json")
+"""Kinds of attributes: text, 64-bit integer, 64-bit float, boolean, a mark that is there or not,
+list of texts, name of a function, any JSON value."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeSpec:
-    """One attribute. `kind` is str, int, float, bool, strs (array of strings), symbol or json.
+    """One attribute. `kind` is one of `KINDS`.
 
-    `choices` limits a str; `minimum` bounds an int or float from below (inclusive).
+    `choices` limits a str; `minimum` and `maximum` bound an int or float (inclusive).
     """
 
     name: str
@@ -17,6 +22,8 @@ class AttributeSpec:
     required: bool = True
     choices: tuple[str, ...] = ()
     minimum: float | None = None
+    maximum: float | None = None
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,10 @@ class OpSpec:
         levels: the levels (agent, stage) at which the operation may occur.
         glue: True where it only gives shape to an scf operation; it is no stage.
         effects: `none`, `read` or `write`; `attribute` where its attribute `effects` (or that
-            of the tools or functions it names) says so.
+            of the tools or functions it names) says so (see ir/effects.py).
         doc: one sentence for the reference page.
+        operand_names, result_names: what each leading operand and each result is called, in
+            the reference page and as properties of the OpView.
     """
 
     name: str
@@ -48,6 +57,15 @@ class OpSpec:
     glue: bool = False
     effects: str = "none"
     doc: str = ""
+    operand_names: tuple[str, ...] = ()
+    result_names: tuple[str, ...] = ()
+    by_name: Mapping[str, AttributeSpec] = field(init=False, repr=False, compare=False)
+    required: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows = {spec.name: spec for spec in self.attributes}
+        object.__setattr__(self, "by_name", rows)
+        object.__setattr__(self, "required", frozenset(n for n, s in rows.items() if s.required))
 
     @property
     def dialect(self) -> str:
@@ -61,7 +79,7 @@ class OpSpec:
 
     def attribute(self, name: str) -> AttributeSpec | None:
         """Find an attribute by name."""
-        return next((found for found in self.attributes if found.name == name), None)
+        return self.by_name.get(name)
 
 
 def one(*types: str) -> frozenset[str]:

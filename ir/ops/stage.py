@@ -21,7 +21,11 @@ from .spec import AttributeSpec, OpSpec, one
 from .types import VALUE
 
 _STAGE = frozenset({"stage"})
-_ROUTE = (NAME, AttributeSpec("source", "str"), AttributeSpec("target", "str"))
+_ROUTE = (
+    NAME,
+    AttributeSpec("source", "str", doc="The device the value is on."),
+    AttributeSpec("target", "str", doc="The device it is wanted on; never the source."),
+)
 
 _HOST = (
     OpSpec(
@@ -87,7 +91,7 @@ _HOST = (
     OpSpec(
         "stage.constant",
         results=(VALUE,),
-        attributes=(AttributeSpec("value", "json"),),
+        attributes=(AttributeSpec("value", "json", doc="The value."),),
         pure=True,
         levels=_STAGE,
         doc="A JSON value.",
@@ -114,11 +118,17 @@ _MODEL = (
             NAMES,
             MODEL,
             *TEMPLATE,
-            AttributeSpec("prefix_ids", "json", required=False),
+            AttributeSpec(
+                "prefix_ids",
+                "json",
+                required=False,
+                doc="Where the prompt has beginnings that others share, one object each.",
+            ),
         ),
         pure=True,
         levels=_STAGE,
         doc="A prompt's tokens; an operand named `prefix` is what the prompt begins with.",
+        result_names=("tokens",),
     ),
     OpSpec(
         "stage.prefill",
@@ -128,6 +138,8 @@ _MODEL = (
         (NAME, MODEL),
         levels=_STAGE,
         doc="The KV cache of a prompt, computed beyond the cache it is given.",
+        operand_names=("tokens",),
+        result_names=("kv",),
     ),
     OpSpec(
         "stage.decode",
@@ -137,6 +149,8 @@ _MODEL = (
         (NAME, NAMES, MODEL, *SAMPLING),
         levels=_STAGE,
         doc="Tokens written from a KV cache; a cache may have several decodes.",
+        operand_names=("kv",),
+        result_names=("tokens",),
     ),
     OpSpec(
         "stage.detokenize",
@@ -147,6 +161,8 @@ _MODEL = (
         pure=True,
         levels=_STAGE,
         doc="An answer's text or parsed value.",
+        operand_names=("tokens",),
+        result_names=("answer",),
     ),
     OpSpec(
         "stage.embed",
@@ -157,6 +173,8 @@ _MODEL = (
         pure=True,
         levels=_STAGE,
         doc="The embedding of a text.",
+        operand_names=("text",),
+        result_names=("vector",),
     ),
 )
 
@@ -170,6 +188,7 @@ _MOVES = (
         pure=True,
         levels=_STAGE,
         doc="The same value on another device.",
+        operand_names=("value",),
     ),
     OpSpec(
         "stage.kv_transfer",
@@ -180,6 +199,7 @@ _MOVES = (
         pure=True,
         levels=_STAGE,
         doc="The same KV cache on another device.",
+        operand_names=("kv",),
     ),
 )
 

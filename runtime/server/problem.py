@@ -20,6 +20,7 @@ STATUS: Mapping[str, int] = {
     "unsupported_format": 422,
     "trace": 422,
     "verify": 422,
+    "version": 422,
     "lowering": 422,
     "plan": 422,
     "infeasible": 422,

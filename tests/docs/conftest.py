@@ -26,10 +26,9 @@ from typing import Any
 import pytest
 
 from gangline.backends.fake import FakeBackend
-from gangline.ir.module import Module
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.fleet import Fleet
-from gangline.ir.verifier import verify
+from gangline.ir.version import read_module
 from gangline.planner.fleet_file import load_fleet
 from gangline.planner.tco.catalogue_file import read_catalogue_file
 from gangline.planner.tco.price_feed import read_prices
@@ -283,7 +282,7 @@ class Workshop:
         for what is left out of a line, and alone for left-out lines.
         """
         if not (name := fence.option("of")):
-            verify(Module.parse(fence.text))
+            read_module(fence.text)
             return
         golden = (ROOT / f"tests/golden/passes/{name}.mlir").read_text().splitlines()
         lines = iter(line.strip() for line in golden)
