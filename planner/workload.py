@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from gangline.ir.critical_path import region_factors
 from gangline.ir.program import STEP_OPS, Program, Stage
 
 from .profile import PRIOR_JOBS, Amount, Profile, StageProfile
@@ -40,17 +41,6 @@ class Visit:
     stage: Stage
     visits: float
     width: float
-
-
-def region_factors(stage: Stage, factors: Mapping[str, float]) -> tuple[float, ...]:
-    """Give how often each region of a control stage runs per visit of that stage."""
-    factor = factors.get(stage.name, 1.0)
-    if stage.op == "branch":
-        return (factor, 1.0 - factor)
-    if stage.op == "loop":
-        # `until` is tested before every trip and once more to leave.
-        return (factor + 1.0, factor)
-    return (factor,) if stage.op == "map" else (1.0,) * len(stage.regions)
 
 
 def visits(

@@ -46,7 +46,7 @@ def name_of(op: Any) -> str:
     return str(op.attributes["name"].value) if "name" in op.attributes else ""
 
 
-def annotations(attrs: Mapping[str, Any]) -> dict[str, Any]:
+def annotations_of(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Give those of an operation's attributes that are no part of it."""
     return {key: value for key, value in attrs.items() if key in ANNOTATIONS}
 

@@ -11,7 +11,7 @@ from gangline.ir.module import Module, mlir, walk
 from gangline.ir.ops import SAMPLING_OPERANDS
 
 from .base import Pass
-from .rewrite import annotations, make, name_of, replace, text, texts
+from .rewrite import annotations_of, make, name_of, replace, text, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def split(op: Any) -> Sequence[Any]:
     names = [key for key, _ in options]
     # An operand wins over the attribute of the same name.
     steering = {key: value for key, value in attrs.items() if key not in names}
-    base, beside = name_of(op), annotations(attrs)
+    base, beside = name_of(op), annotations_of(attrs)
 
     def stage(mnemonic: str, given: Sequence[Any], found: dict[str, Any], result: Any) -> Any:
         own = {**found, "name": text(f"{base}.{mnemonic}")}

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from gangline.ir.critical_path import region_factors
 from gangline.ir.program import STEP_OPS, Program, Stage
 from gangline.planner.draws import continuation
 from gangline.planner.optimiser.fleet_sizing import PathRows
-from gangline.planner.workload import region_factors
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[int, int, np.random.Generator], Array]
