@@ -12,16 +12,19 @@ from typing import Any
 from gangline.ir.errors import PlanError
 from gangline.ir.program import Program
 
-from .graph_tree import LEVELS, Item, Level, Plans, drawn_tree
-from .layered import Drawing, Point, layered
+from .graph_items import Item, Level
+from .graph_tree import LEVELS, Plans, drawn_tree
+from .layered import Drawing, Point, layered, turned
 
 MAX_NODES = 4000
 CHAR_WIDTH = 7.8
 """Pixels of an average character of 13 px sans-serif."""
 
-NODE_HEIGHT, NODE_MIN, NODE_MAX, NODE_PADDING = 46.0, 124.0, 232.0, 30.0
+NODE_HEIGHT, NODE_MIN, NODE_MAX, NODE_PADDING = 46.0, 140.0, 232.0, 30.0
 BOX_TITLE, BOX_PADDING, SIDE_TITLE, SIDE_GAP = 26.0, 14.0, 16.0, 14.0
 MARGIN = 12.0
+WIDEST = 1800.0
+"""Pixels beyond which `best` turns a drawing: people scroll down more gladly than sideways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class DrawnBox:
 
 @dataclass(frozen=True, slots=True)
 class DrawnEdge:
-    """`target` reads what `source` made. A curve runs level out of and into each point."""
+    """`target` reads what `source` made. A curve runs along the direction through each point."""
 
     source: str
     target: str
@@ -66,22 +69,29 @@ class DrawnEdge:
 
 @dataclass(frozen=True, slots=True)
 class GraphLayout:
-    """The drawing of one program. Boxes come before the boxes inside them."""
+    """The drawing of one program. Boxes come before the boxes inside them.
+
+    `direction` is where time goes: `right`, or `down`.
+    """
 
     width: float
     height: float
     nodes: tuple[DrawnNode, ...]
     boxes: tuple[DrawnBox, ...]
     edges: tuple[DrawnEdge, ...]
+    direction: str = "right"
 
     def to_json(self) -> dict[str, Any]:
         """Give the drawing as plain JSON; stages and points become lists."""
         return asdict(self)
 
 
-def graph_layout(program: Program, level: str = "stage", plans: Plans | None = None) -> GraphLayout:
+def graph_layout(
+    program: Program, level: str = "stage", plans: Plans | None = None, direction: str = "right"
+) -> GraphLayout:
     """Lay out a program at `stage` level, or at `agent` level with one node per model call.
 
+    `direction` is `right`, `down`, or `best`: down where a page would have to be too wide.
     `plans` are those that `expand` stages recorded: they are drawn inside them.
     PlanError if there are more than MAX_NODES stages, which nobody could read.
     """
@@ -95,12 +105,25 @@ def graph_layout(program: Program, level: str = "stage", plans: Plans | None = N
             where=program.name,
             next_step="Read the table of steps instead.",
         )
+    tree = drawn_tree(program, level, plans)
+    if direction != "best":
+        return _laid_out(tree, direction == "down")
+    flat = _laid_out(tree, down=False)
+    return flat if flat.width <= WIDEST else _laid_out(tree, down=True)
+
+
+def _laid_out(tree: Level, down: bool) -> GraphLayout:
     pen = _Pen()
-    sized = _measure_level(drawn_tree(program, level, plans))
+    sized = _measure_level(tree, down)
     pen.level(sized, MARGIN, MARGIN, "")
     width, height = sized.drawing.width + 2 * MARGIN, sized.drawing.height + 2 * MARGIN
     return GraphLayout(
-        round(width, 1), round(height, 1), tuple(pen.nodes), tuple(pen.boxes), tuple(pen.edges)
+        round(width, 1),
+        round(height, 1),
+        tuple(pen.nodes),
+        tuple(pen.boxes),
+        tuple(pen.edges),
+        "down" if down else "right",
     )
 
 
@@ -119,17 +142,20 @@ class _SizedItem:
     inside: tuple[_SizedLevel, ...] = ()
 
 
-def _measure_level(level: Level) -> _SizedLevel:
-    items = tuple(_measure(item) for item in level.items)
-    drawing = layered([(item.width, item.height) for item in items], level.edges)
+def _measure_level(level: Level, down: bool) -> _SizedLevel:
+    items = tuple(_measure(item, down) for item in level.items)
+    if down:
+        drawing = turned(layered([(item.height, item.width) for item in items], level.edges))
+    else:
+        drawing = layered([(item.width, item.height) for item in items], level.edges)
     return _SizedLevel(level, drawing, items)
 
 
-def _measure(item: Item) -> _SizedItem:
+def _measure(item: Item, down: bool) -> _SizedItem:
     label = min(max(len(item.label) * CHAR_WIDTH + NODE_PADDING, NODE_MIN), NODE_MAX)
     if not item.inside:
         return _SizedItem(item, round(label, 1), NODE_HEIGHT)
-    inside = tuple(_measure_level(level) for level in item.inside)
+    inside = tuple(_measure_level(level, down) for level in item.inside)
     width = max(label, *(2 * BOX_PADDING + part.drawing.width for part in inside))
     height = BOX_TITLE + BOX_PADDING + sum(_side_height(part) for part in inside)
     height += SIDE_GAP * (len(inside) - 1)

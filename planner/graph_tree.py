@@ -7,40 +7,18 @@ pass through them. At agent level the four stages of one model call are one node
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gangline.ir.program import Program, Stage
+
+from .graph_boxes import boxed
+from .graph_items import Item, Level
 
 HIDDEN = frozenset({"constant", "compute"})
 LLM_STAGES = ("tokenize", "prefill", "decode", "detokenize")
 LEVELS = ("agent", "stage")
 SIDES = {"branch": ("then", "else"), "loop": ("until", "")}
-
-
-@dataclass(slots=True)
-class Item:
-    """One thing to draw: a step, a model call, or control flow with graphs inside.
-
-    `stages` are names of the program's stages that it stands for.
-    """
-
-    id: str
-    label: str
-    kind: str
-    stages: list[str]
-    inside: list[Level] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Level:
-    """One region: items, and pairs of positions of which the second reads the first."""
-
-    title: str = ""
-    items: list[Item] = field(default_factory=list)
-    edges: set[tuple[int, int]] = field(default_factory=set)
-    outer: frozenset[int] = frozenset()
-    """Values of the regions around it that something in here reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +69,7 @@ class _Builder:
             origins.get(value, _Origin(outer=frozenset({value}))) for value in region.yields
         )
         level.outer = frozenset(outer | yielded.outer)
-        return level
+        return boxed(level)
 
     def _inside(self, stage: Stage) -> tuple[list[int], list[Level]]:
         """Give what a stage reads (with all that its regions read), and its regions drawn."""
@@ -103,17 +81,22 @@ class _Builder:
     def _item(self, level: Level, stage: Stage, inside: list[Level], groups: dict[int, int]) -> int:
         """Add a stage to its level, or to the model call it belongs to; gives the position."""
         if not (self.calls and stage.op in LLM_STAGES):
-            level.items.append(Item(stage.name, _label(stage), stage.op, [stage.name], inside))
+            item = Item(stage.name, _label(stage), stage.op, [stage.name], inside, _within(stage))
+            level.items.append(item)
             return len(level.items) - 1
         position = groups.pop(stage.operands[0], None) if stage.op != "tokenize" else None
         if position is None:
             position = len(level.items)
             name = stage.name.replace(f".{stage.op}", "")
-            level.items.append(Item(name, name, "llm", []))
+            level.items.append(Item(name, _plain(name), "llm", [], within=_within(stage)))
         level.items[position].stages.append(stage.name)
         # A second decode of one prefill is a call of its own: it may read what the first gave.
         groups.update(dict.fromkeys(stage.results, position))
         return position
+
+
+def _within(stage: Stage) -> tuple[str, ...]:
+    return tuple(stage.attributes.get("agent.within", ()))
 
 
 def _planned(stage: Stage, plan: Sequence[Mapping[str, Any]]) -> Level:
@@ -143,4 +126,9 @@ def _label(stage: Stage) -> str:
         return f"loop, at most {stage.attributes.get('max_trips', '?')}"
     if stage.op in ("map", "branch"):
         return stage.op
-    return stage.name
+    return _plain(stage.name)
+
+
+def _plain(name: str) -> str:
+    """Give a name without its number (`find#2`): the drawing shows which is which."""
+    return name.partition("#")[0]

@@ -44,6 +44,16 @@ def layered(sizes: Sequence[Point], edges: Iterable[tuple[int, int]]) -> Drawing
     return _Layered(sizes, unique, _ranks(len(sizes), unique)).draw()
 
 
+def turned(drawing: Drawing) -> Drawing:
+    """Give a drawing with its columns as rows, made of nodes whose sizes were swapped before."""
+    return Drawing(
+        tuple((y, x) for x, y in drawing.corners),
+        {edge: tuple((y, x) for x, y in points) for edge, points in drawing.routes.items()},
+        drawing.height,
+        drawing.width,
+    )
+
+
 def _ranks(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
     """Give each node its column: as far left as its sources allow, sources next to their use."""
     after: list[list[int]] = [[] for _ in range(count)]

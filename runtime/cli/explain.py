@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gangline.ir.errors import UsageError
+from gangline.ir.errors import GanglineError, UsageError
 
 from .output import console, print_document
 from .run_command import Fleet, Json, Model, Workflow
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gangline.ir.program import Program
     from gangline.ir.specs.plan import Plan
 
+DRAWN = (".svg", ".html")
 STAGES = ("agent", "stage", "plan", "timeline")
 
 
@@ -29,44 +30,75 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show WORKFLOW as MLIR (agent or stage level), as a plan, or as a predicted timeline.
+    """Show WORKFLOW as it was written (agent), as compiled (stage), as a plan, or as a timeline.
 
-    With --out FILE.svg or FILE.html the two levels are drawn as a graph.
+    Agent and stage level are printed as MLIR. With --out FILE.svg or FILE.html all but the
+    timeline are drawn as a graph: nested agents are boxes, colours are kinds of devices, the
+    critical path is red. With --json they are nodes and edges.
     """
     if stage not in STAGES:
         raise UsageError(
             f"There is no stage {stage!r}", next_step=f"Use one of: {', '.join(STAGES)}."
         )
     if stage in ("agent", "stage"):
-        _explain_module(workflow, stage, out, as_json)
+        _explain_module(workflow, stage, fleet, model, out, as_json)
     else:
         _explain_plan(workflow, stage, fleet, model, out, as_json)
 
 
-def _explain_module(workflow: str, stage: str, out: Path | None, as_json: bool) -> None:
-    from gangline.ir.compiler import to_stages
+def _explain_module(
+    workflow: str, level: str, fleet: str | None, model: str | None, out: Path | None, as_json: bool
+) -> None:
+    from gangline.ir.compiler import compile_module, to_stages
+    from gangline.runtime.session import with_model
     from gangline.workflows.registry import load
 
     loaded = load(workflow)
     module = loaded.trace()
-    text = (to_stages(module) if stage == "stage" else module).text
+    drawn = as_json or (out is not None and out.suffix in DRAWN)
+    text = (to_stages(module) if level == "stage" else module).text
+    if not drawn:
+        _write(out, text) if out else console().print(text, markup=False, soft_wrap=True)
+        return
+    # What the author wrote is drawn before any pass merges or inlines something of it.
+    program = loaded.program() if level == "stage" else compile_module(module, passes=())
+    program = with_model(program, model)
+    plan = _plan_or_none(program, fleet)
     if as_json:
-        document = {"workflow": loaded.name, "stage": stage, "program": loaded.program().hash}
-        print_document({**document, "mlir": text})
+        document = {"workflow": loaded.name, "stage": level, "program": loaded.program().hash}
+        print_document({**document, **_graph(program, level, plan), "mlir": text})
     elif out:
-        _write(out, _drawn(loaded.program(), stage, out.suffix) or text)
-    else:
-        console().print(text, markup=False, soft_wrap=True)
+        title = f"{program.name}, {level} level"
+        _write(out, _drawn(program, level, plan, title, out.suffix))
 
 
-def _drawn(program: Program, level: str, suffix: str) -> str:
-    """Draw the program for a file of this kind; empty where the file takes text."""
+def _plan_or_none(program: Program, fleet: str | None) -> Plan | None:
+    """Plan for the devices and the critical path of a drawing; it can do without."""
+    from .plan import propose_program
+
+    try:
+        return propose_program(program, fleet, None, None, strict=False)
+    except GanglineError as error:
+        note = f"drawn without devices and critical path: {error.detail}"
+        console(stderr=True).print(note, markup=False)
+        return None
+
+
+def _graph(program: Program, level: str, plan: Plan | None) -> dict[str, Any]:
+    from gangline.planner.graph_marks import plan_marks
+    from gangline.planner.graph_nodes import marked_nodes
+
+    nodes, edges = marked_nodes(program, level, plan_marks(plan) if plan else {})
+    path = list(plan.critical_path) if plan else []
+    return {"nodes": nodes, "edges": edges, "critical_path": path}
+
+
+def _drawn(program: Program, level: str, plan: Plan | None, title: str, suffix: str) -> str:
+    from gangline.planner.graph_marks import plan_marks
     from gangline.planner.graph_svg import graph_svg
 
-    if suffix not in (".svg", ".html"):
-        return ""
-    drawn = graph_svg(program, level)
-    return _html(f"{program.name}, {level} level", drawn) if suffix == ".html" else drawn
+    drawn = graph_svg(program, level, marks=plan_marks(plan) if plan else None)
+    return _html(title, drawn) if suffix == ".html" else drawn
 
 
 def _explain_plan(
@@ -74,14 +106,19 @@ def _explain_plan(
 ) -> None:
     from gangline.planner.report import timeline_svg, timeline_text
 
-    from .plan import error_lines, known_errors, propose_plan, show_plan
+    from .plan import compile_for, error_lines, known_errors, propose_program, show_plan
 
-    proposed = propose_plan(workflow, fleet, None, None, model, strict=False)
+    program = compile_for(workflow, model)
+    proposed = propose_program(program, fleet, None, None, strict=False)
     if as_json:
         show_plan(proposed, as_json=True)
     elif out:
-        drawn = timeline_svg(proposed)
-        _write(out, _page(proposed, drawn) if out.suffix == ".html" else drawn)
+        title = f"{proposed.workflow} on {proposed.fleet}"
+        graph = _drawn(program, "stage", proposed, title, "") if stage == "plan" else ""
+        if out.suffix == ".html":
+            _write(out, _html(title, graph + timeline_svg(proposed) + _table(proposed)))
+        else:
+            _write(out, graph or timeline_svg(proposed))
     elif stage == "plan":
         show_plan(proposed, as_json=False)
     else:
@@ -89,8 +126,8 @@ def _explain_plan(
         console().print("\n".join(lines), markup=False)
 
 
-def _page(proposed: Plan, drawn: str) -> str:
-    """Put the timeline, the table and the errors so far on one page that loads nothing."""
+def _table(proposed: Plan) -> str:
+    """Give the plan's table and the errors so far as HTML that loads nothing."""
     from html import escape
 
     from gangline.planner.report import text_table
@@ -100,8 +137,7 @@ def _page(proposed: Plan, drawn: str) -> str:
     text = text_table(proposed) + "".join(
         f"{line}\n" for line in error_lines(known_errors(proposed))
     )
-    title = f"{proposed.workflow} on {proposed.fleet}"
-    return _html(title, f"{drawn}<pre>{escape(text)}</pre>")
+    return f"<pre>{escape(text)}</pre>"
 
 
 def _html(title: str, body: str) -> str:

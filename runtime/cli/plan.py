@@ -107,13 +107,26 @@ def propose_plan(
 
     Where nothing meets the limits, raise InfeasibleError, or give the nearest if not `strict`.
     """
+    program = compile_for(workflow, model)
+    return propose_program(program, fleet, deadline_s, budget_usd, strict=strict, profile=profile)
+
+
+def propose_program(
+    program: Program,
+    fleet: str | None,
+    deadline_s: float | None,
+    budget_usd: float | None,
+    *,
+    strict: bool = True,
+    profile: Path | None = None,
+) -> Plan:
+    """Propose the placement of a compiled program; see `propose_plan`."""
     from gangline.planner.proposal import propose
     from gangline.runtime.api import open_fleet
     from gangline.runtime.history import History
     from gangline.runtime.machine.models import catalogue
     from gangline.runtime.profiles import profile_for
 
-    program = compile_for(workflow, model)
     return propose(
         program,
         profile_for(program, profile),

@@ -8,7 +8,7 @@ from typing import Any
 
 from gangline.ir.program import Program
 from gangline.ir.specs.plan import Plan, StagePlan
-from gangline.planner.graph_tree import Item, Level, drawn_tree
+from gangline.planner.graph_nodes import graph_nodes
 
 from .job_fold import JobFold, StageTotals, stage_status
 
@@ -89,28 +89,10 @@ def _flat(program: Program) -> tuple[list[dict[str, Any]], list[dict[str, str]]]
     key = program.hash
     found = _trees.get(key)
     if found is None:
-        nodes: list[dict[str, Any]] = []
-        edges: list[dict[str, str]] = []
-        _walk(drawn_tree(program), None, nodes, edges)
-        found = _trees[key] = (nodes, edges)
+        found = _trees[key] = graph_nodes(program)
         while len(_trees) > _KEPT:
             _trees.popitem(last=False)
     return found
-
-
-def _walk(
-    level: Level, parent: str | None, nodes: list[dict[str, Any]], edges: list[dict[str, str]]
-) -> None:
-    for item in level.items:
-        nodes.append(_static(item, parent, level.title))
-        for inner in item.inside:
-            _walk(inner, item.id, nodes, edges)
-    for source, target in sorted(level.edges):
-        edges.append({"source": level.items[source].id, "target": level.items[target].id})
-
-
-def _static(item: Item, parent: str | None, side: str) -> dict[str, Any]:
-    return {"id": item.id, "op": item.kind, "label": item.label, "parent": parent, "side": side}
 
 
 def _node(node: Mapping[str, Any], fold: JobFold, row: StagePlan | None) -> dict[str, Any]:

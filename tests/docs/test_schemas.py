@@ -234,7 +234,10 @@ EVENT = {"job_id": "j", "seq": 1, "type": "job.started", "at_s": 1.0, "step_id":
         ("event", EVENT, "type", "job.failed"),  # without an error
         (
             "explain",
-            {"workflow": "w", "stage": "agent", "program": "0" * 32, "mlir": "m"},
+            {
+                **{"workflow": "w", "stage": "agent", "program": "0" * 32, "mlir": "m"},
+                **{"nodes": [], "edges": [], "critical_path": []},
+            },
             "stage",
             "plan",
         ),

@@ -198,6 +198,41 @@ def test_explain_draws_the_graph(call: Call, tmp_path: Path) -> None:
             call("explain", "text_to_sql", "--stage", level, "--out", str(out))
             text = out.read_text()
             assert "<svg" in text and one in text
+    out = tmp_path / "plan.svg"
+    call("explain", "text_to_sql", "--stage", "plan", "--out", str(out))
+    assert "critical path" in out.read_text() and ">draft.prefill<" in out.read_text()
     out = tmp_path / "stage.mlir"
     call("explain", "text_to_sql", "--stage", "stage", "--out", str(out))
     assert "stage.prefill" in out.read_text() and "<svg" not in out.read_text()
+
+
+NESTED = """
+import gangline as gl
+
+@gl.tool(effects="none")
+def doubled_twice(text: str) -> str:
+    return text + text
+
+@gl.workflow
+def inner_agent(text: str) -> str:
+    return doubled_twice(doubled_twice(text))
+
+@gl.workflow
+def outer_agent(text: str) -> str:
+    return inner_agent(doubled_twice(text))
+"""
+
+
+def test_explain_gives_nodes_and_edges_of_nested_agents(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "nested.py").write_text(NESTED)
+    name = f"{tmp_path / 'nested.py'}:outer_agent"
+    found = call("explain", name, "--stage", "agent", schema="explain")
+    parents = {node["id"]: (node["label"], node["parent"]) for node in found["nodes"]}
+    assert parents["inner_agent"] == ("inner_agent", None)
+    inside = [label for label, parent in parents.values() if parent == "inner_agent"]
+    assert inside == ["doubled_twice", "doubled_twice"]
+    assert {"source": "doubled_twice", "target": "inner_agent"} in found["edges"]
+    assert found["critical_path"] and all(node["critical"] for node in found["nodes"])
+    out = tmp_path / "nested.svg"
+    call("explain", name, "--stage", "agent", "--out", str(out))
+    assert out.read_text().count('<rect class="box') == 1
