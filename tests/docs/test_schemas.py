@@ -235,8 +235,13 @@ EVENT = {"job_id": "j", "seq": 1, "type": "job.started", "at_s": 1.0, "step_id":
         (
             "explain",
             {
-                **{"workflow": "w", "stage": "agent", "program": "0" * 32, "mlir": "m"},
-                **{"nodes": [], "edges": [], "critical_path": []},
+                "workflow": "w",
+                "stage": "agent",
+                "program": "0" * 32,
+                "mlir": "m",
+                "nodes": [],
+                "edges": [],
+                "critical_path": [],
             },
             "stage",
             "plan",
