@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .workflows.grammar import json_schema, lark, regex
     from .workflows.processes import run_process
     from .workflows.registry import load
-    from .workflows.values import Database, Free, Rows
+    from .workflows.values import Database, Free, Rows, Secret
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Database",
     "Free",
     "Rows",
+    "Secret",
     "__version__",
     "ask",
     "branch",
@@ -54,7 +55,7 @@ _HOMES = {
     **dict.fromkeys(("branch", "length", "loop", "map", "record"), "workflows.combinators"),
     **dict.fromkeys(("llm", "tool", "workflow"), "workflows.decorators"),
     **dict.fromkeys(("json_schema", "lark", "regex"), "workflows.grammar"),
-    **dict.fromkeys(("Database", "Free", "Rows"), "workflows.values"),
+    **dict.fromkeys(("Database", "Free", "Rows", "Secret"), "workflows.values"),
     **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
     "ask": "workflows.asking",
     "expand": "workflows.expanding",

@@ -189,4 +189,6 @@ def _argument_attributes(given: Any) -> Any:
         attrs["agent.schema"] = given.schema
     if not given.required:
         attrs["agent.default"] = given.default
+    if given.secret:
+        attrs["agent.secret"] = True
     return mlir.DictAttr.get({key: attributes.encode(value) for key, value in attrs.items()})

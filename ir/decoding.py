@@ -71,6 +71,7 @@ def _input(argument: Any, row: dict[str, Any]) -> Parameter:
         schema=row.get("agent.schema") or SCHEMAS[kind],
         required="agent.default" not in row,
         default=row.get("agent.default"),
+        secret=row.get("agent.secret", False),
     )
 
 

@@ -11,6 +11,7 @@
     ├── LoweringError               lowering          a module cannot be lowered or decoded
     ├── PlanError                   plan              no placement could be made
     │   └── InfeasibleError         infeasible        no placement meets the deadline or budget
+    ├── PolicyError                 policy            a graph or plan does what its policy forbids
     ├── ModelError                  model             a model is unknown, absent or cannot be read
     │   ├── DownloadError           download          no source could deliver the file
     │   └── CorruptWeightsError     corrupt_weights   a weight file does not match its sha256
@@ -44,7 +45,7 @@ says what to do. The same three are printed by the CLI and sent as problem+json 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -153,6 +154,29 @@ class InfeasibleError(PlanError):
         """Give the `error` object, with the advice if there is any."""
         document: dict[str, Any] = dict(super().to_json())
         return {**document, "advice": self.advice} if self.advice else document
+
+
+class PolicyError(GanglineError):
+    """`findings` are the documents of what was found (`ir.specs.finding.Finding.to_json`)."""
+
+    code = "policy"
+    title = "The policy does not allow it"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        where: str = "",
+        next_step: str = "",
+        findings: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(detail, where=where, next_step=next_step)
+        self.findings = tuple(findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the `error` object, with the findings if there are any."""
+        document: dict[str, Any] = dict(super().to_json())
+        return {**document, "findings": list(self.findings)} if self.findings else document
 
 
 class ModelError(GanglineError):

@@ -52,13 +52,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Input:
-    """One input of a function. `schema` is empty where the type says it all."""
+    """One input of a function. `schema` is empty where the type says it all.
+
+    `secret` marks a source that the policy pass keeps from external tools.
+    """
 
     name: str
     type: str
     schema: Mapping[str, Any] = field(default_factory=dict)
     required: bool = True
     default: Any = None
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

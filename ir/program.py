@@ -113,13 +113,17 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One input of a workflow. `type` is the printed form of its IR type, e.g. `text`."""
+    """One input of a workflow. `type` is the printed form of its IR type, e.g. `text`.
+
+    `secret` says that it may not reach an external tool (see ir/policy.py).
+    """
 
     name: str
     type: str
     schema: Mapping[str, Any] = field(default_factory=dict)
     required: bool = True
     default: Any = None
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
 
 from gangline.ir.errors import TraceError
-from gangline.ir.ops import EFFECTS
+from gangline.ir.ops import EFFECTS, TOOL_LABELS
 from gangline.ir.specs.request import Grammar
 
 from . import grammar as grammars
@@ -78,6 +78,7 @@ def tool(
     retries: int = 0,
     idempotent: bool | None = None,
     inline: bool = False,
+    labels: Sequence[str] = (),
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -90,6 +91,7 @@ def tool(
     retries: int = 0,
     idempotent: bool | None = None,
     inline: bool = False,
+    labels: Sequence[str] = (),
 ) -> Any:
     """Make a tool of a function: one step of a job, with typed JSON arguments and result.
 
@@ -103,6 +105,9 @@ def tool(
         inline: call the function on the event loop itself, without a thread. It must take
             microseconds and wait for nothing, as every other job stands still meanwhile; its
             timeout is not enforced.
+        labels: what the policy pass must know: `secret` where its result may not leave,
+            `external` where what it is given leaves, `declassify` where its result is public
+            whatever it was given.
 
     Raises:
         TraceError: at the definition, where its signature is not typed or an option is wrong.
@@ -115,6 +120,7 @@ def tool(
         _require_positive(signature, "timeout", timeout)
         _require_count(signature, "retries", retries, minimum=0)
         options: dict[str, Any] = {"effects": effects, "timeout_s": float(timeout)}
+        options["labels"] = _labels(signature, labels)
         if inline and inspect.iscoroutinefunction(fn):
             raise TraceError(
                 f"{signature.name}() is async, and inline=True is for functions that never wait",
@@ -272,6 +278,19 @@ def _require_choice(signature: Signature, name: str, given: str, known: tuple[st
             where=signature.where,
             next_step=f"Choose one of {', '.join(map(repr, known))}.",
         )
+
+
+def _labels(signature: Signature, given: Sequence[str]) -> tuple[str, ...]:
+    labels = (given,) if isinstance(given, str) else tuple(given)
+    for label in labels:
+        _require_choice(signature, "label", label, TOOL_LABELS)
+    if "secret" in labels and "declassify" in labels:
+        raise TraceError(
+            f"{signature.name}() is labelled both secret and declassify",
+            where=signature.where,
+            next_step="Its result is the one or the other.",
+        )
+    return tuple(label for label in TOOL_LABELS if label in labels)
 
 
 def _require_positive(signature: Signature, name: str, given: float | None) -> None:

@@ -104,6 +104,7 @@ def _row(tool: Tool[..., Any], filled: Mapping[str, Any]) -> dict[str, Any]:
         "effects": tool.effects,
         "given": [key for key in fields if key in filled],
         "idempotent": tool.idempotent,
+        **({"labels": list(tool.labels)} if tool.labels else {}),
         "name": _called(tool),
         "parameters": {key: hints.schema(field.annotation) for key, field in chosen.items()},
         "required": [key for key, field in chosen.items() if field.required],

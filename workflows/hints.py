@@ -16,7 +16,7 @@ from pydantic.errors import PydanticUserError
 from gangline.ir.errors import TraceError
 
 from .sources import author_line
-from .values import Database, DatabaseMark, FreeMark
+from .values import Database, DatabaseMark, FreeMark, SecretMark
 
 _SCALARS: Mapping[Any, str] = {str: "text", bool: "bool", int: "int", float: "float"}
 _LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable)
@@ -41,6 +41,13 @@ def is_free(annotation: Any) -> bool:
     """Tell whether an annotation is `Free[...]`."""
     return get_origin(annotation) is Annotated and any(
         isinstance(mark, FreeMark) for mark in get_args(annotation)[1:]
+    )
+
+
+def is_secret(annotation: Any) -> bool:
+    """Tell whether an annotation is `Secret[...]`."""
+    return get_origin(annotation) is Annotated and any(
+        isinstance(mark, SecretMark) for mark in get_args(annotation)[1:]
     )
 
 

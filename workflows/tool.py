@@ -43,6 +43,7 @@ class Tool(Generic[P, R]):
         is_async: True where `call` gives an awaitable.
         is_inline: True where the function promises to take microseconds: it runs on the event
             loop itself, without a thread, and its timeout is not enforced.
+        labels: what the policy pass knows of it (`ir.ops.TOOL_LABELS`).
         accepts_idempotency_key: True where the function has such a parameter.
     """
 
@@ -57,6 +58,7 @@ class Tool(Generic[P, R]):
     is_inline: bool
     accepts_idempotency_key: bool
     parameters: Signature
+    labels: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -96,6 +98,8 @@ class Tool(Generic[P, R]):
             "idempotent": self.idempotent,
             "signature": self.signature,
         }
+        if self.labels:
+            attributes["labels"] = list(self.labels)
         operands = [*values, *tracer.after(self.effects)]
         made = tracer.emit("agent.tool", operands, attributes, self.returns)
         tracer.happened(self.effects, made._gl_value)
@@ -196,8 +200,13 @@ def make_tool(
     retries: int,
     idempotent: bool | None,
     inline: bool = False,
+    labels: tuple[str, ...] = (),
 ) -> Tool[P, R]:
-    """Make a tool; `idempotent` None means: whatever does not write is."""
+    """Make a tool; `idempotent` None means: whatever does not write is.
+
+    Labels are no part of the signature: they say what a graph may do with the tool, not what the
+    tool is, so a stored job goes on under the labels that its program was compiled with.
+    """
     return Tool(
         name=name,
         fn=fn,
@@ -210,4 +219,5 @@ def make_tool(
         is_inline=inline,
         accepts_idempotency_key=IDEMPOTENCY_KEY in inspect.signature(fn).parameters,
         parameters=parameters,
+        labels=labels,
     )

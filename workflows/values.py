@@ -1,4 +1,4 @@
-"""Types an author writes in signatures: `Database`, `Rows` and `Free[T]`."""
+"""Types an author writes in signatures: `Database`, `Rows`, `Free[T]` and `Secret[T]`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ class FreeMark:
     """Marks a part of a prompt that the compiler may move."""
 
 
+@dataclass(frozen=True, slots=True)
+class SecretMark:
+    """Marks an input that may not reach an external tool."""
+
+
 Database = Annotated[str, DatabaseMark()]
 """A database: the path of a SQLite file, a registered name, or a `postgresql://` URL.
 
@@ -29,6 +34,9 @@ accepted where a database is wanted.
 
 Free = Annotated[T, FreeMark()]
 """`Free[T]`: a field of a prompt whose place the author leaves to the compiler."""
+
+Secret = Annotated[T, SecretMark()]
+"""`Secret[T]`: an input of a workflow that the policy pass keeps from external tools."""
 
 
 class Rows(BaseModel):

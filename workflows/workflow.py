@@ -202,6 +202,7 @@ def _input(field: Field, where: str) -> Input:
         schema={} if schema in _PLAIN_SCHEMAS else schema,
         required=field.required,
         default=default,
+        secret=hints.is_secret(field.annotation),
     )
 
 

@@ -23,8 +23,9 @@ calls it, the JSON Schemas of the parameters a plan may set, which of them it mu
 the author fills. A row may also have `labels` (see TOOL_LABELS)."""
 PLANNED_AGENT = frozenset({"agent", "name", "effects", "parameters", "required", "given"})
 """What an expand says of each nested agent that a plan may call: `agent` is its function."""
-TOOL_LABELS = ("secret", "external")
-"""What the policy pass knows of a tool: its result is secret; what it is given leaves us."""
+TOOL_LABELS = ("secret", "external", "declassify")
+"""What the policy pass knows of a tool: its result is secret; what it is given leaves us; its
+result is public whatever it is given (a redaction, a yes or no)."""
 EXPAND_FORMS = ("steps", "lines")
 """How a plan is written: JSON steps, or lines `name(key=value, other=$1)` taken one by one."""
 ON_ERROR = ("fail", "keep")

@@ -24,6 +24,7 @@ STATUS: Mapping[str, int] = {
     "lowering": 422,
     "plan": 422,
     "infeasible": 422,
+    "policy": 403,
     "model": 422,
     "database": 422,
     "backend": 503,
