@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .workflows.decorators import llm, tool, workflow
     from .workflows.expanding import expand
     from .workflows.grammar import json_schema, lark, regex
+    from .workflows.memory import Entry, observe, recall, remember, retriever
     from .workflows.processes import run_process
     from .workflows.registry import load
     from .workflows.values import Database, Free, Rows, Secret
@@ -26,6 +27,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Database",
+    "Entry",
     "Free",
     "Rows",
     "Secret",
@@ -41,9 +43,13 @@ __all__ = [
     "load",
     "loop",
     "map",
+    "observe",
     "on_cancel",
+    "recall",
     "record",
     "regex",
+    "remember",
+    "retriever",
     "run_process",
     "tool",
     "workflow",
@@ -57,6 +63,7 @@ _HOMES = {
     **dict.fromkeys(("json_schema", "lark", "regex"), "workflows.grammar"),
     **dict.fromkeys(("Database", "Free", "Rows", "Secret"), "workflows.values"),
     **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
+    **dict.fromkeys(("Entry", "observe", "recall", "remember", "retriever"), "workflows.memory"),
     "ask": "workflows.asking",
     "expand": "workflows.expanding",
     "load": "workflows.registry",

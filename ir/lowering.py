@@ -1,6 +1,8 @@
 """Lowering: from what an author wrote (agent level) to what devices run (stage level).
 
     agent.llm  ->  stage.tokenize, stage.prefill, stage.decode, stage.detokenize
+    agent.recall  ->  stage.embed (by vector), stage.lookup
+    agent.remember  ->  stage.embed (with a model), stage.store
     agent.tool, agent.ask, agent.expand, agent.constant, agent.compute  ->  the stage of that name
 
 Calls, glue and scf stay as they are. An operation that becomes several stages has its function
@@ -16,6 +18,7 @@ from typing import Any, ClassVar
 from .module import Module, mlir, walk
 from .ops import OPS
 from .passes import Pass
+from .passes.memory_stages import lookup, store
 from .passes.rewrite import replace
 from .passes.split_llm import split
 
@@ -24,6 +27,8 @@ Lowering = Callable[[Any], Sequence[Any]]
 
 LOWERINGS: Mapping[str, Lowering] = {
     "agent.llm": split,
+    "agent.recall": lookup,
+    "agent.remember": store,
 }
 """Operations that become several stages, or one of another name."""
 

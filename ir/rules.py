@@ -13,6 +13,7 @@ from typing import Any
 from gangline.ir.errors import GanglineError, VerifyError
 
 from .attributes import decode_all
+from .memory_rules import memory_fits
 from .module import Module, blocks, mlir, walk, where
 from .ops import (
     ASK_OPERANDS,
@@ -50,9 +51,15 @@ def names_fit_operands(module: Module) -> Iterator[VerifyError]:
         "agent.tool",
         "agent.ask",
         "agent.expand",
+        "agent.recall",
+        "agent.remember",
+        "agent.observe",
         "stage.tool",
         "stage.ask",
         "stage.expand",
+        "stage.lookup",
+        "stage.store",
+        "stage.observe",
         "stage.tokenize",
         "stage.decode",
     ):
@@ -60,7 +67,7 @@ def names_fit_operands(module: Module) -> Iterator[VerifyError]:
         if not isinstance(names, list):
             continue
         count = len(op.operands) - len(OPS[op.name].operands)
-        exact = not op.name.endswith((".tool", ".ask", ".expand"))
+        exact = op.name.endswith((".llm", ".tokenize", ".decode"))
         if len(names) > count or (exact and len(names) < count):
             yield VerifyError(f"{op.name} names {len(names)} of {count} operands", where=where(op))
         if len(set(map(str, names))) < len(names):
@@ -330,6 +337,7 @@ RULES: tuple[Rule, ...] = (
     decode_names_are_options,
     computes_fit,
     asks_fit,
+    memory_fits,
     expands_fit,
     calls_resolve,
     branches_give_one,
