@@ -7,8 +7,9 @@ from typing import Any
 
 from gangline.ir.attributes import decode
 from gangline.ir.module import mlir
+from gangline.ir.ops import ANNOTATIONS
 
-from .rewrite import annotations, make, name_of, text, texts
+from .rewrite import make, name_of, text, texts
 
 
 def lookup(op: Any) -> Sequence[Any]:
@@ -24,7 +25,7 @@ def store(op: Any) -> Sequence[Any]:
 def _stages(op: Any, name: str) -> Sequence[Any]:
     attrs = dict(op.attributes.items())
     names, operands = list(decode(attrs["names"])), list(op.operands)
-    beside = annotations(attrs)
+    beside = {key: value for key, value in attrs.items() if key in ANNOTATIONS}
     with mlir.InsertionPoint(op), op.location:
         if "model" in attrs:
             # What is looked for, or kept, is the first operand of both.

@@ -74,6 +74,36 @@ class SubmitRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """Have the engine of `model` embed a text: the value of an `embed` step.
+
+    `prompt_tokens` is empty until the text is turned into tokens, which a worker does.
+    """
+
+    step: Step
+    request_id: str
+    model: str
+    text: str
+    deadline_s: float
+    remaining_s: float
+    prompt_tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UseMemory:
+    """Look memory up, or change it: `lookup`, `store` or `observe`, as `step.stage.op` says.
+
+    `named` are the values by the names of the stage's operands. A change happens once for one
+    `idempotency_key`, however often it is asked for.
+    """
+
+    step: Step
+    space: str
+    named: Mapping[str, Any]
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class ParseOutput:
     """Turn generated text into the value of a `detokenize` step (`format`: text or json)."""
 
@@ -151,6 +181,8 @@ Command = (
     RunTool
     | Encode
     | SubmitRequest
+    | Embed
+    | UseMemory
     | ParseOutput
     | AskPerson
     | CheckPlan
@@ -160,5 +192,9 @@ Command = (
     | Complete
     | Fail
 )
-Work = RunTool | Encode | SubmitRequest | ParseOutput | AskPerson | CheckPlan
+Request = SubmitRequest | Embed
+"""Commands that engines carry out."""
+Call = RunTool | Encode | UseMemory
+"""Commands that a host carries out, and that give a value."""
+Work = Call | Request | ParseOutput | AskPerson | CheckPlan
 """Commands that carry out a step."""

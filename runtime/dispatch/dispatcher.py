@@ -36,12 +36,14 @@ from .commands import (
     Step,
     Work,
 )
-from .flight import Flight, writes
+from .flight import Flight, is_repeatable, writes
 from .interpreter import Activation, Interpreter, KvHandle
 from .job_errors import deadline_error, incomplete_fork, overspend, unknown_effect
 from .programs import plan_of, program_of
 from .remaining import Expectation, expectation_of
-from .requests import tool_call, work_for
+from .requests import memory_call, tool_call, work_for
+
+_MEMORY = frozenset({"lookup", "store", "observe"})
 
 
 class Dispatcher:
@@ -270,6 +272,8 @@ class Dispatcher:
             key = f"{key}/{self._times_dropped[activation.id]}"
         if stage.op == "tool":
             return tool_call(activation, step, key)
+        if stage.op in _MEMORY:
+            return memory_call(activation, step, key)
         if stage.op == "decode":
             handle: KvHandle = activation.operands[0]
             prefill = self._step(handle.step_id, handle.stage, handle.parents, attempt)
@@ -320,7 +324,7 @@ class Dispatcher:
         error = event.data["error"]
         stage = flight.activation.stage
         lasting = error.get("code") == "timeout" and writes(stage)
-        flight.uncertain = lasting and not stage.attributes.get("idempotent", False)
+        flight.uncertain = lasting and not is_repeatable(stage)
         flight.waiting, flight.reserved_usd = True, 0.0
         self._flights[event.step_id] = flight
         commands: list[Command] = []
@@ -400,7 +404,7 @@ class Dispatcher:
     def _take_back(self, step_id: str, flight: Flight, wanted: bool) -> Iterator[Command]:
         """Say that nobody waits for a step; `wanted`: what it writes is of use to a retry."""
         stage = flight.activation.stage
-        if stage.op == "decode":
+        if stage.op in ("decode", "embed"):
             yield CancelRequest(f"{self.job_id}:{step_id}:{flight.attempt}", step_id)
         elif (
             stage.op == "tool"

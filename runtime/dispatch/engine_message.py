@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from gangline.ir.specs.event import LOCAL
-from gangline.ir.specs.request import Submit
+from gangline.ir.specs.request import SamplingParams, Submit
 
-from .commands import SubmitRequest
+from .commands import Embed, Request
 from .job import DEFAULT_PRIORITY
 
 
-def submit_message(
-    command: SubmitRequest, now: float, cache_salt: str = "", priority: int = 0
-) -> Submit:
+def submit_message(command: Request, now: float, cache_salt: str = "", priority: int = 0) -> Submit:
     """Give the message of a request that arrives at an engine now."""
+    sampling = SamplingParams(max_tokens=1) if isinstance(command, Embed) else command.sampling
     return Submit(
         request_id=command.request_id,
         model=command.model,
         prompt_tokens=command.prompt_tokens,
-        sampling=command.sampling,
+        sampling=sampling,
         arrival_s=now,
         deadline_s=command.deadline_s,
         remaining_s=command.remaining_s,
         cache_salt=cache_salt,
         priority=priority,
+        embed=isinstance(command, Embed),
     )
 
 

@@ -58,8 +58,8 @@ class Flight:
     def unsafe(self) -> bool:
         """Say whether running the step again could repeat an effect (its process being gone)."""
         touched = self.started and not self.waiting
-        idempotent = self.activation.stage.attributes.get("idempotent")
-        return self.writes and not idempotent and (touched or self.uncertain)
+        repeatable = is_repeatable(self.activation.stage)
+        return self.writes and not repeatable and (touched or self.uncertain)
 
     def question(self) -> Mapping[str, Any]:
         """Give what a person is asked about a step that is unsafe."""
@@ -69,6 +69,19 @@ class Flight:
         return {"id": step_id, "question": text, "schema": CONFIRM_SCHEMA, "choices": None}
 
 
+MEMORY_WRITES = frozenset({"store", "observe"})
+
+
 def writes(stage: Stage) -> bool:
     """Say whether a step of this stage changes the world."""
+    if stage.op in MEMORY_WRITES:
+        return True
     return stage.op == "tool" and stage.attributes.get("effects", "write") == "write"
+
+
+def is_repeatable(stage: Stage) -> bool:
+    """Say whether running a step of this stage twice does no harm.
+
+    The store notices that a step changes memory a second time.
+    """
+    return stage.op in MEMORY_WRITES or bool(stage.attributes.get("idempotent", False))

@@ -13,24 +13,29 @@ from typing import Any
 
 from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError, StepTimeout
 from gangline.ir.specs.event import STOP_EVENTS, Event
+from gangline.ir.specs.memory import vector_to_json
 from gangline.ir.specs.request import FirstToken, RequestFailed
 from gangline.runtime.plain_json import parse
 
 from .answers import accepted
 from .commands import (
     AskPerson,
+    Call,
     CancelRequest,
     CancelTool,
     CheckPlan,
     Command,
     Complete,
+    Embed,
     Encode,
     Fail,
     ParseOutput,
+    Request,
     RetryAfter,
     RunTool,
     Step,
     SubmitRequest,
+    UseMemory,
 )
 from .dispatcher import Dispatcher
 from .fork import effective
@@ -40,8 +45,10 @@ from .outcome import RequestOutcome
 from .planned_steps import checked_plan
 from .pricing import Pricing
 
+_ON_CORES = frozenset({"tool", "tokenize", "lookup", "store", "observe"})
+
 Check = Callable[[RunTool], JobError | None]
-Action = RunTool | Encode | SubmitRequest | CancelRequest | CancelTool | RetryAfter
+Action = Call | Request | CancelRequest | CancelTool | RetryAfter
 """Commands that are left for the world to carry out."""
 
 
@@ -164,9 +171,9 @@ class JobRun:
         return "step.completed", interrupt, {**data, "value": _answered(step, value)}
 
     def completed(
-        self, command: RunTool | Encode, value: Any, now: float, started_s: float, ended_s: float
+        self, command: Call, value: Any, now: float, started_s: float, ended_s: float
     ) -> Advance:
-        """Take the result of a tool or of a tokenizer."""
+        """Take the result of a tool, of a tokenizer or of memory."""
         if not self._current(command.step):
             return Advance()
         data = self._described(command.step, started_s, ended_s)
@@ -190,23 +197,26 @@ class JobRun:
         told["where"] = told.get("where") or step.where
         started_s = self._issued_s.get(step.id, now)
         data = self._described(step, started_s, now)
-        if step.stage.op in ("tool", "tokenize"):
+        if step.stage.op in _ON_CORES:
             data["usd"] = self._pricing.core_usd(data["device"], now - started_s)
         data.update(error=told, retryable=retryable)
         return self._advance([("step.failed", step.id, data)], now)
 
-    def first_token(self, command: SubmitRequest, event: FirstToken, now: float) -> Advance:
+    def first_token(self, command: Request, event: FirstToken, now: float) -> Advance:
         """Take the end of a prefill: its decode has started."""
-        if not self._current(command.step):
+        if isinstance(command, Embed) or not self._current(command.step):
             return Advance()
         device = self.device(command.step)
         data = {**_static(command.step, device), "cached_tokens": event.cached_tokens}
         return self._advance([("step.started", command.step.id, data)], now)
 
-    def finished(self, command: SubmitRequest, outcome: RequestOutcome, now: float) -> Advance:
+    def finished(self, command: Request, outcome: RequestOutcome, now: float) -> Advance:
         """Take the result of an engine request: its prefill and its decode have ended."""
         if not self._current(command.step):
             return Advance()
+        if isinstance(command, Embed):
+            done = self._embedded(command, outcome)
+            return self._advance([("step.completed", command.step.id, done)], now)
         drafts = []
         decode, prefill = self._decode_data(command, outcome), self._prefill_data(command, outcome)
         if self.dispatcher.prefilled(command.prefill.id):
@@ -218,7 +228,7 @@ class JobRun:
         drafts.append(("step.completed", command.step.id, decode))
         return self._advance(drafts, now)
 
-    def request_failed(self, command: SubmitRequest, event: RequestFailed, now: float) -> Advance:
+    def request_failed(self, command: Request, event: RequestFailed, now: float) -> Advance:
         """Take the failure of an engine request."""
         return self.failed(command.step, event.error, now)
 
@@ -301,7 +311,7 @@ class JobRun:
 
     def _handle(self, command: Command, advance: Advance, now: float) -> Sequence[Command]:
         match command:
-            case RunTool() | Encode() | SubmitRequest():
+            case RunTool() | Encode() | UseMemory() | SubmitRequest() | Embed():
                 return self._begin(command, advance, now)
             case ParseOutput():
                 return self._parse(command, advance, now)
@@ -317,9 +327,7 @@ class JobRun:
                 advance.actions.append(command)
         return ()
 
-    def _begin(
-        self, command: RunTool | Encode | SubmitRequest, advance: Advance, now: float
-    ) -> Sequence[Command]:
+    def _begin(self, command: Call | Request, advance: Advance, now: float) -> Sequence[Command]:
         """Begin a step, unless the job stops or the tool is not the one the program knows."""
         step_id, dispatcher = command.step.id, self.dispatcher
         refusal = self._check(command) if isinstance(command, RunTool) else None
@@ -331,9 +339,7 @@ class JobRun:
         self._issue(command, advance, now)
         return ()
 
-    def _issue(
-        self, command: RunTool | Encode | SubmitRequest, advance: Advance, now: float
-    ) -> None:
+    def _issue(self, command: Call | Request, advance: Advance, now: float) -> None:
         step = command.prefill if isinstance(command, SubmitRequest) else command.step
         device = self._devices[command.step.id] = self._route(command.step)
         self._issued_s[command.step.id] = now
@@ -442,6 +448,17 @@ class JobRun:
         data["usd"] = usd + self._pricing.prompt_usd(data["device"], end.prompt_tokens)
         data.update(prompt_tokens=end.prompt_tokens, cached_tokens=end.cached_tokens)
         data["busy_s"] = end.prefill_busy_s
+        return data
+
+    def _embedded(self, command: Embed, outcome: RequestOutcome) -> dict[str, Any]:
+        end = outcome.finished
+        data = self._described(command.step, outcome.submitted_s, outcome.at_s)
+        busy_s = end.prefill_busy_s + end.decode_busy_s
+        usd = self._pricing.busy_usd(data["device"], busy_s)
+        data["usd"] = usd + self._pricing.prompt_usd(data["device"], end.prompt_tokens)
+        data.update(prompt_tokens=end.prompt_tokens, cached_tokens=end.cached_tokens)
+        data.update(busy_s=busy_s, kernels=dict(end.kernels))
+        data["value"] = vector_to_json(command.model, end.embedding)
         return data
 
     def _decode_data(self, command: SubmitRequest, outcome: RequestOutcome) -> dict[str, Any]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from gangline.ir.errors import StepError
 from gangline.ir.specs.request import Grammar, SamplingParams
 
-from .commands import AskPerson, CheckPlan, Encode, ParseOutput, RunTool, Step, SubmitRequest, Work
+from .commands import (
+    AskPerson,
+    CheckPlan,
+    Embed,
+    Encode,
+    ParseOutput,
+    RunTool,
+    Step,
+    SubmitRequest,
+    UseMemory,
+    Work,
+)
 from .interpreter import Activation, KvHandle
 from .prompt import render
 
@@ -44,6 +56,15 @@ def work_for(
                 deadline_s=due[0],
                 remaining_s=due[1],
             )
+        case "embed":
+            return Embed(
+                step=step,
+                request_id=f"{job_id}:{step.id}:{step.attempt}",
+                model=attributes["model"],
+                text=_plain_text(activation.operands[0]),
+                deadline_s=due[0],
+                remaining_s=due[1],
+            )
         case "detokenize":
             text = activation.operands[0]["text"]
             return ParseOutput(step, text, attributes.get("format", "text"))
@@ -53,6 +74,11 @@ def work_for(
             return CheckPlan(step, named["plan"])
         case op:
             raise StepError(f"The dispatcher cannot run a stage of op {op!r}", where=step.where)
+
+
+def _plain_text(value: Any) -> str:
+    """Give the text to embed: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _named(activation: Activation) -> dict[str, Any]:
@@ -73,6 +99,12 @@ def tool_call(activation: Activation, step: Step, idempotency_key: str) -> RunTo
         timeout_s=attributes.get("timeout_s"),
         idempotency_key=idempotency_key,
     )
+
+
+def memory_call(activation: Activation, step: Step, idempotency_key: str) -> UseMemory:
+    """Build the command of a step that uses memory; the key as that of `tool_call`."""
+    space = step.stage.attributes["space"]
+    return UseMemory(step, space, _named(activation), idempotency_key)
 
 
 def _ask(step: Step, attributes: Mapping[str, Any], named: Mapping[str, Any]) -> AskPerson:

@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,13 +22,17 @@ from gangline.ir.specs.request import (
     TokenDelta,
 )
 from gangline.runtime.dispatch.commands import (
+    Call,
     CancelRequest,
     CancelTool,
+    Embed,
     Encode,
+    Request,
     RetryAfter,
     RunTool,
     Step,
     SubmitRequest,
+    UseMemory,
 )
 from gangline.runtime.dispatch.engine_message import engine_priority
 from gangline.runtime.dispatch.job_run import Action, Advance, JobRun
@@ -36,6 +41,7 @@ from gangline.runtime.dispatch.programs import as_json
 
 from .engine_calls import EngineCalls, no_backend
 from .journal import Journal
+from .memory_calls import MemoryUser
 from .step_calls import StepCalls
 from .surroundings import InFlight, OnEvent, Surroundings
 from .tool_table import RegisteredTool
@@ -200,7 +206,7 @@ class Driver:
 
     def _returned(
         self,
-        command: RunTool | Encode,
+        command: Call | Embed,
         value: Any,
         error: BaseException | None,
         started_s: float,
@@ -210,7 +216,7 @@ class Driver:
 
     def _take(
         self,
-        command: RunTool | Encode,
+        command: Call | Embed,
         value: Any,
         error: BaseException | None,
         started_s: float,
@@ -222,9 +228,11 @@ class Driver:
             if isinstance(error, asyncio.CancelledError) and self.run.stopping:
                 error = JobCancelled("The call was cancelled with its job")
             self._failed(command.step, _told(error, command.step), retryable=True)
-            return
-        now = self._around.clock.now()
-        self.advance(self.run.completed(command, value, now, started_s, ended_s))
+        elif isinstance(command, Embed):
+            self._send(replace(command, prompt_tokens=tuple(value)))
+        else:
+            now = self._around.clock.now()
+            self.advance(self.run.completed(command, value, now, started_s, ended_s))
 
     def _failed(self, step: Step, error: GanglineError, retryable: bool) -> None:
         if not self._stopped:
@@ -239,7 +247,7 @@ class Driver:
         )
         self.safely(self._failed, step, error, True)
 
-    def _unanswered(self, command: SubmitRequest, error: BaseException, retryable: bool) -> None:
+    def _unanswered(self, command: Request, error: BaseException, retryable: bool) -> None:
         self.safely(self._failed, command.step, _told(error, command.step), retryable)
 
     def _retry(self, step: Step) -> None:
@@ -287,8 +295,14 @@ class Driver:
                     self._tool(action)
             case Encode():
                 self._encode(action)
+            case UseMemory():
+                # It needs no record of its own on disk first: the store knows what was done.
+                user = MemoryUser(self.run.tenant, self.job_id, self.epoch)
+                self._tools.memory(action, user)
+            case Embed():
+                self._embed(action)
             case SubmitRequest():
-                self._engines.submit(action, self.run.device(action.step))
+                self._send(action)
             case CancelRequest():
                 self._engines.cancel(action)
             case CancelTool():
@@ -337,7 +351,23 @@ class Driver:
         else:
             self._tools.encode(backend, command)
 
-    def _flight(self, command: SubmitRequest, device: str, now: float) -> InFlight:
+    def _embed(self, command: Embed) -> None:
+        """Have the text turned into tokens; with these it comes back to `_take`."""
+        device = self.run.device(command.step)
+        backend = self._around.backend(device)
+        if backend is None:
+            self._failed(command.step, no_backend(device), retryable=False)
+        else:
+            self._tools.embed(backend, command)
+
+    def _send(self, command: Request) -> None:
+        if self.run.stopping:
+            error = JobCancelled("The job stopped before this request was sent")
+            self._failed(command.step, error, retryable=False)
+        else:
+            self._engines.submit(command, self.run.device(command.step))
+
+    def _flight(self, command: Request, device: str, now: float) -> InFlight:
         return InFlight(self, command, device, now)
 
     def _cache_salt(self) -> str:

@@ -8,12 +8,12 @@ from functools import partial
 from gangline.backends.base import Backend
 from gangline.ir.errors import BackendError, GanglineError, JobCancelled
 from gangline.ir.specs.request import Cancel, UpdateDeadline
-from gangline.runtime.dispatch.commands import CancelRequest, SubmitRequest
+from gangline.runtime.dispatch.commands import CancelRequest, Request
 from gangline.runtime.dispatch.engine_message import submit_message
 
 from .surroundings import InFlight, Surroundings
 
-Failed = Callable[[SubmitRequest, BaseException, bool], None]
+Failed = Callable[[Request, BaseException, bool], None]
 """Takes a request, why it failed, and whether it may be tried again."""
 
 
@@ -30,7 +30,7 @@ class EngineCalls:
     def __init__(
         self,
         around: Surroundings,
-        flight: Callable[[SubmitRequest, str, float], InFlight],
+        flight: Callable[[Request, str, float], InFlight],
         failed: Failed,
         cache_salt: Callable[[], str],
         priority: Callable[[], int],
@@ -40,7 +40,7 @@ class EngineCalls:
         self._failed = failed
         self._cache_salt = cache_salt
         self._priority = priority
-        self._loading: dict[str, SubmitRequest] = {}
+        self._loading: dict[str, Request] = {}
         self._mine: dict[str, InFlight] = {}
 
     @property
@@ -48,7 +48,7 @@ class EngineCalls:
         """Say whether no request is under way."""
         return not self._mine and not self._loading
 
-    def submit(self, command: SubmitRequest, device: str) -> None:
+    def submit(self, command: Request, device: str) -> None:
         """Send a request to the engine of a device, once that has loaded the model."""
         backend, now = self._around.backend(device), self._around.clock.now()
         if backend is None:
@@ -95,7 +95,7 @@ class EngineCalls:
         for flight in list(self._mine.values()):
             self.cancel(CancelRequest(flight.command.request_id, flight.command.step.id))
 
-    def _is_loaded(self, backend: Backend, command: SubmitRequest, device: str) -> bool:
+    def _is_loaded(self, backend: Backend, command: Request, device: str) -> bool:
         """Say whether the model is there; if not, the request is submitted again after."""
         loaded = backend.prepare(command.model)
         if loaded.done():
@@ -107,7 +107,7 @@ class EngineCalls:
         loaded.add_done_callback(lambda _: again())
         return False
 
-    def _loaded(self, command: SubmitRequest, device: str) -> None:
+    def _loaded(self, command: Request, device: str) -> None:
         if self._loading.pop(command.request_id, None) is not None:
             self.submit(command, device)
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gangline.backends.base import Backend
-from gangline.ir.errors import JobCancelled, StepError
-from gangline.runtime.dispatch.commands import Encode, RunTool, Step
+from gangline.backends.base import Backend, OpenBackend
+from gangline.ir.errors import BackendError, JobCancelled, StepError
+from gangline.runtime.dispatch.commands import Call as HostCall
+from gangline.runtime.dispatch.commands import Embed, Encode, RunTool, Step, UseMemory
 from gangline.workflows.cancel_token import CancelToken
 
+from .memory_calls import MemoryUser, use_memory
 from .surroundings import Surroundings
 from .tool_table import RegisteredTool, call_arguments
 from .workers import Call
@@ -24,7 +26,7 @@ MAX_VALUE_BYTES = 32 << 20
 
 _SMALL = 1 << 63
 
-Returned = Callable[[RunTool | Encode, Any, BaseException | None, float, float], None]
+Returned = Callable[[HostCall | Embed, Any, BaseException | None, float, float], None]
 """Takes a command, its value or its error, and when its function began and ended."""
 Overrun = Callable[[Step, float], None]
 """Takes a step that ran out of time, and the seconds it had."""
@@ -97,6 +99,32 @@ class StepCalls:
         waiting = self._wait_for(command.step, None)
         waiting.call = self._work(command, prepare, waiting.token)
 
+    def embed(self, backend: Backend, command: Embed) -> None:
+        """Turn a text that is to be embedded into tokens, on a worker thread."""
+
+        def prepare() -> Callable[[], Any]:
+            if not isinstance(backend, OpenBackend):
+                raise BackendError(
+                    f"The device that should embed with {command.model} cannot",
+                    where=command.step.where,
+                    next_step="Give the fleet a device with an engine of our own.",
+                )
+            encode = backend.prompts(command.model).encode_text
+            return lambda: list(encode(command.text))
+
+        waiting = self._wait_for(command.step, None)
+        waiting.call = self._work(command, prepare, waiting.token)
+
+    def memory(self, command: UseMemory, user: MemoryUser) -> None:
+        """Look memory up or change it, on a worker thread."""
+        store, now = self._around.store, self._around.clock.now
+        waiting = self._wait_for(command.step, None)
+
+        def prepare() -> Callable[[], Any]:
+            return lambda: use_memory(store, user, command, now())
+
+        waiting.call = self._work(command, prepare, waiting.token)
+
     def ended(self, step_id: str) -> None:
         """Forget a call whose step has an end in the log."""
         waiting = self._waiting.pop(step_id, None)
@@ -143,7 +171,7 @@ class StepCalls:
 
     def _work(
         self,
-        command: RunTool | Encode,
+        command: HostCall | Embed,
         prepare: Callable[[], Callable[[], Any]],
         token: CancelToken,
     ) -> Call:

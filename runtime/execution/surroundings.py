@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gangline.backends.base import Backend
 from gangline.ir.specs.event import Event
 from gangline.runtime.clock import Clock
-from gangline.runtime.dispatch.commands import SubmitRequest
+from gangline.runtime.dispatch.commands import Request
 from gangline.runtime.dispatch.routing import LeastLoaded
 from gangline.runtime.store import Store
 
@@ -33,7 +33,7 @@ class InFlight:
     """A request an engine works on, with the times seen so far."""
 
     driver: Driver
-    command: SubmitRequest
+    command: Request
     device: str
     submitted_s: float
     first_token_s: float = math.nan

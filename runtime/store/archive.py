@@ -29,7 +29,9 @@ EVENTS_PER_LINE = 1000
 PRUNED_AT_ONCE = 200
 """Jobs in one transaction; others wait to write meanwhile."""
 
-_DEPENDENT = (("events", "job_id"), ("controls", "job_id"), ("deliveries", "job_id"))
+_DEPENDENT = tuple(
+    (table, "job_id") for table in ("events", "controls", "deliveries", "memory_writes")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ class RowChange:
         self.usd += data.get("usd") or 0.0
         # A decode repeats the prompt tokens of its prefill; each is counted where it was computed.
         op = data.get("op")
-        if op == "prefill":
+        if op in ("prefill", "embed"):
             self.prompt_tokens += data.get("prompt_tokens") or 0
         elif op == "decode":
             self.output_tokens += data.get("output_tokens") or 0

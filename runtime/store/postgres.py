@@ -290,6 +290,7 @@ def _postgres_ddl(statement: str) -> str:
     for sqlite, postgres in (
         (" REAL", " DOUBLE PRECISION"),
         (" INTEGER", " BIGINT"),
+        (" BLOB", " BYTEA"),
         (" TEXT", ' TEXT COLLATE "C"'),
         (") WITHOUT ROWID", ")"),
     ):

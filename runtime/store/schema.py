@@ -121,6 +121,56 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE INDEX jobs_to_expire ON jobs (deadline_at_s)
             WHERE on_deadline = 'expire' AND status IN ('queued', 'input_required')""",
     ),
+    (
+        """CREATE TABLE memory_spaces (
+            tenant TEXT NOT NULL,
+            space TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            model TEXT NOT NULL DEFAULT '',
+            dimensions INTEGER NOT NULL DEFAULT 0,
+            entries INTEGER NOT NULL DEFAULT 0,
+            words INTEGER NOT NULL DEFAULT 0,
+            last_number INTEGER NOT NULL DEFAULT 0,
+            updated_s REAL NOT NULL,
+            PRIMARY KEY (tenant, space)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE memory_entries (
+            tenant TEXT NOT NULL,
+            space TEXT NOT NULL,
+            key TEXT NOT NULL,
+            value TEXT NOT NULL,
+            words INTEGER NOT NULL,
+            created_s REAL NOT NULL,
+            updated_s REAL NOT NULL,
+            job_id TEXT NOT NULL,
+            PRIMARY KEY (tenant, space, key)
+        )""",
+        # Apart from values: a lookup by vector reads all vectors of a space and few values.
+        """CREATE TABLE memory_vectors (
+            tenant TEXT NOT NULL,
+            space TEXT NOT NULL,
+            key TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            PRIMARY KEY (tenant, space, key)
+        )""",
+        """CREATE TABLE memory_words (
+            tenant TEXT NOT NULL,
+            space TEXT NOT NULL,
+            word TEXT NOT NULL,
+            key TEXT NOT NULL,
+            times INTEGER NOT NULL,
+            length INTEGER NOT NULL,
+            PRIMARY KEY (tenant, space, word, key)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX memory_words_by_key ON memory_words (tenant, space, key)",
+        # What steps have written, so that none does it twice.
+        """CREATE TABLE memory_writes (
+            id TEXT PRIMARY KEY,
+            job_id TEXT NOT NULL,
+            result TEXT NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX memory_writes_by_job ON memory_writes (job_id)",
+    ),
 )
 """Statements that bring the store from version n to n + 1, as SQLite takes them.
 

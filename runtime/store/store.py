@@ -24,6 +24,7 @@ from .codec import Codec, encode, encode_all
 from .database import Database
 from .job_row import JobRow, RowChange
 from .key_changes import KeyChanges
+from .memory import Memory
 from .opening import open_database
 from .operations import Append, Create, Release, Task, create_of
 from .owner import owner_name
@@ -57,11 +58,13 @@ class Store:
     Attributes:
         deliver: is given the callbacks of one commit's tickets, on the writer's thread, and
             calls them there; an executor sets it to something that calls them on its loop.
+        memory: what workflows remember.
     """
 
     def __init__(self, url: str | Path | None = None) -> None:
         self.database: Database = open_database(url)
         self.deliver: Callable[[Sequence[Call]], object] = _call_all
+        self.memory = Memory(self.database, self._do)
         self._codec = Codec()
         self._key_changes = KeyChanges(self.database)
         self._leased: set[str] = set()
