@@ -116,6 +116,8 @@ class Memory:
             return []
         match by:
             case "key":
+                if not asked.isprintable():
+                    return []  # nor can a key be stored that is not, nor asked for everywhere
                 if found.kind == LOG and asked.isdecimal():
                     asked = number_key(asked)
                 return self._entries(place, [(asked, 1.0)])
@@ -178,9 +180,9 @@ class Memory:
         logs of their jobs until those are pruned.
         """
         place = checked_place(tenant, space)
-        name = key
-        if key is not None and key.isdecimal() and (known := self.space(place)):
-            name = number_key(key) if known.kind == LOG else key
+        name = None if key is None else checked_key(key, place)
+        if name is not None and name.isdecimal() and (known := self.space(place)):
+            name = number_key(name) if known.kind == LOG else name
         ticket: Ticket[int] = self._do(lambda database: memory_writes.forget(database, place, name))
         return ticket
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from gangline.ir.errors import StoreError
 from gangline.ir.specs.event import Event
 from gangline.runtime.store import Store, open_store
+from gangline.runtime.store.memory_rows import Write
+from gangline.runtime.store.opening import open_database
 from gangline.runtime.store.schema import MIGRATIONS
 
 LOG: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -60,6 +63,12 @@ def first_version(path: Path) -> None:
     connection.close()
 
 
+def undone(version: int) -> list[str]:
+    """Give what takes back what migrations after a version added: indexes, then tables."""
+    added = [statement.split()[1:3] for step in MIGRATIONS[version:] for statement in step]
+    return [f"DROP {kind} {name}" for kind, name in sorted(added)]
+
+
 def test_version_1(tmp_path: Path) -> None:
     path = tmp_path / "home" / "jobs.sqlite"
     first_version(path)
@@ -95,10 +104,9 @@ def test_rows_that_have_all_columns_are_kept_as_they_are(tmp_path: Path) -> None
         store.create(Event("a", 1, "job.queued", 100.0, "", data), "w", "").result()
         before = store.job("a")
         assert before.predicted_s == 2.0
-    added = [statement.split()[2] for statement in MIGRATIONS[2]]
     with sqlite3.connect(path) as connection:  # as version 2 left it
-        for name in added:
-            connection.execute(f"DROP INDEX {name}")
+        for statement in undone(2):
+            connection.execute(statement)
         connection.execute("PRAGMA user_version = 2")
     connection.close()
     with open_store(path) as store:
@@ -143,3 +151,25 @@ def test_two_processes_open_a_new_store_at_once(url: str) -> None:
     assert len(stores[0].jobs()) == 8
     for store in stores:
         store.close()
+
+
+def test_a_store_without_memory_gets_one(url: str) -> None:
+    with open_store(url) as store:
+        data = {"program": {"name": "p"}}
+        store.create(Event("a", 1, "job.queued", 100.0, "", data), "w", "").result()
+        before = store.job("a")
+    with closing(open_database(url)) as database:  # as version 3 left it
+        database.begin()
+        for statement in undone(3):
+            database.run(statement)
+        if url.startswith("sqlite"):
+            database.run("PRAGMA user_version = 3")
+        else:
+            database.run("UPDATE schema_version SET version = 3")
+        database.commit()
+    with open_store(url) as store:
+        assert store.job("a") == before
+        assert store.memory.spaces() == []
+        write = Write("a/remember", "a")
+        assert store.memory.remember("t", "notes", "kept", write, 1.0, key="k").result() == "k"
+        assert [row.key for row in store.memory.lookup("t", "notes", "text", "kept", 5)] == ["k"]
