@@ -101,7 +101,7 @@ class ProgramBuilder:
         region = self.region(len(arguments), body)
         return self.op("call", "call", *arguments, regions=(region,))
 
-    def done(self, result: int, **limits: float) -> Program:
+    def done(self, result: int, **limits: Any) -> Program:
         """Give the program, whose output is `result`."""
         self._regions[0] = Region(self.inputs, tuple(self._open[0]), (result,))
         regions = tuple(region for region in self._regions if region is not None)
