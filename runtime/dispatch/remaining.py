@@ -71,11 +71,12 @@ class Expectation:
         return sum(inner) if stage.op == "loop" else max(inner)
 
     def _reads(self, stage: Stage) -> set[int]:
+        inside = [inner for region in stage.regions for inner in self._program.walk(region)]
         values = set(stage.operands)
-        for region in stage.regions:
-            for inner in self._program.walk(region):
-                values.update(inner.operands)
-            values.update(self._program.regions[region].yields)
+        for found in (stage, *inside):
+            values.update(found.operands)
+            for region in found.regions:
+                values.update(self._program.regions[region].yields)
         return values
 
 
