@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .runtime.client.asynchronous import AsyncClient
     from .runtime.client.sync import Client
+    from .workflows.agents import agent
     from .workflows.asking import ask
+    from .workflows.branching import branch
     from .workflows.cancel_token import cancelled, on_cancel
-    from .workflows.combinators import branch, length, loop, map, record
+    from .workflows.combinators import length, loop, map, record, replace
     from .workflows.decorators import llm, tool, workflow
     from .workflows.expanding import expand
     from .workflows.grammar import json_schema, lark, regex
     from .workflows.memory import Entry, observe, recall, remember, retriever
     from .workflows.processes import run_process
     from .workflows.registry import load
+    from .workflows.switching import switch
     from .workflows.values import Database, Free, Rows, Secret
 
 __version__ = "0.1.0"
@@ -32,6 +35,7 @@ __all__ = [
     "Rows",
     "Secret",
     "__version__",
+    "agent",
     "ask",
     "branch",
     "cancelled",
@@ -49,8 +53,10 @@ __all__ = [
     "record",
     "regex",
     "remember",
+    "replace",
     "retriever",
     "run_process",
+    "switch",
     "tool",
     "workflow",
 ]
@@ -58,16 +64,19 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "runtime.client.asynchronous",
     "Client": "runtime.client.sync",
-    **dict.fromkeys(("branch", "length", "loop", "map", "record"), "workflows.combinators"),
+    **dict.fromkeys(("length", "loop", "map", "record", "replace"), "workflows.combinators"),
     **dict.fromkeys(("llm", "tool", "workflow"), "workflows.decorators"),
     **dict.fromkeys(("json_schema", "lark", "regex"), "workflows.grammar"),
     **dict.fromkeys(("Database", "Free", "Rows", "Secret"), "workflows.values"),
     **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
     **dict.fromkeys(("Entry", "observe", "recall", "remember", "retriever"), "workflows.memory"),
+    "agent": "workflows.agents",
     "ask": "workflows.asking",
+    "branch": "workflows.branching",
     "expand": "workflows.expanding",
     "load": "workflows.registry",
     "run_process": "workflows.processes",
+    "switch": "workflows.switching",
 }
 
 

@@ -85,6 +85,10 @@ class _Emitter:
             attrs["agent.deadline_s"] = float(function.deadline_s)
         if function.budget_usd is not None:
             attrs["agent.budget_usd"] = float(function.budget_usd)
+        if function.pattern is not None:
+            attrs["agent.pattern"] = function.pattern
+        if function.role:
+            attrs["agent.role"] = function.role
         with location(function.where):
             op = create("func.func", (), attrs, (), regions=1)
             op.attributes["sym_name"] = mlir.StringAttr.get(function.name)

@@ -36,7 +36,13 @@ def region_factors(stage: Stage, factors: Mapping[str, float]) -> tuple[float, .
     if stage.op == "loop":
         # `until` is tested before every trip and once more to leave.
         return (factor + 1.0, factor)
+    # A call runs once; a plan is taken to ask each agent it may name once, one after the other.
     return (factor,) if stage.op == "map" else (1.0,) * len(stage.regions)
+
+
+def is_timed(stage: Stage) -> bool:
+    """Tell whether a stage takes time of its own; control flow takes only what is inside it."""
+    return stage.op not in UNTIMED_OPS and (not stage.regions or stage.op == "expand")
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +51,7 @@ class Node:
 
     Attributes:
         start_s, seconds: from the region's start; of a control stage, all its visits together.
+        own_s: of these, what the stage itself takes before its regions begin.
         before: what it waited for longest; None where it started with its region.
         last: the last timed stage on the chain that ends here.
         inner: its regions, and how often each counts on a path.
@@ -56,6 +63,7 @@ class Node:
     before: Node | None
     last: Stage | None
     inner: tuple[tuple[RegionTimes, float], ...] = ()
+    own_s: float = 0.0
 
     @property
     def end_s(self) -> float:
@@ -120,9 +128,9 @@ class Paths:
         """Give (start, end) seconds of the first visit of each timed stage, by name."""
         found: dict[str, tuple[float, float]] = {}
         for offset_s, node in _walk(self.root):
-            if not node.stage.regions and node.stage.op not in UNTIMED_OPS:
+            if is_timed(node.stage):
                 start_s = offset_s + node.start_s
-                found.setdefault(node.stage.name, (start_s, start_s + node.seconds))
+                found.setdefault(node.stage.name, (start_s, start_s + node.own_s))
         return found
 
     def stages(self) -> dict[int, StageTimes]:
@@ -147,9 +155,9 @@ class Paths:
             longest_s = around_s - times * spared_s
             for inner, share in node.inner:
                 self._weigh(inner, times * share, longest_s, critical, found)
-            if not node.stage.regions and node.stage.op not in UNTIMED_OPS:
+            if is_timed(node.stage):
                 found[node.stage.id] = StageTimes(
-                    times * node.seconds, longest_s, node.stage.id in critical
+                    times * node.own_s, longest_s, node.stage.id in critical
                 )
 
     def _tails(self, region: RegionTimes) -> dict[int, float]:
@@ -224,14 +232,18 @@ class _Walk:
             return self._control(stage, start_s, before, offset_s)
         if stage.op in UNTIMED_OPS:
             return Node(stage, start_s, 0.0, before, last)
-        return Node(stage, start_s, self.seconds[stage.id], before, stage)
+        seconds = self.seconds[stage.id]
+        return Node(stage, start_s, seconds, before, stage, own_s=seconds)
 
     def _control(self, stage: Stage, start_s: float, before: Node | None, offset_s: float) -> Node:
         shares = region_factors(stage, self.factors)
         if stage.op == "map":
             shares = (1.0,)  # items run side by side; an empty map still has a path
-        spent_s, inner = 0.0, []
+        own_s, inner = 0.0, []
         last = before.last if before else None
+        if is_timed(stage):
+            own_s, last = self.seconds[stage.id], stage
+        spent_s = own_s
         for region, share in zip(stage.regions, shares, strict=False):
             times = self.region(region, offset_s + start_s + spent_s)
             share = max(share, 0.0)
@@ -239,7 +251,7 @@ class _Walk:
             inner.append((times, share))
             if share > 0.0 and times.latest is not None:
                 last = times.latest.last or last
-        return Node(stage, start_s, spent_s, before, last, tuple(inner))
+        return Node(stage, start_s, spent_s, before, last, tuple(inner), own_s)
 
 
 def _hop_s(hop: Hop | None, producer: Node, reader: Stage) -> float:
@@ -276,11 +288,11 @@ def _path(region: RegionTimes) -> Iterator[Stage]:
         chain.append(node)
         node = node.before
     for node in reversed(chain):
+        if is_timed(node.stage):
+            yield node.stage
         for inner, share in node.inner:
             if share > 0.0:
                 yield from _path(inner)
-        if not node.stage.regions and node.stage.op not in UNTIMED_OPS:
-            yield node.stage
 
 
 def _walk(region: RegionTimes) -> Iterator[tuple[float, Node]]:

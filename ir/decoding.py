@@ -174,9 +174,25 @@ class _Decoder:
         at = where(op)
         index, unique = self.new(name, at)
         operands = self.of(op.operands)
+        regions = self.planned_agents(attributes) if mnemonic == "expand" else ()
         results = tuple(self.define(value) for value in op.results)
-        self.stages[index] = Stage(index, mnemonic, unique, operands, results, attributes, where=at)
+        self.stages[index] = Stage(
+            index, mnemonic, unique, operands, results, attributes, regions, where=at
+        )
         return index
+
+    def planned_agents(self, attributes: dict[str, Any]) -> tuple[int, ...]:
+        """Decode the agents a plan may call, each once: every step of the plan runs that region."""
+        rows = [row for row in attributes["tools"] if "agent" in row]
+        if not rows:
+            return ()
+        callees = [self.functions[row["agent"]] for row in rows]
+        attributes["agents"] = {row["name"]: index for index, row in enumerate(rows)}
+        attributes["inputs"] = {
+            row["name"]: [given.name for given in _inputs(callee)]
+            for row, callee in zip(rows, callees, strict=True)
+        }
+        return tuple(self.region(callee.regions[0].blocks[0]) for callee in callees)
 
     def control(self, op: Any, kind: str, operands: Sequence[Any]) -> int:
         attributes = _labels(op)
@@ -206,6 +222,8 @@ class _Decoder:
         body = self.region(self.functions[callee].regions[0].blocks[0])
         results = tuple(self.define(value) for value in op.results)
         attributes = {"callee": callee}
+        if "pattern" in op.attributes:
+            attributes["pattern"] = op.attributes["pattern"].value
         self.stages[index] = Stage(
             index, "call", unique, given, results, attributes, (body,), where=at
         )

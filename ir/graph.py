@@ -67,7 +67,10 @@ class Input:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Function:
-    """A traced workflow. `body.arguments` are the inputs in order; it yields one value."""
+    """A traced workflow. `body.arguments` are the inputs in order; it yields one value.
+
+    `pattern` and `role` are those of a nested agent (`ops.PATTERNS`), where they are known.
+    """
 
     name: str
     inputs: tuple[Input, ...]
@@ -75,3 +78,5 @@ class Function:
     deadline_s: float | None = None
     budget_usd: float | None = None
     where: str = ""
+    pattern: str | None = None
+    role: str | None = None

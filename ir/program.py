@@ -11,8 +11,8 @@ may read a value of any region around it.
     tool        arguments, named         -                            what the function returned
     ask         question, then choices   -                            what a person answered
                 where there are any
-    expand      plan, then values the    -                            results of the steps that the
-                author fills, named                                   plan asked for, by their ids
+    expand      plan, then values the    body(parameters) -> value    results of the steps that the
+                author fills, named      of each agent it may call    plan asked for, by their ids
     tokenize    template fields, named   -                            prompt tokens
     prefill     tokens                   -                            kv handle
     decode      kv, then named options   -                            output tokens
@@ -83,7 +83,8 @@ class Stage:
         attributes: JSON. tool: `tool` (registered name), `names` (parameter of each operand),
             `effects`, `timeout_s`, `retries`, `idempotent`, `signature`. ask: `names`, `schema`
             (JSON Schema of the answer). expand: `names`, `tools` (see ops.PLANNED_TOOL),
-            `max_steps`. tokenize: `model`,
+            `max_steps`, and where agents are among the tools `agents` (row name: index into
+            `regions`) and `inputs` (row name: names of the region's arguments). tokenize: `model`,
             `template` (list of {role, text} with {field} marks), `names` (field of each
             operand). prefill: `model`. decode: `model`, `max_tokens`, `temperature`, `seed`,
             `stop`, `grammar` ({kind, text}) and `names` for operands after the kv. detokenize:

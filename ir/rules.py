@@ -21,6 +21,7 @@ from .ops import (
     EFFECTS,
     GRAMMAR_KINDS,
     OPS,
+    PLANNED_AGENT,
     PLANNED_TOOL,
     ROLES,
     SAMPLING_OPERANDS,
@@ -171,10 +172,12 @@ def expands_fit(module: Module) -> Iterator[VerifyError]:
 
 
 def _is_planned_tool(row: Any) -> bool:
+    if not isinstance(row, dict):
+        return False
+    called = "agent" if "agent" in row else "tool"
     return (
-        isinstance(row, dict)
-        and set(row) - {"labels"} == PLANNED_TOOL
-        and isinstance(row["tool"], str)
+        set(row) - {"labels"} == (PLANNED_AGENT if called == "agent" else PLANNED_TOOL)
+        and isinstance(row[called], str)
         and isinstance(row["name"], str)
         and row["effects"] in EFFECTS
         and isinstance(row["parameters"], dict)
@@ -183,6 +186,13 @@ def _is_planned_tool(row: Any) -> bool:
         and isinstance(row["given"], list)
         and not set(row["given"]) & set(row["parameters"])
     )
+
+
+def planned_agents(op: Any) -> list[dict[str, Any]]:
+    """Give the rows of the nested agents that a plan of an expand may call."""
+    rows = _json(op).get("tools") if op.name.endswith(".expand") else None
+    found = [row for row in rows if _is_planned_tool(row)] if isinstance(rows, list) else []
+    return [row for row in found if "agent" in row]
 
 
 def calls_resolve(module: Module) -> Iterator[VerifyError]:
@@ -200,9 +210,28 @@ def calls_resolve(module: Module) -> Iterator[VerifyError]:
             given = [value.type for value in op.operands], [value.type for value in op.results]
             if given != (list(kind.inputs), list(kind.results)):
                 yield VerifyError(f"agent.call of @{callee} does not fit {kind}", where=where(op))
+        for op in walk(function):
+            for row in planned_agents(op):
+                callee = row["agent"]
+                if callee not in functions:
+                    yield VerifyError(
+                        f"{op.name} names the agent @{callee}, which is not there", where=where(op)
+                    )
+                    continue
+                edges[name].add(callee)
+                if _input_names(functions[callee]) != {*row["parameters"], *row["given"]}:
+                    yield VerifyError(
+                        f"{op.name} does not give the inputs of the agent @{callee}",
+                        where=where(op),
+                    )
     for name, function in functions.items():
         if _reaches(edges, name):
             yield VerifyError(f"function @{name} calls itself", where=where(function))
+
+
+def _input_names(function: Any) -> set[str]:
+    rows = list(function.attributes["arg_attrs"]) if "arg_attrs" in function.attributes else []
+    return {row["agent.name"].value for row in rows if "agent.name" in row}
 
 
 def _reaches(edges: dict[str, set[str]], start: str) -> bool:

@@ -89,6 +89,8 @@ class _Walk:
             reads = _union(*(values.get(operand, ()) for operand in stage.operands))
             if stage.op in STEP_OPS:
                 done: Deps = (self._step(stage, _union(reads, control)),)
+                for agent in stage.regions:  # which a plan is taken to ask one after the other
+                    done = self._inner(agent, values, done, done)
             elif stage.regions:
                 done = self._control(stage, reads, values, control)
             else:

@@ -73,8 +73,8 @@ class _Builder:
 
     def _inside(self, stage: Stage) -> tuple[list[int], list[Level]]:
         """Give what a stage reads (with all that its regions read), and its regions drawn."""
-        titles = SIDES.get(stage.op, ("", "", ""))
-        inside = [self.region(r, t) for r, t in zip(stage.regions, titles, strict=False)]
+        titles = zip(stage.regions, _titles(stage), strict=True)
+        inside = [self.region(region, title) for region, title in titles]
         reads = {value for level in inside for value in level.outer}
         return [*stage.operands, *sorted(reads)], [level for level in inside if level.items]
 
@@ -119,6 +119,14 @@ def _join(origins: Iterable[_Origin]) -> _Origin:
         frozenset().union(*(origin.items for origin in found)),
         frozenset().union(*(origin.outer for origin in found)),
     )
+
+
+def _titles(stage: Stage) -> tuple[str, ...]:
+    """Name the sides of a branch or loop, and the agents that a plan may call."""
+    if "case" in stage.attributes:
+        return (stage.attributes["case"], "")
+    agents = tuple(stage.attributes.get("agents", ("",) * len(stage.regions)))
+    return SIDES.get(stage.op, agents)
 
 
 def _label(stage: Stage) -> str:

@@ -78,7 +78,11 @@ def _factor(stage: Stage, producers: Mapping[int, Stage]) -> float:
     if stage.op == "loop":
         trips = float(stage.attributes.get("max_trips", 1))
         return max(1.0, DEFAULT_TRIP_SHARE * trips) if trips > 1 else DEFAULT_TRIP_SHARE * trips
-    return DEFAULT_BRANCH_PROBABILITY if stage.op == "branch" else 1.0
+    if stage.op == "branch":
+        # Of a switch's arms each is expected equally often.
+        arms = stage.attributes.get("arms")
+        return 1.0 / arms if arms else DEFAULT_BRANCH_PROBABILITY
+    return 1.0
 
 
 def _width(stage: Stage, producers: Mapping[int, Stage]) -> float:

@@ -1,8 +1,7 @@
-"""Control flow over symbols: `map`, `branch`, `loop`, and small builders."""
+"""Control flow over symbols: `map`, `loop`, and small builders (`branch` is in branching.py)."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -10,11 +9,12 @@ from gangline.ir.errors import TraceError
 from gangline.ir.graph import Value
 
 from . import hints
+from .arguments import require_bound, require_callable
 from .hints import describe, is_assignable, type_name
 from .lifting import Lifter
 from .sources import author_line
 from .symbols import Symbol, kind_of
-from .tracing import Scope, Tracer, current
+from .tracing import Tracer, current, require_name
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,7 +25,7 @@ def map(fn: Callable[[T], R], items: Iterable[T] | int) -> list[R]:
 
     `items` is a list (of the trace, or any Python iterable) or a whole number n for 0 .. n-1.
     """
-    _require_callable(fn, 1, "gl.map", "fn")
+    require_callable(fn, 1, "gl.map", "fn")
     tracer = current()
     listing = _as_list(tracer, items)
     kind = hints.element(listing._gl_type)
@@ -65,61 +65,23 @@ def _as_list(tracer: Tracer, items: Any) -> Symbol:
     return tracer.lift(list(items))
 
 
-def branch(condition: bool, then: Callable[[], T], orelse: Callable[[], T]) -> T:
-    """Run `then()` where the condition holds, else `orelse()`; only one of them runs."""
-    _require_callable(then, 0, "gl.branch", "then")
-    _require_callable(orelse, 0, "gl.branch", "orelse")
-    tracer = current()
-    if isinstance(condition, bool):
-        return then() if condition else orelse()
-    test = tracer.converted(condition, bool, "the condition of gl.branch is")
-    taken, taken_type = _traced(tracer, "branch", then)
-    other, other_type = _traced(tracer, "branch", orelse)
-    joined = _joined(taken_type, other_type)
-    for scope in (taken, other):
-        _convert_yield(tracer, scope, joined)
-    blocks = (taken.block, other.block)
-    made: Any = tracer.emit("branch", (test,), {"name": "branch"}, joined, blocks)
-    tracer.happened_inside([taken, other], made._gl_value)
-    return made
-
-
-def _traced(tracer: Tracer, kind: str, fn: Callable[[], Any]) -> tuple[Scope, Any]:
-    with tracer.body(kind) as scope:
-        result = tracer.lift(fn())
-        scope.block.yields = (tracer.value(result),)
-    return scope, kind_of(result)
-
-
-def _joined(left: Any, right: Any) -> Any:
-    for one, other in ((left, right), (right, left)):
-        if is_assignable(one, other):
-            return other
-    raise TraceError(
-        f"the two sides of gl.branch give {describe(left)} and {describe(right)}",
-        where=author_line(),
-        next_step="Let both give the same type.",
-    )
-
-
-def _convert_yield(tracer: Tracer, scope: Scope, annotation: Any) -> None:
-    (found,) = scope.block.yields
-    if found.type != type_name(annotation):
-        with tracer.inside(scope):
-            cast = tracer.emit("agent.cast", (found,), {}, annotation)
-        scope.block.yields = (cast._gl_value,)
-
-
 def loop(
-    body: Callable[[T], T], first: T, *, until: Callable[[T], bool], max_trips: int | None = None
+    body: Callable[[T], T],
+    first: T,
+    *,
+    until: Callable[[T], bool],
+    max_trips: int | None = None,
+    name: str = "loop",
 ) -> T:
     """Repeat `value = body(value)` until `until(value)`, at most `max_trips` times.
 
     `until` is asked before each trip, so a `first` that is good already is given back as it is.
+    Steps of trip n have ids that begin with `name[n]/`.
     """
-    _require_callable(body, 1, "gl.loop", "body")
-    _require_callable(until, 1, "gl.loop", "until")
-    _require_bound(max_trips)
+    require_callable(body, 1, "gl.loop", "body")
+    require_callable(until, 1, "gl.loop", "until")
+    require_bound(max_trips, "gl.loop")
+    require_name(name)
     tracer = current()
     start = tracer.lift(first)
     kind = start._gl_type
@@ -135,43 +97,12 @@ def loop(
     made: Any = tracer.emit(
         "loop",
         (tracer.value(start),),
-        {"name": "loop", "max_trips": max_trips},
+        {"name": name, "max_trips": max_trips},
         kind,
         (test.block, trip.block),
     )
     tracer.happened_inside([test, trip], made._gl_value)
     return made  # type: ignore[no-any-return]
-
-
-def _require_bound(max_trips: Any) -> None:
-    if not isinstance(max_trips, int) or isinstance(max_trips, bool) or max_trips < 1:
-        raise TraceError(
-            f"gl.loop has no bound: max_trips is {max_trips!r}"
-            if not isinstance(max_trips, Symbol)
-            else "gl.loop has no bound: max_trips is only known when the workflow runs",
-            where=author_line(),
-            next_step="Write max_trips=3, or whatever number of trips is enough.",
-        )
-
-
-def _require_callable(fn: Any, arguments: int, combinator: str, parameter: str) -> None:
-    shown = f"{combinator} needs a function for {parameter}"
-    if isinstance(fn, Symbol) or not callable(fn):
-        raise TraceError(
-            f"{shown}, not a value",
-            where=author_line(),
-            next_step=f"Write lambda{' x' if arguments else ''}: ... in front of it.",
-        )
-    signature = getattr(fn, "parameters", None) or getattr(fn, "signature", None)
-    try:
-        python = getattr(signature, "python", None) or inspect.signature(fn)
-        python.bind(*[None] * arguments)
-    except TypeError as error:
-        raise TraceError(
-            f"{shown} of {arguments} argument{'' if arguments == 1 else 's'}: {error}",
-            where=author_line(),
-            next_step="Wrap it in a lambda that passes what it needs.",
-        ) from None
 
 
 def length(items: Any) -> int:
@@ -196,3 +127,17 @@ def record(model: type[T], **fields: Any) -> T:
             next_step="Define a class that derives from pydantic.BaseModel.",
         )
     return Lifter(current()).record(model, fields)  # type: ignore[return-value]
+
+
+def replace(value: T, **fields: Any) -> T:
+    """Give a pydantic model of the trace with some of its fields changed."""
+    model = kind_of(value)
+    known = hints.fields(model)
+    if known is None:
+        raise TraceError(
+            f"gl.replace needs a pydantic model, not {describe(model)}",
+            where=author_line(),
+            next_step="Build lists and dicts anew: items + [item].",
+        )
+    kept = {name: getattr(value, name) for name in known if name not in fields}
+    return Lifter(current()).record(model, {**kept, **fields})  # type: ignore[return-value]

@@ -54,13 +54,23 @@ def workflow(
     """
 
     def decorate(fn: Callable[..., Any]) -> Workflow[..., Any]:
-        signature = read_signature(fn)
-        _require_return(signature)
-        _require_positive(signature, "deadline", deadline)
-        _require_positive(signature, "budget_usd", budget_usd)
-        return WORKFLOWS.add(fn, lambda name: Workflow(fn, signature, deadline, budget_usd))
+        return make_workflow(fn, lambda signature: Workflow(fn, signature, deadline, budget_usd))
 
     return decorate if fn is None else decorate(fn)
+
+
+W = TypeVar("W", bound=Workflow[..., Any])
+
+
+def make_workflow(fn: Callable[..., Any], make: Callable[[Signature], W]) -> W:
+    """Register what `make` makes of a function's signature; TraceError where it is not typed."""
+    signature = read_signature(fn)
+    _require_return(signature)
+    made = make(signature)
+    _require_positive(signature, "deadline", made.deadline_s)
+    _require_positive(signature, "budget_usd", made.budget_usd)
+    WORKFLOWS.add(fn, lambda _: made)
+    return made
 
 
 # Tool -------------------------------------------------------------------------------------

@@ -8,20 +8,25 @@ from typing import Any, get_args
 from gangline.ir.errors import TraceError
 
 from . import hints
+from .signature import Field
 from .sources import author_line
 from .tool import Tool
 from .tracing import Tracer, current, require_name
 from .values import Database
+from .workflow import Workflow
 
 DEFAULT_MAX_STEPS = 16
 _ORDER = ("none", "read", "write")
+
+Callee = Tool[..., Any] | Workflow[..., Any]
+"""What a plan may call: a tool, or a nested agent."""
 
 
 def expand(
     plan: Any,
     /,
     *,
-    tools: Sequence[Tool[..., Any]],
+    tools: Sequence[Callee],
     max_steps: int = DEFAULT_MAX_STEPS,
     given: Mapping[str, Any] | None = None,
     name: str = "expand",
@@ -37,7 +42,8 @@ def expand(
 
     Args:
         plan: a value of the trace: a list, a dict `{"steps": [...]}`, or text.
-        tools: the tools it may name, by the names of their functions.
+        tools: the tools it may name, by the names of their functions. An agent among them is
+            called as a tool is; its steps are `name/STEP/...`.
         max_steps: most steps it may have.
         given: values for parameters that the plan must not choose, by name; every tool that has
             such a parameter gets the value. A `Database` is always given.
@@ -50,7 +56,9 @@ def expand(
     require_name(name)
     filled = dict(given or {})
     _check_tools(tools, max_steps)
-    rows = [_row(tool, filled) for tool in tools]
+    rows = [_row(tracer, tool, filled) for tool in tools]
+    if any("agent" in row for row in rows):
+        tracer.note_pattern("supervisor_as_tool")
     if unused := [key for key in filled if not any(key in row["given"] for row in rows)]:
         raise TraceError(
             f"no tool of gl.expand takes {unused[0]!r}",
@@ -58,7 +66,7 @@ def expand(
             next_step="Leave it out of given=, or add the tool that needs it.",
         )
     values = [tracer.value(plan), *(_given(tracer, tools, key, filled[key]) for key in filled)]
-    effects = max((tool.effects for tool in tools), key=_ORDER.index)
+    effects = max((row["effects"] for row in rows), key=_ORDER.index)
     attributes = {"name": name, "names": ["plan", *filled], "tools": rows, "max_steps": max_steps}
     attributes["granted"] = sorted(row["name"] for row in rows if row["effects"] == "write")
     operands = [*values, *tracer.after(effects)]
@@ -68,11 +76,12 @@ def expand(
 
 
 def _check_tools(tools: Sequence[Any], max_steps: Any) -> None:
-    if not tools or not all(isinstance(tool, Tool) for tool in tools):
+    if not tools or not all(isinstance(tool, Tool | Workflow) for tool in tools):
         raise TraceError(
             "gl.expand needs a list of tools",
             where=author_line(),
-            next_step="Write tools=[search, read], naming functions decorated with @gl.tool.",
+            next_step="Write tools=[search, read], naming functions decorated with @gl.tool "
+            "or @gl.agent.",
         )
     if len({_called(tool) for tool in tools}) < len(tools):
         raise TraceError(
@@ -88,9 +97,13 @@ def _check_tools(tools: Sequence[Any], max_steps: Any) -> None:
         )
 
 
-def _row(tool: Tool[..., Any], filled: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the op says of a tool (`ir.ops.PLANNED_TOOL`)."""
-    fields = tool.parameters.fields
+def _fields(tool: Callee) -> Mapping[str, Field]:
+    return (tool.parameters if isinstance(tool, Tool) else tool.signature).fields
+
+
+def _row(tracer: Tracer, tool: Callee, filled: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the op says of a tool or agent (`ir.ops.PLANNED_TOOL`, `PLANNED_AGENT`)."""
+    fields = _fields(tool)
     chosen = {key: field for key, field in fields.items() if key not in filled}
     for key, field in chosen.items():
         if _holds_database(field.annotation, 0):
@@ -99,15 +112,22 @@ def _row(tool: Tool[..., Any], filled: Mapping[str, Any]) -> dict[str, Any]:
                 where=author_line(),
                 next_step=f"Fill it in: given={{{key!r}: ...}}.",
             )
-    # In the order of their names, so that the program's text shows them as a dictionary.
-    return {
-        "effects": tool.effects,
+    row = {
         "given": [key for key in fields if key in filled],
-        "idempotent": tool.idempotent,
-        **({"labels": list(tool.labels)} if tool.labels else {}),
         "name": _called(tool),
         "parameters": {key: hints.schema(field.annotation) for key, field in chosen.items()},
         "required": [key for key, field in chosen.items() if field.required],
+    }
+    row.update(_tool_row(tool) if isinstance(tool, Tool) else _agent_row(tracer, tool, row))
+    # In the order of their names, so that the program's text shows them as a dictionary.
+    return dict(sorted(row.items()))
+
+
+def _tool_row(tool: Tool[..., Any]) -> dict[str, Any]:
+    return {
+        "effects": tool.effects,
+        "idempotent": tool.idempotent,
+        **({"labels": list(tool.labels)} if tool.labels else {}),
         "retries": tool.retries,
         "signature": tool.signature,
         "timeout_s": tool.timeout_s,
@@ -115,8 +135,25 @@ def _row(tool: Tool[..., Any], filled: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _called(tool: Tool[..., Any]) -> str:
-    """Give what a plan calls a tool: the name of its function, wherever that is from.
+def _agent_row(tracer: Tracer, agent: Workflow[..., Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Record the agent; what a plan leaves out has a default, which no Python fills in later."""
+    name = tracer.trace(agent)
+    schemas = {
+        key: schema
+        if key in row["required"]
+        else dict(sorted({**schema, "default": _default(agent, key)}.items()))
+        for key, schema in row["parameters"].items()
+    }
+    return {"agent": name, "effects": tracer.effects_of(name), "parameters": schemas}
+
+
+def _default(agent: Workflow[..., Any], key: str) -> Any:
+    found = next(given for given in agent.graph_inputs if given.name == key)
+    return found.default
+
+
+def _called(tool: Callee) -> str:
+    """Give what a plan calls a tool or agent: its function's name, wherever that is from.
 
     The registered name can depend on which other files were imported before.
     """
@@ -133,10 +170,11 @@ def _holds_database(annotation: Any, depth: int) -> bool:
     return any(_holds_database(found, depth + 1) for found in inner)
 
 
-def _given(tracer: Tracer, tools: Sequence[Tool[..., Any]], key: str, value: Any) -> Any:
+def _given(tracer: Tracer, tools: Sequence[Callee], key: str, value: Any) -> Any:
     lifted: Any = value
     for tool in tools:
-        if key in tool.parameters.fields:
-            annotation = tool.parameters.fields[key].annotation
+        field = _fields(tool).get(key)
+        if field is not None:
+            annotation = field.annotation
             lifted = tracer.checked(lifted, annotation, f"given {key!r} of {tool.name}() is")
     return tracer.value(lifted)

@@ -62,6 +62,7 @@ class Tracer:
         self._tracing: list[Workflow[..., Any]] = []
         self._owners: dict[str, Workflow[..., Any]] = {}
         self._effects: dict[str, str] = {}
+        self._patterns: dict[str, set[str]] = {}
         self._scope: Scope | None = None
         self._num_nodes = 0
 
@@ -119,11 +120,31 @@ class Tracer:
                 deadline_s=workflow.deadline_s,
                 budget_usd=workflow.budget_usd,
                 where=where,
+                pattern=workflow.pattern or self._found_pattern(workflow),
+                role=workflow.role or None,
             )
         finally:
             _ACTIVE.reset(token)
             self._tracing.pop()
             self._scope = outer
+
+    def note_pattern(self, pattern: str) -> None:
+        """Note how the function that is being traced lets its agents work together."""
+        self._patterns.setdefault(self._tracing[-1].name, set()).add(pattern)
+
+    def pattern_of(self, function: str) -> str | None:
+        """Give the pattern of a recorded function, where it is an agent's or was noted."""
+        return self.functions[function].pattern
+
+    def _found_pattern(self, workflow: Workflow[..., Any]) -> str | None:
+        """Give the pattern that a function showed; an agent's is never unknown."""
+        noted = self._patterns.get(workflow.name, set())
+        if noted:
+            return next(iter(noted)) if len(noted) == 1 else "custom"
+        if not workflow.is_agent:
+            return None
+        calls = any(node.op == "agent.call" for node in self.scope.block.walk())
+        return "custom" if calls else "single"
 
     def ordered(self, root: str) -> list[Function]:
         """Give the functions with `root` first and the others in the order of first use."""

@@ -38,7 +38,12 @@ class Workflow(Generic[P, R]):
         name: the function's name, which the job store and the CLI show.
         fn: the function itself.
         deadline_s, budget_usd: what one job may take unless its caller says otherwise.
+        pattern, role, is_agent: of an agent (`agents.agent`).
     """
+
+    pattern: str | None = None
+    role: str = ""
+    is_agent = False
 
     def __init__(
         self,
@@ -87,14 +92,14 @@ class Workflow(Generic[P, R]):
                 where=author_line(),
                 next_step=f"Write {self.name}.run(...) to run it.",
             )
-        result: Any = self._record(args, kwargs)
+        result: Any = self.record(self.signature.bind(args, kwargs))
         return result  # type: ignore[no-any-return]
 
-    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def record(self, arguments: Mapping[str, Any]) -> Any:
+        """Record a call in the current trace and give the symbol of its result."""
         tracer = current()
-        given = self.signature.bind(args, kwargs)
-        for name, field in self.signature.fields.items():
-            given.setdefault(name, field.default)
+        fields = self.signature.fields
+        given = {key: arguments.get(key, field.default) for key, field in fields.items()}
         name = tracer.trace(self)
         values = [
             tracer.converted(given[key], field.annotation, f"argument {key!r} of {self.name}() is")
@@ -102,9 +107,16 @@ class Workflow(Generic[P, R]):
         ]
         effects = tracer.effects_of(name)
         before = tracer.after(effects)
-        if before and values:
+        if before and not values:
+            raise TraceError(
+                f"{self.name}() takes nothing that it could wait for, and steps before it write",
+                where=author_line(),
+                next_step="Give it a parameter, or call it before the steps that write.",
+            )
+        if before:
             values[0] = _delayed(tracer, values[0], before)
-        made = tracer.emit("agent.call", values, {"name": name, "callee": name}, self.returns)
+        attributes = {"name": name, "callee": name, "pattern": tracer.pattern_of(name)}
+        made = tracer.emit("agent.call", values, attributes, self.returns)
         tracer.happened(effects, made._gl_value)
         return made
 

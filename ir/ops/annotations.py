@@ -69,6 +69,20 @@ CONTROL_ATTRIBUTES = _by_name(
         doc="Of a branch (`scf.if`): both sides may begin before the condition is known, so "
         "neither may write or ask.",
     ),
+    AttributeSpec(
+        "agent.case",
+        "str",
+        required=False,
+        doc="Of a branch that is one arm of a switch: the value it is taken for.",
+    ),
+    AttributeSpec(
+        "agent.arms",
+        "int",
+        required=False,
+        minimum=2,
+        doc="Of an arm of a switch: how many arms are still possible where it is tested. Each is "
+        "expected equally often.",
+    ),
 )
 """What an scf operation says beside what MLIR wants of it."""
 

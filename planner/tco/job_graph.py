@@ -91,6 +91,11 @@ class _Reader:
             if node is not None:
                 nodes.append(node)
                 waits = frozenset((len(nodes) - 1,))
+            for inner in stage.regions if stage.op in STEP_OPS else ():
+                # Agents that a plan may call; it is taken to ask one after the other.
+                agent = self.region(inner, made)
+                nodes.append(Node("map", tuple(sorted(waits)), -1, (agent,), (1.0,)))
+                waits = frozenset((len(nodes) - 1,))
             made.update(dict.fromkeys(stage.results, waits))
         return Region(tuple(nodes))
 

@@ -17,6 +17,8 @@ MAX_LENGTH = 16 * 1024 * 1024
 """Longest text (characters) a computation may make."""
 MAX_ITEMS = 1_000_000
 """Longest list a computation may make."""
+MAX_SHOWN = 32
+"""Most keys an error lists."""
 MAX_BITS = 1024
 """Widest integer a computation may make."""
 
@@ -74,6 +76,8 @@ def _get(operands: Sequence[Any], attributes: Attributes) -> Any:
 def _item(operands: Sequence[Any], _: Attributes) -> Any:
     container, index = operands
     if isinstance(container, Mapping):
+        if isinstance(index, str) and index not in container and len(container) <= MAX_SHOWN:
+            raise ValueError(f"{index[:80]!r} is none of {', '.join(map(repr, container))}")
         return container[index]
     if not isinstance(container, list | tuple | str):
         raise TypeError("it has no elements")

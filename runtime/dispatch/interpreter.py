@@ -16,7 +16,7 @@ from gangline.ir.errors import GanglineError, LoweringError, StepError
 from gangline.ir.program import Program, Stage
 
 from .compute import evaluate
-from .expansion import Expansion
+from .expansion import Expansion, PlannedCall
 from .frame import Bound, Control, Frame, Parents, merge
 from .layout import layouts
 
@@ -70,7 +70,7 @@ class Interpreter:
     def finish(self, activation: Activation, value: Any) -> None:
         """Give the result of a step, and find what has become ready."""
         if activation.planned is not None:
-            self._planned_ended(*activation.planned, value)
+            self._planned_ended(*activation.planned, Bound(value, (activation.id,)))
         elif activation.stage.op == "expand":
             self._expand(activation, value)
         else:
@@ -90,27 +90,40 @@ class Interpreter:
         for name in made.first():
             self._plan_step(made, name)
 
-    def _planned_ended(self, expansion: Expansion, name: str, value: Any) -> None:
-        for ready in expansion.end(name, value):
+    def _planned_ended(self, expansion: Expansion, name: str, result: Bound) -> None:
+        for ready in expansion.end(name, result):
             self._plan_step(expansion, ready)
         if expansion.done:
-            ids = tuple(f"{expansion.step_id}/{step}" for step in expansion.steps)
-            bound = Bound(expansion.output, merge([ids, ()]))
-            self._finish(expansion.frame, expansion.position, bound)
+            self._finish(expansion.frame, expansion.position, expansion.output)
 
     def _plan_step(self, expansion: Expansion, name: str) -> None:
         self.operations += 1
-        step_id = f"{expansion.step_id}/{name}"
         try:
-            stage, operands, parents = expansion.call(name)
+            if "agent" in expansion.row(name):
+                self._plan_agent(expansion, name)
+            else:
+                self._plan_tool(expansion, name)
         except GanglineError as error:
             self.error = self.error or error
-            return
-        frame, position = expansion.frame, expansion.position
-        planned = (expansion, name)
+
+    def _plan_tool(self, expansion: Expansion, name: str) -> None:
+        stage, operands = expansion.call(name)
+        parents, frame = expansion.parents(name), expansion.frame
+        step_id, planned = f"{expansion.step_id}/{name}", (expansion, name)
         self.ready.append(
-            Activation(step_id, stage, operands, merge([parents, ()]), frame, position, planned)
+            Activation(step_id, stage, operands, parents, frame, expansion.position, planned)
         )
+
+    def _plan_agent(self, expansion: Expansion, name: str) -> None:
+        """Run a nested agent that a plan named, as a call of the workflow's own would."""
+        region, values = expansion.agent(name)
+        frame, parents = expansion.frame, expansion.parents(name)
+        control = PlannedCall(
+            frame, expansion.position, [Bound(None)], 1, expansion=expansion, step=name
+        )
+        arguments = [Bound(value, parents) for value in values]
+        prefix, index = f"{expansion.step_id}/{name}/", expansion.stage.regions[region]
+        self._spawn(index, frame, control, 0, prefix, parents, arguments)
 
     def _drain(self) -> None:
         # Invariant: every position in the queue has all its values and was queued once.
@@ -206,12 +219,13 @@ class Interpreter:
         control: Control,
         region: int,
         slot: int,
-        label: str,
+        label: str | None,
         decided_by: Parents,
         arguments: Sequence[Bound],
     ) -> None:
         frame, stage = control.frame, control.frame.layout.stages[control.position]
-        prefix = f"{frame.prefix}{stage.name}{label}"
+        # Without a label the frame's steps are named as if they stood around the control stage.
+        prefix = frame.prefix if label is None else f"{frame.prefix}{stage.name}{label}"
         parents = merge([frame.control, decided_by])
         index = stage.regions[region]
         self._spawn(index, frame, control, slot, prefix, parents, arguments)
@@ -235,7 +249,12 @@ class Interpreter:
 
     def _branch(self, frame: Frame, position: int, condition: Bound) -> None:
         control = Control(frame, position, [Bound(None)], 1)
-        side, label = (0, ".then/") if condition.value else (1, ".else/")
+        side: int = 0 if condition.value else 1
+        label: str | None = (".then/", ".else/")[side]
+        if "case" in frame.layout.stages[position].attributes:
+            # An arm of a switch: ids say what the arm runs, not how deep its test is nested.
+            # Names are unique in a program, so no two sides can give the same id.
+            label = None
         self._inner(control, side, 0, label, condition.parents, ())
 
     def _trip(self, control: Control, value: Bound) -> None:
@@ -249,6 +268,9 @@ class Interpreter:
 
     def _returned(self, control: Control, slot: int, value: Bound) -> None:
         """Go on with a control stage, one of whose frames has ended."""
+        if isinstance(control, PlannedCall):
+            self._planned_ended(control.expansion, control.step, value)
+            return
         stage = control.frame.layout.stages[control.position]
         if stage.op == "loop":
             self._loop(control, value)

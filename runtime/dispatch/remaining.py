@@ -64,11 +64,13 @@ class Expectation:
         return longest
 
     def _own(self, stage: Stage, tail_s: float, in_loop: bool) -> float:
+        row = self.row(stage)
+        own = 0.0 if row is None else row.seconds * (max(row.visits, 1.0) if in_loop else 1.0)
         if not stage.regions:
-            row = self.row(stage)
-            return 0.0 if row is None else row.seconds * (max(row.visits, 1.0) if in_loop else 1.0)
+            return own
         inner = [self._weigh(r, tail_s, in_loop or stage.op == "loop") for r in stage.regions]
-        return sum(inner) if stage.op == "loop" else max(inner)
+        # A loop tests and runs; a plan is taken to ask its agents one after the other.
+        return own + (sum(inner) if stage.op in ("loop", "expand") else max(inner))
 
     def _reads(self, stage: Stage) -> set[int]:
         inside = [inner for region in stage.regions for inner in self._program.walk(region)]
