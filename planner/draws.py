@@ -142,7 +142,7 @@ class _Walk:
     def _step(self, stage: Stage, parents: Deps) -> int:
         work = self.profile.stages[stage.name]
         index = len(self.steps)
-        if stage.op in ("tokenize", "prefill", "decode", "detokenize"):
+        if stage.op in ("tokenize", "prefill", "decode", "detokenize", "embed"):
             step = self._model_step(stage, work, parents, index)
         else:
             step = DrawnStep(stage.name, stage.op, "", parents, seconds=draw_s(work, self.rng))

@@ -1,7 +1,8 @@
 """What of a program is drawn: steps and control flow as a tree of small graphs.
 
 Values that the dispatcher computes itself (constants, arithmetic, members) are not drawn; edges
-pass through them. At agent level the four stages of one model call are one node.
+pass through them. At agent level the four stages of one model call are one node, and
+an embedding belongs to the lookup or store that reads it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class _Builder:
             stage = self.program.stages[number]
             reads, inside = self._inside(stage)
             found = _join(origins.get(value, _Origin(outer=frozenset({value}))) for value in reads)
-            if stage.op in HIDDEN:
+            if stage.op in HIDDEN or (self.calls and stage.op == "embed"):
                 origins.update(dict.fromkeys(stage.results, found))
                 continue
             outer |= found.outer

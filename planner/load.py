@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gangline.ir.program import Stage
+from gangline.ir.program import HOST_STEPS, Stage
 
-from .profile import NORMAL_95
+from .profile import ENGINE_OPS, NORMAL_95
 from .queueing import mean_wait_s
 
 if TYPE_CHECKING:
     from .placement import Assignment
     from .situation import Situation
 
-HOST_OPS = frozenset({"tool", "expand"})
+HOST_OPS = HOST_STEPS - {"ask"}
 """Ops that need a core; text stages run beside the engine."""
 
 
@@ -99,7 +99,7 @@ def _gather(situation: Situation, assignment: Assignment) -> _Devices:
         sigma = math.log(max(estimate.high_s / max(estimate.low_s, 1e-12), 1.0)) / NORMAL_95 / 2.0
         if stage.op in HOST_OPS:
             found.tools.setdefault(at, Load()).add(rate, estimate.seconds, sigma)
-        elif stage.op == "prefill":
+        elif stage.op in ("prefill", "embed"):
             found.prompts.setdefault(at, Load()).add(rate, estimate.seconds, sigma)
         elif stage.op == "decode":
             _add_decode(situation, found, stage, at, rate)
@@ -135,7 +135,7 @@ def _seconds(situation: Situation, devices: _Devices, stage: Stage, at: int) -> 
         return own + devices.tools[at].wait_s(
             option.device.count * max(option.device.spec.cores, 1)
         )
-    if stage.op not in ("prefill", "decode") or option.device.spec.kind == "api":
+    if stage.op not in ENGINE_OPS or option.device.spec.kind == "api":
         return own
     prompts = devices.prompts.get(at, Load())
     busy = prompts.busy / option.replicas

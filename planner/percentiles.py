@@ -158,7 +158,7 @@ def _own_timer(situation: Situation, stage: Stage, option: int) -> Timer:
         steps = max(work.output_tokens.mean - 1.0, 1e-9)
         each = estimate.seconds / steps
         return lambda step: each * (step.output - 1)
-    if stage.op == "prefill":
+    if stage.op in ("prefill", "embed"):
         return _prefill_timer(situation, stage, option)
     fixed = max(estimate.seconds - (work.seconds.mean if work.seconds else 0.0), 0.0)
     return lambda step: step.seconds + fixed

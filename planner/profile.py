@@ -167,6 +167,10 @@ def _stage_from_json(row: Mapping[str, Any]) -> StageProfile:
     )
 
 
+ENGINE_OPS = frozenset({"prefill", "decode", "embed"})
+"""Ops whose seconds follow from their tokens and the device; an embedding costs as a prefill."""
+
+
 def observe(steps: Iterable[StepRecord], num_jobs: int = 1) -> Profile:
     """Make a profile from the finished steps of `num_jobs` jobs of one workflow.
 
@@ -209,7 +213,7 @@ def _sample(step: StepRecord) -> Sample:
 
 
 def _summarise(op: str, visits: float, samples: tuple[Sample, ...]) -> StageProfile:
-    computed = op in ("prefill", "decode")
+    computed = op in ENGINE_OPS
     return StageProfile(
         op=op,
         visits=visits,

@@ -20,7 +20,7 @@ import numpy as np
 from gangline.ir.errors import ConfigError, GanglineError
 from gangline.ir.program import Program, Region, Stage
 
-from .profile import MAX_SAMPLES, Amount, Profile, Sample, StageProfile
+from .profile import ENGINE_OPS, MAX_SAMPLES, Amount, Profile, Sample, StageProfile
 
 VERSION = 1
 MAX_FILE_BYTES = 200_000_000
@@ -109,7 +109,7 @@ def portable(profile: Profile) -> Profile:
 
 
 def _portable(row: StageProfile) -> StageProfile:
-    computed = row.op in ("prefill", "decode")
+    computed = row.op in ENGINE_OPS
     samples = tuple(
         replace(sample, device="", seconds=0.0 if computed else round(sample.seconds, 6))
         for sample in row.samples

@@ -21,6 +21,10 @@ SVG_HEAD = 'xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" font-siz
 COLOURS = {
     "tool": "#5b8c5a",
     "expand": "#5b8c5a",
+    "lookup": "#7a6a9c",
+    "store": "#7a6a9c",
+    "observe": "#7a6a9c",
+    "embed": "#c2703d",
     "tokenize": "#9a9a9a",
     "prefill": "#c2703d",
     "decode": "#3d6fb6",

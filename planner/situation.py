@@ -18,8 +18,8 @@ from .critical_path import Timeline, timeline
 from .engine_times import MEMORY_SHARE, is_fitted
 from .load import Loaded, loaded
 from .placement import Assignment, PlacementProblem
-from .profile import Profile, observe
-from .stage_cost import Option, StageCosts, StageEstimate
+from .profile import ENGINE_OPS, Profile, observe
+from .stage_cost import Option, StageCosts, StageEstimate, engine_op
 from .workload import complete, visits
 
 HOST_HOP_S = 1e-3
@@ -256,7 +256,7 @@ def _model(class_name: str) -> str:
 def _class_name(stage: Stage, split: bool) -> str:
     if stage.op in HOST_STEPS:
         return f"tool:{stage.attributes.get('tool', stage.name)}"
-    half = "prefill" if stage.op in ("tokenize", "prefill") else "decode"
+    half = "prefill" if stage.op in ("tokenize", "prefill", "embed") else "decode"
     return f"{half if split else 'llm'}:{stage.attributes['model']}"
 
 
@@ -305,7 +305,7 @@ def situation_of(
     own = Calibration.of(
         row
         for stage in program.stages
-        if stage.op in ("prefill", "decode")
+        if stage.op in ENGINE_OPS
         for row in _measured(stage, full, fleet, costs, expected[stage.id][1])
     )
     costs.calibration = (calibration or Calibration()).joined(own)
@@ -339,12 +339,13 @@ def _measured(
 ) -> Iterator[tuple[Key, float, float]]:
     names = {device.name for device in fleet.devices}
     model, work = str(stage.attributes["model"]), profile.stages[stage.name]
+    op = engine_op(stage)
     for sample in work.samples:
         if sample.device in names:
             option = Option(fleet.device(sample.device))
-            batch = costs.batch(stage.op, option, width, model, work)
-            modelled = costs.modelled_s(stage.op, model, option, sample, batch)
-            yield costs.key(option, stage.op, model, sample, batch), sample.seconds, modelled
+            batch = costs.batch(op, option, width, model, work)
+            modelled = costs.modelled_s(op, model, option, sample, batch)
+            yield costs.key(option, op, model, sample, batch), sample.seconds, modelled
 
 
 def modelled_steps(
@@ -364,7 +365,7 @@ def modelled_steps(
     widths = {visit.stage.name: max(visit.width, 1.0) for visit in visits(program, factors)}
     found: list[tuple[Key, float, float]] = []
     for stage in program.stages:
-        if stage.op in ("prefill", "decode") and stage.name in seen.stages:
+        if stage.op in ENGINE_OPS and stage.name in seen.stages:
             known = Profile({stage.name: seen.stages[stage.name]})
             found += _measured(stage, known, fleet, costs, widths.get(stage.name, 1.0))
     return found

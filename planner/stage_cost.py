@@ -22,7 +22,7 @@ from .engine_times import (
     EngineTimes,
     engine_times,
 )
-from .profile import Amount, Sample, StageProfile
+from .profile import ENGINE_OPS, Amount, Sample, StageProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +110,21 @@ class StageCosts:
         self, stage: Stage, work: StageProfile, option: Option, width: float = 1.0
     ) -> StageEstimate:
         """Price one visit of a stage; `width` is the number of items run side by side."""
-        if stage.op not in ("prefill", "decode"):
+        if stage.op not in ENGINE_OPS:
             return _price_host(work, option.device, width)
         model, device = str(stage.attributes["model"]), option.device
-        batch = self.batch(stage.op, option, width, model, work)
-        sharing = self.jobs_in_flight if stage.op == "decode" and not self.tokens_per_s else 1.0
-        seconds = self.modelled_s(stage.op, model, option, _shape(work), batch)
-        spread = self._token_spread(stage.op, model, option, work, batch)
-        source, typical, low, high = self._correction(option, stage.op, model, work, batch)
+        op = engine_op(stage)
+        batch = self.batch(op, option, width, model, work)
+        sharing = self.jobs_in_flight if op == "decode" and not self.tokens_per_s else 1.0
+        seconds = self.modelled_s(op, model, option, _shape(work), batch)
+        spread = self._token_spread(op, model, option, work, batch)
+        source, typical, low, high = self._correction(option, op, model, work, batch)
         expected = seconds * typical
         times = None if device.spec.kind == "api" else self.times(option, model)
         share = expected / batch if math.isfinite(batch) else math.inf
         low_s = expected * math.exp(-math.hypot(math.log(low), math.log(spread[0])))
         high_s = expected * math.exp(math.hypot(math.log(high), math.log(spread[1])))
-        per_token = _token_usd(stage.op, work, device)
+        per_token = _token_usd(op, work, device)
         memory = [_memory_bytes(times, work, which, batch) for which in ("mean", "low", "high")]
         priced = StageEstimate(
             seconds=expected,
@@ -139,7 +140,7 @@ class StageCosts:
             low_memory_bytes=memory[1],
             high_memory_bytes=memory[2],
         )
-        return _with_joules(priced, _joules(times, stage.op, work, seconds, share, batch))
+        return _with_joules(priced, _joules(times, op, work, seconds, share, batch))
 
     def batch(self, op: str, option: Option, width: float, model: str, work: StageProfile) -> float:
         """Give the sequences expected to share one engine step; prefills go one by one."""
@@ -205,6 +206,14 @@ class StageCosts:
         low = self.modelled_s(op, model, option, few, batch) / mean
         high = self.modelled_s(op, model, option, many, batch) / mean
         return min(max(low, 1e-3), 1.0), max(high, 1.0)
+
+
+def engine_op(stage: Stage) -> str:
+    """Give the op whose cost a stage on an engine has: `prefill` or `decode`.
+
+    An embedding reads its text as a prompt, from which no token is written.
+    """
+    return "prefill" if stage.op == "embed" else stage.op
 
 
 def _shape(work: StageProfile) -> Sample:

@@ -30,6 +30,9 @@ DEFAULT_BRANCH_PROBABILITY = 0.5
 DEFAULT_TOOL_S = 0.05
 DEFAULT_TIMEOUT_S = 30.0
 
+MEMORY_S: Mapping[str, float] = {"lookup": 0.005, "store": 0.005, "observe": 0.005}
+"""Measured on one disk: a lookup in a thousand entries, and a commit; the first job tells more."""
+
 TEXT_FIXED_S, TEXT_S_PER_TOKEN = 5e-4, 2e-6
 """Tokenising: a template to fill, then about half a million tokens per second and core."""
 
@@ -146,6 +149,9 @@ def _origin(stage: Stage, op: str, producers: Mapping[int, Stage]) -> Stage | No
 
 
 def _prompt_tokens(stage: Stage, producers: Mapping[int, Stage]) -> Amount:
+    if stage.op == "embed":
+        field = DEFAULT_FIELD_TOKENS
+        return Amount(field, 0.2 * field, 4.0 * field)
     if stage.op not in ("tokenize", "prefill", "decode"):
         return Amount.exactly(0.0)
     source = _origin(stage, "tokenize", producers)
@@ -168,6 +174,9 @@ def _output_tokens(stage: Stage, producers: Mapping[int, Stage]) -> Amount:
 def _declared_seconds(stage: Stage, tokens: float) -> Amount | None:
     if stage.op in ("tool", "expand"):  # an expansion is priced as one call of a tool
         return _tool_seconds(stage)
+    if stage.op in MEMORY_S:
+        mean = MEMORY_S[stage.op]
+        return Amount(mean, 0.2 * mean, 8.0 * mean)
     if stage.op in ("tokenize", "detokenize"):
         mean = TEXT_FIXED_S + TEXT_S_PER_TOKEN * tokens
         return Amount(mean, 0.3 * mean, 4.0 * mean)

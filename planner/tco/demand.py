@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gangline.ir.errors import ConfigError
 from gangline.ir.program import Program, Stage
-from gangline.planner.profile import Profile, StageProfile
+from gangline.planner.profile import Amount, Profile, StageProfile
 from gangline.planner.workload import complete
 
 from .distribution import Distribution
@@ -154,6 +154,9 @@ def _calls(rows: Mapping[str, StageProfile], models: Mapping[str, str]) -> list[
             found.append(
                 Call(name, names, row.visits, _joined(row, rows.get(prefill)), models[name])
             )
+        elif row.op == "embed":  # a prompt after which the first token ends the request
+            prompt = replace(row, output_tokens=Amount.exactly(1.0))
+            found.append(Call(name, {"prefill": name}, row.visits, prompt, models[name]))
         elif row.op != "prefill":
             found.append(Call(name, {"cpu": name}, row.visits, row))
     return found
@@ -238,13 +241,18 @@ def _seconds(row: StageProfile) -> Distribution:
     return Distribution.of_amount(row.seconds) if row.seconds else Distribution.constant(0.0)
 
 
+def is_prompt(stage: str) -> bool:
+    """Tell by its name whether a stage reads a prompt: a prefill or an embedding."""
+    return stage.partition("#")[0].endswith((".prefill", ".embed"))
+
+
 def _part_numbers(classes: Iterable[DemandClass]) -> dict[str, int]:
     """Map stage names to part numbers; prefill and decode names tell the phase."""
     numbers: dict[str, int] = {}
     part = 0
     for group in classes:
         for stage in group.stages:
-            second = group.kind == "llm" and not stage.endswith(".prefill")
+            second = group.kind == "llm" and not is_prompt(stage)
             numbers[stage] = part + (1 if second else 0)
         part += len(group.phases)
     return numbers

@@ -88,6 +88,8 @@ def _write(
             return writer.add("tokenize", step.stage, row, operands, **data)
         case "prefill":
             return writer.add("prefill", step.stage, row, operands[:1], model=step.model)
+        case "embed":
+            return _embed(writer, step, operands, job, index)
         case "decode":
             return _decode(writer, steps, index, operands, job, ship)
         case "detokenize":
@@ -95,6 +97,16 @@ def _write(
         case _:
             data = {"tool": step.stage, "effects": "none", "drawn_s": step.seconds}
             return writer.add("tool", step.stage, row, operands, **data)
+
+
+def _embed(writer: _Writer, step: DrawnStep, operands: Sequence[int], job: int, index: int) -> int:
+    """Write an embedding as a prompt after which a first token ends the request."""
+    row = writer.plan.get(step.stage)
+    known: dict[str, Any] = {"model": step.model}
+    text = _prompt(step, job, index)
+    tokens = writer.add("tokenize", f"{step.stage}.tokens", row, operands, template=text, **known)
+    kv = writer.add("prefill", step.stage, row, (tokens,), **known)
+    return writer.add("decode", f"{step.stage}.end", row, (kv,), max_tokens=1, **known)
 
 
 def _decode(

@@ -13,7 +13,7 @@ from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.planner.calibration import Calibration
 from gangline.planner.engine_times import MEMORY_SHARE, EngineTimes
 from gangline.planner.load import HOST_OPS
-from gangline.planner.profile import Profile, Sample, StageProfile
+from gangline.planner.profile import ENGINE_OPS, Profile, Sample, StageProfile
 from gangline.planner.situation import HOST_HOP_S
 from gangline.planner.stage_cost import Option, StageCosts
 from gangline.planner.workload import complete
@@ -47,7 +47,7 @@ class PlannedFleet:
         self._model_of = {
             stage.name: str(stage.attributes["model"])
             for stage in program.walk()
-            if stage.op in ("prefill", "decode")
+            if stage.op in ENGINE_OPS
         }
         self._tp = self._widths()
 
@@ -142,10 +142,11 @@ class PlannedFleet:
         return found.factor if found else 1.0
 
     def _shape(self, model: str, op: str) -> Sample:
+        ops = (op, "embed") if op == "prefill" else (op,)
         rows = [
             self._profile.stages[stage]
             for stage, name in self._model_of.items()
-            if name == model and self._profile.stages[stage].op == op
+            if name == model and self._profile.stages[stage].op in ops
         ]
         return Sample("", 0.0, *(_mean(rows, part) for part in _TOKENS))
 

@@ -12,7 +12,7 @@ import heapq
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gangline.backends.base import Backend
@@ -30,10 +30,13 @@ from gangline.runtime.clock import VirtualClock
 from gangline.runtime.dispatch.commands import (
     CancelRequest,
     CancelTool,
+    Embed,
     Encode,
+    Request,
     RetryAfter,
     RunTool,
     SubmitRequest,
+    UseMemory,
 )
 from gangline.runtime.dispatch.engine_message import submit_message
 from gangline.runtime.dispatch.job import Job
@@ -98,7 +101,7 @@ class _Simulated:
 @dataclass(slots=True, eq=False)
 class _Request:
     job: _Simulated
-    command: SubmitRequest
+    command: Request
     device: str
     submitted_s: float
     first_token_s: float = math.nan
@@ -204,6 +207,10 @@ class Simulator:
                 self._in_slot(job.run.device(action.step), lambda: self._tool(job, action))
             case Encode():
                 self._at(now + self._encode_time(action), lambda: self._encoded(job, action, now))
+            case UseMemory():
+                self._in_slot(job.run.device(action.step), lambda: self._memory(job, action))
+            case Embed():
+                self._embed(job, action)
             case SubmitRequest():
                 self._submit(job, action)
             case CancelRequest():
@@ -257,7 +264,28 @@ class Simulator:
         tokens = list(self._backend(device).encoder(command.model)(command.messages))
         self._follow(job, job.run.completed(command, tokens, now, started_s, now))
 
-    def _submit(self, job: _Simulated, command: SubmitRequest) -> None:
+    def _memory(self, job: _Simulated, command: UseMemory) -> None:
+        """Take the time that was planned; memory itself is empty here, and stays so."""
+        started_s = self._clock.now()
+        ended_s = started_s + (command.step.predicted_s or 0.0)
+        value: Any = {"lookup": [], "store": command.named.get("key", ""), "observe": 0}[
+            command.step.stage.op
+        ]
+
+        def end() -> None:
+            device = job.run.device(command.step)
+            self._busy_s[device] += ended_s - started_s
+            self._follow(job, job.run.completed(command, value, ended_s, started_s, ended_s))
+            self._free_slot(device)
+
+        self._at(ended_s, end)
+
+    def _embed(self, job: _Simulated, command: Embed) -> None:
+        encode = self._backend(job.run.device(command.step)).encoder(command.model)
+        tokens = tuple(encode([{"role": "user", "content": command.text}]))
+        self._submit(job, replace(command, prompt_tokens=tokens))
+
+    def _submit(self, job: _Simulated, command: Request) -> None:
         now, device = self._clock.now(), job.run.device(command.step)
         backend = self._at_now(device)
         self._requests[command.request_id] = _Request(job, command, device, now)

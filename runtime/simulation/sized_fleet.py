@@ -20,7 +20,7 @@ from gangline.planner.draws import DrawnStep, draw_jobs
 from gangline.planner.engine_times import MAX_BATCH, MAX_STEP_TOKENS
 from gangline.planner.profile import Profile
 from gangline.planner.tco.config import ServingConfig
-from gangline.planner.tco.demand import DemandClass
+from gangline.planner.tco.demand import DemandClass, is_prompt
 from gangline.planner.tco.estimate import MIN_SHARE
 from gangline.planner.tco.market import Market
 from gangline.planner.tco.options import NETWORK_LATENCY_S
@@ -190,7 +190,7 @@ class SizedFleet:
             ]
         rows = []
         for stage in group.stages:
-            op = "prefill" if stage.endswith(".prefill") else "decode"
+            op = "prefill" if is_prompt(stage) else "decode"
             first, each = estimate.ttft_s[group.name], estimate.tpot_s[group.name]
             seconds = first if op == "prefill" else each * group.output_tokens.mean
             rows.append(StagePlan(stage, op, pools[op].name, seconds, 0.0))

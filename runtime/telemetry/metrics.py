@@ -18,6 +18,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from gangline.ir.program import STEP_OPS
 from gangline.ir.specs.event import END_EVENTS, STATUS_AFTER, Event
 from gangline.ir.specs.request import Finished
 from gangline.runtime.dispatch.outcome import DirectOutcome
@@ -34,9 +35,7 @@ MAX_WORKFLOWS = 100
 MAX_MODELS = 50
 MAX_DEVICES = 200
 MAX_TENANTS = 200
-OPS = frozenset(
-    {"tokenize", "prefill", "decode", "detokenize", "embed", "lookup", "tool", "ask", "expand"}
-)
+OPS = STEP_OPS
 _FINISHED = {"stop": "stop", "grammar": "stop", "length": "length", "abort": "abort"}
 """vLLM knows stop, length and abort; a grammar that is complete is a stop there too."""
 
