@@ -18,6 +18,7 @@ from . import (
     explain,
     jobs,
     keys,
+    memory,
     models,
     plan,
     run_command,
@@ -48,6 +49,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(memory.app, name="memory")
 
 
 @app.callback(invoke_without_command=True)
