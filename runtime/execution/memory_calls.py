@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gangline.ir.errors import StepError
+from gangline.ir.errors import GanglineError, StepError
 from gangline.ir.specs.event import LOCAL
 from gangline.runtime.dispatch.commands import UseMemory
 from gangline.runtime.store import Store
+from gangline.runtime.store.memory import Memory
 from gangline.runtime.store.memory_rows import Write
 
 
@@ -29,7 +30,15 @@ def use_memory(store: Store | None, user: MemoryUser, command: UseMemory, now: f
             where=command.step.where,
             next_step="Run it with a job store: gangline.runtime.store.open_store(path).",
         )
-    memory, stage, named = store.memory, command.step.stage, command.named
+    try:
+        return _use(store.memory, user, command, now)
+    except GanglineError as error:
+        error.where = command.step.where
+        raise
+
+
+def _use(memory: Memory, user: MemoryUser, command: UseMemory, now: float) -> Any:
+    stage, named = command.step.stage, command.named
     tenant = user.tenant or LOCAL
     if stage.op == "lookup":
         by, limit = stage.attributes["by"], stage.attributes["limit"]

@@ -238,7 +238,8 @@ class Memory:
         if not space.model:
             return []
         if (space.model, 4 * space.dimensions) != (model, len(wanted)):
-            raise other_model(place, space.model, model)
+            known = (space.model, space.dimensions)
+            raise other_model(place, known, (model, len(wanted) // 4))
         from .memory_vectors import cosines
 
         found: list[tuple[str, float]] = []

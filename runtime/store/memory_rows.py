@@ -158,12 +158,13 @@ def other_kind(place: Place, kind: str) -> ConflictError:
     )
 
 
-def other_model(place: Place, known: str, given: str) -> ConflictError:
-    """Say that embeddings of two models cannot be compared."""
+def other_model(place: Place, known: tuple[str, int], given: tuple[str, int]) -> ConflictError:
+    """Say that embeddings of two models, each with its dimensions, cannot be compared."""
+    one, other = (f"{model} ({dimensions} numbers)" for model, dimensions in (known, given))
     return ConflictError(
-        f"The memory space {place.space!r} holds embeddings of {known}, not of {given}",
+        f"The memory space {place.space!r} holds embeddings of {one}, not of {other}",
         where=place.where,
-        next_step=f"Write model={known!r}, use another space, or forget this one and begin anew.",
+        next_step=f"Write model={known[0]!r}, use another space, or forget this one and begin anew.",
     )
 
 

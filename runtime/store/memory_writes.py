@@ -149,8 +149,7 @@ def _same_model(
             (model, dimensions, place.tenant, place.space),
         )
     elif (space.model, space.dimensions) != (model, dimensions):
-        known = f"{space.model} ({space.dimensions} numbers)"
-        raise other_model(place, known, f"{model} ({dimensions} numbers)")
+        raise other_model(place, (space.model, space.dimensions), (model, dimensions))
 
 
 def _put(
