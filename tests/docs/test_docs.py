@@ -28,6 +28,7 @@ LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
         "client.md",
         "service.md",
         "errors.md",
+        "memory.md",
         "passes.md",
         "steering.md",
         "tco.md",
