@@ -18,7 +18,7 @@ from gangline.ir.errors import GanglineError
 from gangline.ir.specs.memory import vector_from_json
 from gangline.runtime.api import fork_job, run_job
 from gangline.runtime.dispatch.job import Job, JobResult
-from gangline.runtime.execution import step_calls
+from gangline.runtime.execution import memory_calls, step_calls
 from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import Store, open_store
 from gangline.runtime.store.memory_rows import Write
@@ -159,7 +159,7 @@ def test_a_recorded_lookup_is_not_made_again(store: Store) -> None:
 
 def test_a_cancelled_job_waits_for_its_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    real = step_calls.use_memory
+    real = memory_calls.use_memory
 
     def slow(*args: Any) -> Any:
         begun.set()
@@ -243,7 +243,7 @@ def test_killed_between_the_write_and_its_record(url: str, op: str, tmp_path: Pa
 def test_a_server_that_lost_its_lease_writes_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = step_calls.use_memory
+    real = memory_calls.use_memory
 
     def taken(found: Store, user: Any, command: Any, now: float) -> Any:
         found._do(lambda database: database.run("UPDATE jobs SET epoch = epoch + 1")).result()
