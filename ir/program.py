@@ -83,7 +83,7 @@ class Stage:
         attributes: JSON. tool: `tool` (registered name), `names` (parameter of each operand),
             `effects`, `timeout_s`, `retries`, `idempotent`, `signature`. ask: `names`, `schema`
             (JSON Schema of the answer). expand: `names`, `tools` (see ops.PLANNED_TOOL),
-            `max_steps`, and where agents are among the tools `agents` (row name: index into
+            `max_steps`, `form`, `on_error`, and where agents are among the tools `agents` (row name: index into
             `regions`) and `inputs` (row name: names of the region's arguments). tokenize: `model`,
             `template` (list of {role, text} with {field} marks), `names` (field of each
             operand). prefill: `model`. decode: `model`, `max_tokens`, `temperature`, `seed`,

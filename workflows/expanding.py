@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from gangline.ir.errors import TraceError
+from gangline.ir.ops import EXPAND_FORMS, ON_ERROR
 
 from . import hints
 from .signature import Field
@@ -15,11 +16,42 @@ from .tracing import Tracer, current, require_name
 from .values import Database
 from .workflow import Workflow
 
+if TYPE_CHECKING:
+    from .plan_outcome import PlanOutcome
+
 DEFAULT_MAX_STEPS = 16
 _ORDER = ("none", "read", "write")
 
 Callee = Tool[..., Any] | Workflow[..., Any]
 """What a plan may call: a tool, or a nested agent."""
+
+
+@overload
+def expand(
+    plan: Any,
+    /,
+    *,
+    tools: Sequence[Callee],
+    max_steps: int = DEFAULT_MAX_STEPS,
+    given: Mapping[str, Any] | None = None,
+    name: str = "expand",
+    form: Literal["steps", "lines"] = "steps",
+    on_error: Literal["fail"] = "fail",
+) -> dict[str, Any]: ...
+
+
+@overload
+def expand(
+    plan: Any,
+    /,
+    *,
+    tools: Sequence[Callee],
+    max_steps: int = DEFAULT_MAX_STEPS,
+    given: Mapping[str, Any] | None = None,
+    name: str = "expand",
+    form: Literal["steps", "lines"] = "steps",
+    on_error: Literal["keep"],
+) -> PlanOutcome: ...
 
 
 def expand(
@@ -30,7 +62,9 @@ def expand(
     max_steps: int = DEFAULT_MAX_STEPS,
     given: Mapping[str, Any] | None = None,
     name: str = "expand",
-) -> dict[str, Any]:
+    form: Literal["steps", "lines"] = "steps",
+    on_error: Literal["fail", "keep"] = "fail",
+) -> dict[str, Any] | PlanOutcome:
     """Carry out a plan and give the results of its steps by their ids.
 
     A plan is a list of `{"id": ..., "tool": ..., "arguments": {...}}`, or JSON text of one. An
@@ -40,6 +74,12 @@ def expand(
     anything runs (known tools, types, no cycles, not too long), recorded, and never made again
     when the job goes on after a crash.
 
+    With `form="lines"` a plan is text with one call per line, as in
+    `1. convert(value=3, unit_from="km", unit_to="mi")`, whose arguments are JSON or references
+    (`$1`, `$1.member`, `$1[0]`, also inside text) to lines above; numbers rise, and `join()` is
+    the last line. If it is what an llm of this workflow writes, each line is checked, recorded
+    and started as soon as it is complete, while the model goes on writing.
+
     Args:
         plan: a value of the trace: a list, a dict `{"steps": [...]}`, or text.
         tools: the tools it may name, by the names of their functions. An agent among them is
@@ -48,6 +88,11 @@ def expand(
         given: values for parameters that the plan must not choose, by name; every tool that has
             such a parameter gets the value. A `Database` is always given.
         name: what the step is called.
+        form: how a plan is written.
+        on_error: what a step that fails, or a plan that is not sound, does. `fail` ends the job.
+            `keep` gives a `PlanOutcome` that tells of it: what waits for a failed step does not
+            run, and all else does. A write of which it is not known whether it happened always
+            ends the job.
 
     Raises:
         TraceError: no tools, a database that the plan would choose, or a value that no tool takes.
@@ -56,6 +101,7 @@ def expand(
     require_name(name)
     filled = dict(given or {})
     _check_tools(tools, max_steps)
+    _check_words(tools, form, on_error)
     rows = [_row(tracer, tool, filled) for tool in tools]
     if any("agent" in row for row in rows):
         tracer.note_pattern("supervisor_as_tool")
@@ -68,9 +114,13 @@ def expand(
     values = [tracer.value(plan), *(_given(tracer, tools, key, filled[key]) for key in filled)]
     effects = max((row["effects"] for row in rows), key=_ORDER.index)
     attributes = {"name": name, "names": ["plan", *filled], "tools": rows, "max_steps": max_steps}
+    if form != "steps":
+        attributes["form"] = form
+    if on_error != "fail":
+        attributes["on_error"] = on_error
     attributes["granted"] = sorted(row["name"] for row in rows if row["effects"] == "write")
     operands = [*values, *tracer.after(effects)]
-    made: Any = tracer.emit("agent.expand", operands, attributes, dict[str, Any])
+    made: Any = tracer.emit("agent.expand", operands, attributes, _result(on_error))
     tracer.happened(effects, made._gl_value)
     return made  # type: ignore[no-any-return]
 
@@ -95,6 +145,28 @@ def _check_tools(tools: Sequence[Any], max_steps: Any) -> None:
             where=author_line(),
             next_step=f"Write max_steps={DEFAULT_MAX_STEPS}, or whatever number is enough.",
         )
+
+
+def _check_words(tools: Sequence[Callee], form: str, on_error: str) -> None:
+    for key, value, known in (("form", form, EXPAND_FORMS), ("on_error", on_error, ON_ERROR)):
+        if value not in known:
+            raise TraceError(
+                f"{key} of gl.expand is {value!r}",
+                where=author_line(),
+                next_step=f"Write one of {', '.join(map(repr, known))}.",
+            )
+    if form == "lines" and any(_called(tool) == "join" for tool in tools):
+        raise TraceError(
+            "a tool of gl.expand is named join, which ends a plan of lines",
+            where=author_line(),
+            next_step="Rename the function.",
+        )
+
+
+def _result(on_error: str) -> Any:
+    from .plan_outcome import PlanOutcome
+
+    return PlanOutcome if on_error == "keep" else dict[str, Any]
 
 
 def _fields(tool: Callee) -> Mapping[str, Field]:

@@ -7,6 +7,7 @@ from .common_stages import CommonStages
 from .dead_stages import DeadStages
 from .hoist_from_maps import HoistFromMaps
 from .split_llm import SplitLlm
+from .stream_plans import StreamPlans
 
 __all__ = [
     "DEFAULT_PASSES",
@@ -15,6 +16,7 @@ __all__ = [
     "HoistFromMaps",
     "Pass",
     "SplitLlm",
+    "StreamPlans",
     "run",
 ]
 

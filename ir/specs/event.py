@@ -20,6 +20,7 @@ JOB_EVENTS = (
 STEP_EVENTS = (
     "step.queued",
     "step.started",
+    "step.planned",  # of an expand: a line of the plan that is being written
     "step.delta",  # streamed only, never stored
     "step.completed",
     "step.failed",

@@ -130,6 +130,18 @@ class CheckPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """Read a plan line by line and record each line, as a `step.planned` of an `expand` step.
+
+    `text` is the whole plan, or None while the decode step `writer` writes it.
+    """
+
+    step: Step
+    writer: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequest:
     """Tell the engine that nobody waits for this request any more."""
 
@@ -186,6 +198,7 @@ Command = (
     | ParseOutput
     | AskPerson
     | CheckPlan
+    | ReadPlan
     | CancelRequest
     | CancelTool
     | RetryAfter
@@ -196,5 +209,5 @@ Request = SubmitRequest | Embed
 """Commands that engines carry out."""
 Call = RunTool | Encode | UseMemory
 """Commands that a host carries out, and that give a value."""
-Work = Call | Request | ParseOutput | AskPerson | CheckPlan
+Work = Call | Request | ParseOutput | AskPerson | CheckPlan | ReadPlan
 """Commands that carry out a step."""

@@ -8,6 +8,7 @@ Each event costs O(1) amortised, whatever the size of the job.
     job.started     work may be issued; after a crash or a retry: what was in flight is issued
                     again where that is safe, and a person is asked where it is not
     step.started    the step is in flight
+    step.planned    a line of the plan that an expand reads; its step is issued when it can be
     step.completed  its value is known; steps that waited for it are issued
     step.failed     it is tried again later, or the job fails
     step.retrying   the delay has passed; the step is issued again
@@ -36,7 +37,7 @@ from .commands import (
     Step,
     Work,
 )
-from .flight import Flight, is_repeatable, writes
+from .flight import Flight, writes
 from .interpreter import Activation, Interpreter, KvHandle
 from .job_errors import deadline_error, incomplete_fork, overspend, unknown_effect
 from .programs import plan_of, program_of
@@ -141,6 +142,8 @@ class Dispatcher:
                 self._step_started(event)
             case "step.completed":
                 return self._step_completed(event, now)
+            case "step.planned":
+                return self._step_planned(event, now)
             case "job.queued":
                 self._queued(event)
             case "job.started":
@@ -322,9 +325,12 @@ class Dispatcher:
         self.spent_usd += event.data.get("usd") or 0.0
         flight = self._landed(event)
         error = event.data["error"]
+        self._missing -= "from_job" in event.data
+        if event.data.get("kept"):
+            self._interpreter.fail(flight.activation, error["detail"])
+            return self._go_on(now)
         stage = flight.activation.stage
-        lasting = error.get("code") == "timeout" and writes(stage)
-        flight.uncertain = lasting and not is_repeatable(stage)
+        flight.uncertain = flight.lasting(error)
         flight.waiting, flight.reserved_usd = True, 0.0
         self._flights[event.step_id] = flight
         commands: list[Command] = []
@@ -336,6 +342,24 @@ class Dispatcher:
         else:
             self._fail(error, commands, event.step_id)
         return commands + self._go_on(now)
+
+    def _step_planned(self, event: Event, now: float) -> list[Command]:
+        self._missing -= "from_job" in event.data
+        flight = self._flights.get(event.step_id)
+        # A forked job begins with lines of a plan whose expand it has not issued.
+        activation = flight.activation if flight else self._parked[event.step_id][0]
+        self._interpreter.plan(activation, event.data["step"])
+        return self._go_on(now)
+
+    def planned(self, step_id: str) -> tuple[Mapping[str, Any], ...]:
+        """Give the recorded lines of a plan that an expand step is still reading."""
+        return self._interpreter.planned(step_id)
+
+    def keeps(self, step: Step, error: Mapping[str, str], retryable: bool) -> bool:
+        """Say whether a failure of this step is kept as its outcome, and the job goes on."""
+        flight = self._flights.get(step.id)
+        # What fails because the job stops has not had its chance: a retry makes the call.
+        return flight is not None and not self.stopping and flight.keeps(error, retryable)
 
     def _step_retrying(self, event: Event, now: float) -> list[Command]:
         flight = self._flights.get(event.step_id)
@@ -439,7 +463,7 @@ class Dispatcher:
         """Say whether nothing that runs could free the budget the next step needs."""
         if not self._parked or self._failure is not None:
             return False
-        return all(flight.waiting or flight.asks for flight in self._flights.values())
+        return all(flight.waits for flight in self._flights.values())
 
     def _overspend(self) -> GanglineError:
         activation = self._first_parked()

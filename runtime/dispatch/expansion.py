@@ -1,11 +1,13 @@
 """Steps of a recorded plan under way: which may run, given the results so far.
 
 A step is a call of a tool, or of a nested agent, whose own steps then are `expand/STEP/...`.
+A plan may be recorded as a whole, or line by line while it is being written: then it stays open
+until its end is recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +17,35 @@ from .frame import Bound, Control, Frame, Parents, merge
 from .planned_steps import check_argument, referred, resolved
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenPlan:
+    """A plan that a decode writes: what an expand reads before it is there."""
+
+    step_id: str
+    frame: Frame = field(compare=False, repr=False)
+    value: int
+
+    @property
+    def text(self) -> str | None:
+        """Give the whole text once the decode has ended."""
+        bound = self.frame.values.get(self.value)
+        return None if bound is None else str(bound.value["text"])
+
+
 @dataclass(slots=True, eq=False)
 class Expansion:
-    """One `expand` step whose plan is recorded.
+    """One `expand` step whose plan is recorded, or is being recorded.
 
     Attributes:
         step_id, stage, parents: of the expand step; its planned steps are `step_id/id`.
         frame, position: where its result goes.
         given: values that the author fills into arguments of these names.
-        steps: the plan by id, as `planned_steps.checked_plan` gives it.
+        steps: the plan by id, as `planned_steps.checked_plan` gives it, so far.
         results: by id, in the order they came.
         sources: by id, the steps that a result comes from (of an agent, those inside it).
+        failures: why a step gave no result, by id, where the author keeps such steps.
+        closed: no further step will come.
+        error: why the plan ended before its end.
     """
 
     step_id: str
@@ -33,43 +53,92 @@ class Expansion:
     frame: Frame
     position: int
     given: Mapping[str, Any]
-    steps: Mapping[str, Mapping[str, Any]]
+    steps: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, Parents] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    closed: bool = False
+    error: str = ""
     _waiting: dict[str, int] = field(default_factory=dict)
     _users: dict[str, list[str]] = field(default_factory=dict)
+    _pending: set[str] = field(default_factory=set)
 
-    def __post_init__(self) -> None:
-        for step_id, step in self.steps.items():
-            self._waiting[step_id] = len(step["after"])
-            for name in step["after"]:
-                self._users.setdefault(name, []).append(step_id)
+    @property
+    def keeps(self) -> bool:
+        """Say whether a step that fails leaves the others running."""
+        return bool(self.stage.attributes.get("on_error", "fail") == "keep")
 
     @property
     def done(self) -> bool:
-        """Say whether every planned step has ended."""
-        return len(self.results) == len(self.steps)
+        """Say whether the plan is whole and every step of it has ended."""
+        return self.closed and not self._pending
 
     @property
     def output(self) -> Bound:
-        """Give the results by id, in the order of the plan."""
-        sources = merge([self.sources[name] for name in self.steps]) or (self.step_id,)
-        return Bound({name: self.results[name] for name in self.steps}, sources)
+        """Give the results by id, in the order of the plan; with failures, where they are kept."""
+        sources = merge([self.sources.get(name, ()) for name in self.steps]) or (self.step_id,)
+        if not self.keeps:
+            return Bound({name: self.results[name] for name in self.steps}, sources)
+        calls = [self._outcome(name, step) for name, step in self.steps.items()]
+        is_ok = not (self.failures or self.error)
+        return Bound({"ok": is_ok, "calls": calls, "error": self.error}, sources)
 
-    def first(self) -> Iterator[str]:
-        """Yield the steps that wait for nothing."""
-        return (name for name, count in self._waiting.items() if count == 0)
+    def _outcome(self, name: str, step: Mapping[str, Any]) -> dict[str, Any]:
+        told = {key: step[key] for key in ("id", "tool", "arguments")}
+        return {**told, "result": self.results.get(name), "error": self.failures.get(name, "")}
+
+    def add(self, steps: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Take steps of the plan that are new; give those that may run now."""
+        new = {step["id"]: step for step in steps if step["id"] not in self.steps}
+        self.steps.update(new)
+        self._pending.update(new)
+        # Invariant: `_waiting[name]` counts what `name` waits for and has not ended.
+        for name, step in new.items():
+            before = [other for other in step["after"] if other in self._pending]
+            self._waiting[name] = len(before)
+            for other in before:
+                self._users.setdefault(other, []).append(name)
+        ready: list[str] = []
+        for name in new:
+            if self._waiting[name] == 0 and name in self._pending:
+                ready += self._ended(name) if self._lost(name) else [name]
+        return ready
+
+    def close(self, error: str = "") -> None:
+        """Take the end of the plan."""
+        self.closed, self.error = True, error
 
     def end(self, name: str, result: Bound) -> list[str]:
         """Take a result; give the steps that may run now."""
         self.results[name] = result.value
         self.sources[name] = result.parents or (self.step_id,)
-        ready = []
-        for user in self._users.get(name, ()):
-            self._waiting[user] -= 1
-            if self._waiting[user] == 0:
-                ready.append(user)
+        return self._ended(name)
+
+    def fail(self, name: str, reason: str) -> list[str]:
+        """Take a failure that is kept; what waits for the step does not run. As `end`."""
+        self.failures[name] = reason
+        return self._ended(name)
+
+    def _ended(self, name: str) -> list[str]:
+        ready: list[str] = []
+        pending = [name]
+        # Invariant: all in `pending` have ended, and their users do not know it yet.
+        while pending:
+            ended = pending.pop()
+            self._pending.discard(ended)
+            for user in self._users.get(ended, ()):
+                self._waiting[user] -= 1
+                if self._waiting[user] == 0:
+                    (pending if self._lost(user) else ready).append(user)
         return ready
+
+    def _lost(self, name: str) -> bool:
+        """Say whether a step that waits for nothing more cannot run; then it has ended."""
+        lost = next((other for other in self.steps[name]["after"] if other in self.failures), None)
+        if lost is not None:
+            self.failures[name] = f"it was not run, as step {lost} before it failed"
+            self._pending.discard(name)
+        return lost is not None
 
     def row(self, name: str) -> Mapping[str, Any]:
         """Give what the program says of the tool or agent that a step calls."""

@@ -55,6 +55,27 @@ class Flight:
         return self.activation.stage.op == "ask"
 
     @property
+    def waits(self) -> bool:
+        """Say whether nothing is computed for this step: others, or a person, bring it on."""
+        return self.waiting or self.activation.stage.op in ("ask", "expand")
+
+    def keeps(self, error: Mapping[str, str], retryable: bool) -> bool:
+        """Say whether this failure becomes the step's outcome: no attempt is left, and it may.
+
+        A write of which nobody knows what it did is never passed over.
+        """
+        stage, planned = self.activation.stage, self.activation.planned
+        if planned is None or not planned[0].keeps or self.lasting(error):
+            return False
+        return not retryable or stage.attributes.get("retries", 0) < self.attempt
+
+    def lasting(self, error: Mapping[str, str]) -> bool:
+        """Say whether the effect of a step that failed so may have happened."""
+        stage = self.activation.stage
+        is_late = error.get("code") == "timeout" and writes(stage)
+        return is_late and not is_repeatable(stage)
+
+    @property
     def unsafe(self) -> bool:
         """Say whether running the step again could repeat an effect (its process being gone)."""
         touched = self.started and not self.waiting

@@ -18,12 +18,15 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import Event
 from gangline.runtime.redact import redacted
 
+from .expansion import WrittenPlan
 from .interpreter import Activation, Interpreter, KvHandle
 from .job import check_inputs, check_secrets
 from .programs import program_of
 
-_KEPT = ("op", "stage", "device", "parents", "attempt", "value")
-_STEP_EVENTS = frozenset({"step.started", "step.completed", "step.failed", "step.retrying"})
+_KEPT = ("op", "stage", "device", "parents", "attempt", "value", "error", "kept", "step")
+_STEP_EVENTS = frozenset(
+    {"step.started", "step.planned", "step.completed", "step.failed", "step.retrying"}
+)
 
 
 def fork(
@@ -63,8 +66,8 @@ def fork(
 
 def _kept(log: Sequence[Event], step_id: str, given: Mapping[str, Any]) -> list[Event]:
     """Give the recorded results that still hold when a step runs again on these inputs."""
-    queued, program, recorded = log[0], _program(log[0]), _completed(log)
-    before = _walk(program, _unmasked(queued.data["inputs"], given), recorded, _never)
+    queued, program, recorded = log[0], _program(log[0]), _Recorded(log)
+    before, _ = _walk(program, _unmasked(queued.data["inputs"], given), recorded, _never)
     held = _held(step_id, before, queued.job_id)
 
     def stale(activation: Activation) -> bool:
@@ -75,8 +78,15 @@ def _kept(log: Sequence[Event], step_id: str, given: Mapping[str, Any]) -> list[
         )
         return activation.id in held or not same
 
-    holds = _holding(_walk(program, given, recorded, stale), recorded, stale)
-    return [event for event in log if event.type == "step.completed" and event.step_id in holds]
+    after, gone = _walk(program, given, recorded, stale)
+    holds = _holding(after, recorded, gone)
+    reading = recorded.lines.keys() & after.keys() - gone - holds
+    return [
+        event
+        for event in log
+        if (_ends(event) and event.step_id in holds)
+        or (event.type == "step.planned" and event.step_id in reading)
+    ]
 
 
 def retry_from(events: Sequence[Event], step_id: str, rerun: Iterable[str] = ()) -> dict[str, Any]:
@@ -90,18 +100,18 @@ def retry_from(events: Sequence[Event], step_id: str, rerun: Iterable[str] = ())
         ConflictError: writing steps would run again and are not in `rerun`.
     """
     log = effective(events)
-    program, recorded = _program(log[0]), _completed(log)
-    before = _walk(program, log[0].data["inputs"], recorded, _never)
+    program, recorded = _program(log[0]), _Recorded(log)
+    before, _ = _walk(program, log[0].data["inputs"], recorded, _never)
     held = _held(step_id, before, log[0].job_id)
 
     def stale(activation: Activation) -> bool:
         return activation.id in held
 
-    after = _walk(program, log[0].data["inputs"], recorded, stale)
-    holds = _holding(after, recorded, stale)
+    after, gone = _walk(program, log[0].data["inputs"], recorded, stale)
+    holds = _holding(after, recorded, gone)
     # A step that is ready again but has no result yet keeps its history: what an attempt of it
     # may have written has to be asked about.
-    known = holds | {name for name in after if name not in held}
+    known = holds | after.keys() - gone
     seen = dict.fromkeys(event.step_id for event in log if event.type in _STEP_EVENTS)
     dropped = [name for name in seen if name not in known]
     _must_be_confirmed([before[name] for name in dropped if name in before], held, rerun, log)
@@ -134,8 +144,21 @@ def _program(queued: Event) -> Program:
     return program_of(queued.data["program"])
 
 
-def _completed(log: Sequence[Event]) -> dict[str, Event]:
-    return {event.step_id: event for event in log if event.type == "step.completed"}
+class _Recorded:
+    """What a log says of steps: how they ended, and lines of plans by the expand's id."""
+
+    def __init__(self, log: Sequence[Event]) -> None:
+        self.ends = {event.step_id: event for event in log if _ends(event)}
+        self.lines: dict[str, list[Any]] = {}
+        for event in log:
+            if event.type == "step.planned":
+                self.lines.setdefault(event.step_id, []).append(event.data["step"])
+
+
+def _ends(event: Event) -> bool:
+    """Say whether an event gives a step's outcome, which may be a failure that is kept."""
+    kept = event.type == "step.failed" and event.data.get("kept", False)
+    return event.type == "step.completed" or kept
 
 
 def _unmasked(inputs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,30 +172,53 @@ def _unmasked(inputs: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
 def _walk(
     program: Program,
     inputs: Mapping[str, Any],
-    recorded: Mapping[str, Event],
+    recorded: _Recorded,
     stale: Callable[[Activation], bool],
-) -> dict[str, Activation]:
-    """Run the program on recorded results; give every step that became ready, by id."""
+) -> tuple[dict[str, Activation], set[str]]:
+    """Run the program on recorded results.
+
+    Gives every step that became ready, by id, and the ids of those whose record does not hold.
+    """
     interpreter = Interpreter(program)
     interpreter.start([inputs.get(row.name, row.default) for row in program.inputs])
     found: dict[str, Activation] = {}
-    # Invariant: every step in `found` that is recorded and not stale has been finished.
+    gone: set[str] = set()
+    # Invariant: every step in `found` that is recorded and not in `gone` has been finished. A
+    # decode comes before the expand that reads what it writes.
     while interpreter.ready:
         activation = interpreter.ready.popleft()
         found[activation.id] = activation
-        event = recorded.get(activation.id)
-        if event is not None and not stale(activation):
-            interpreter.finish(activation, event.data.get("value"))
-    return found
+        if stale(activation) or _writer(activation) in gone:
+            gone.add(activation.id)
+        else:
+            _take(interpreter, activation, recorded)
+    return found, gone
+
+
+def _take(interpreter: Interpreter, activation: Activation, recorded: _Recorded) -> None:
+    event = recorded.ends.get(activation.id)
+    if event is None:
+        for step in recorded.lines.get(activation.id, ()):
+            interpreter.plan(activation, step)
+    elif event.type == "step.failed":
+        interpreter.fail(activation, event.data["error"]["detail"])
+    else:
+        interpreter.finish(activation, event.data.get("value"))
+
+
+def _writer(activation: Activation) -> str:
+    """Name the decode whose text an expand reads while it is written; empty for others."""
+    plan = activation.operands[0] if activation.operands else None
+    return plan.step_id if isinstance(plan, WrittenPlan) else ""
 
 
 def _holding(
     found: Mapping[str, Activation],
-    recorded: Mapping[str, Event],
-    stale: Callable[[Activation], bool],
+    recorded: _Recorded,
+    gone: set[str],
 ) -> set[str]:
     """Give the ids of recorded results that hold, with the prefills their decodes came from."""
-    holds = {name for name, step in found.items() if name in recorded and not stale(step)}
+    holds = (found.keys() & recorded.ends.keys()) - gone
     return holds | {found[name].operands[0].step_id for name in holds if _is_decode(found[name])}
 
 
@@ -223,5 +269,7 @@ def _usd(event: Event) -> float:
 
 def _copy(job_id: str, seq: int, event: Event, now: float) -> Event:
     data = {name: event.data[name] for name in _KEPT if name in event.data}
-    data.update(start_s=None, end_s=None, usd=0.0, from_job=event.job_id)
-    return Event(job_id, seq, "step.completed", now, event.step_id, data)
+    data["from_job"] = event.job_id
+    if event.type != "step.planned":
+        data.update(start_s=None, end_s=None, usd=0.0)
+    return Event(job_id, seq, event.type, now, event.step_id, data)

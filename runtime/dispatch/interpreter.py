@@ -8,7 +8,7 @@ Activation, once. Work goes through one queue and never through recursion, so th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from gangline.ir.errors import GanglineError, LoweringError, StepError
 from gangline.ir.program import Program, Stage
 
 from .compute import evaluate
-from .expansion import Expansion, PlannedCall
+from .expansion import Expansion, PlannedCall, WrittenPlan
 from .frame import Bound, Control, Frame, Parents, merge
 from .layout import layouts
 
@@ -57,6 +57,7 @@ class Interpreter:
     def __init__(self, program: Program) -> None:
         self._layouts = layouts(program)
         self._work: deque[tuple[Frame, int]] = deque()
+        self._expansions: dict[str, Expansion] = {}  # whose plan is not whole yet
         self.ready: deque[Activation] = deque()
         self.operations = 0
         self.output: Bound | None = None
@@ -78,25 +79,55 @@ class Interpreter:
             self._finish(activation.frame, activation.position, bound)
         self._drain()
 
-    def _expand(self, activation: Activation, plan: Any) -> None:
+    def plan(self, activation: Activation, step: Mapping[str, Any]) -> None:
+        """Take a step of a plan that is not whole yet."""
+        self._grow(self._expansion(activation), [step])
+
+    def planned(self, step_id: str) -> tuple[Mapping[str, Any], ...]:
+        """Give the steps so far of a plan that is not whole yet."""
+        expansion = self._expansions.get(step_id)
+        return () if expansion is None else tuple(expansion.steps.values())
+
+    def fail(self, activation: Activation, reason: str) -> None:
+        """Take the failure of a planned step that is kept."""
+        assert activation.planned is not None
+        expansion, name = activation.planned
+        self._go_on_with(expansion, expansion.fail(name, reason))
+        self._drain()
+
+    def _expansion(self, activation: Activation) -> Expansion:
+        found = self._expansions.get(activation.id)
+        if found is None:
+            stage = activation.stage
+            given = dict(zip(stage.attributes["names"], activation.operands, strict=False))
+            found = Expansion(activation.id, stage, activation.frame, activation.position, given)
+            self._expansions[activation.id] = found
+        return found
+
+    def _expand(self, activation: Activation, plan: Mapping[str, Any]) -> None:
         """Make the steps of a recorded plan ready, as far as they wait for nothing."""
-        stage = activation.stage
-        named = dict(zip(stage.attributes["names"], activation.operands, strict=False))
-        steps = {step["id"]: step for step in plan["steps"]}
-        frame, position = activation.frame, activation.position
-        made = Expansion(activation.id, stage, frame, position, named, steps)
-        if made.done:
-            self._finish(frame, position, Bound({}, (activation.id,)))
-        for name in made.first():
-            self._plan_step(made, name)
+        made = self._expansion(activation)
+        del self._expansions[activation.id]
+        made.close(_told(plan.get("error")))
+        self._grow(made, plan["steps"])
+
+    def _grow(self, expansion: Expansion, steps: Sequence[Mapping[str, Any]]) -> None:
+        self._go_on_with(expansion, expansion.add(steps))
 
     def _planned_ended(self, expansion: Expansion, name: str, result: Bound) -> None:
-        for ready in expansion.end(name, result):
-            self._plan_step(expansion, ready)
-        if expansion.done:
+        self._go_on_with(expansion, expansion.end(name, result))
+
+    def _go_on_with(self, expansion: Expansion, ready: Sequence[str]) -> None:
+        """Make steps ready; where that was the end of it all, the expand has its result."""
+        pending = deque(ready)
+        # Invariant: what is in `pending` has all it waits for.
+        while pending and self.error is None:
+            pending.extend(self._plan_step(expansion, pending.popleft()))
+        if expansion.done and self.error is None:
             self._finish(expansion.frame, expansion.position, expansion.output)
 
-    def _plan_step(self, expansion: Expansion, name: str) -> None:
+    def _plan_step(self, expansion: Expansion, name: str) -> Sequence[str]:
+        """Make a planned step ready; gives those that go on because it cannot run."""
         self.operations += 1
         try:
             if "agent" in expansion.row(name):
@@ -104,7 +135,10 @@ class Interpreter:
             else:
                 self._plan_tool(expansion, name)
         except GanglineError as error:
+            if expansion.keeps:
+                return expansion.fail(name, error.detail)
             self.error = self.error or error
+        return ()
 
     def _plan_tool(self, expansion: Expansion, name: str) -> None:
         stage, operands = expansion.call(name)
@@ -191,6 +225,9 @@ class Interpreter:
             self._close(frame)
             return
         stage = frame.layout.stages[position]
+        if position in frame.layout.streams:
+            self.ready.append(_reading(frame, position, stage))
+            return
         operands = frame.read(stage.operands)
         match stage.op:
             case "tool":  # first, as most are
@@ -309,6 +346,18 @@ def _prefill(frame: Frame, stage: Stage, tokens: Bound) -> Bound:
     step_id = frame.prefix + stage.name
     parents = merge([tokens.parents, frame.control])
     return Bound(KvHandle(step_id, stage, tuple(tokens.value), parents), (step_id,))
+
+
+def _reading(frame: Frame, position: int, stage: Stage) -> Activation:
+    """Make an expand ready whose plan is being written."""
+    decode = frame.layout.stages[frame.layout.streams[position]]
+    plan = WrittenPlan(frame.prefix + decode.name, frame, stage.operands[0])
+    operands = [Bound(plan, (plan.step_id,)), *frame.read(stage.operands[1:])]
+    return _activation(frame, position, stage, operands)
+
+
+def _told(error: Mapping[str, str] | None) -> str:
+    return "" if error is None else error["detail"]
 
 
 def _activation(frame: Frame, position: int, stage: Stage, operands: list[Bound]) -> Activation:

@@ -6,8 +6,7 @@ change of state is an event first: it gets the next number of the log, and is ap
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +29,7 @@ from .commands import (
     Encode,
     Fail,
     ParseOutput,
+    ReadPlan,
     Request,
     RetryAfter,
     RunTool,
@@ -41,8 +41,8 @@ from .dispatcher import Dispatcher
 from .fork import effective
 from .job import DEFAULT_PRIORITY
 from .job_errors import deadline_error, expired_before
-from .outcome import RequestOutcome
-from .planned_steps import checked_plan
+from .open_plans import OpenPlans, PlanNews
+from .outcome import RequestOutcome, decode_data, embed_data, prefill_data
 from .pricing import Pricing
 
 _ON_CORES = frozenset({"tool", "tokenize", "lookup", "store", "observe"})
@@ -94,6 +94,7 @@ class JobRun:
         self._devices: dict[str, str] = {}
         self._issued_s: dict[str, float] = {}
         self._prefills: set[str] = set()
+        self._plans = OpenPlans(self.dispatcher)
 
     @property
     def ended(self) -> bool:
@@ -139,6 +140,7 @@ class JobRun:
         self.ended_s = None
         self._issued_s.clear()
         self._prefills.clear()
+        self._plans.clear()
         given, advance = dict(data or {}), Advance()
         if self.dispatcher.status == "queued":
             given.pop("resumed", None)  # a fork has steps, but has not run yet
@@ -200,6 +202,8 @@ class JobRun:
         if step.stage.op in _ON_CORES:
             data["usd"] = self._pricing.core_usd(data["device"], now - started_s)
         data.update(error=told, retryable=retryable)
+        if self.dispatcher.keeps(step, told, retryable):
+            data["kept"] = True
         return self._advance([("step.failed", step.id, data)], now)
 
     def first_token(self, command: Request, event: FirstToken, now: float) -> Advance:
@@ -210,6 +214,14 @@ class JobRun:
         data = {**_static(command.step, device), "cached_tokens": event.cached_tokens}
         return self._advance([("step.started", command.step.id, data)], now)
 
+    def wrote(self, command: Request, text: str, now: float) -> Advance:
+        """Take more text of a decode: what reads it as a plan goes on."""
+        if not (self._plans.reads(command.step.id) and self._current(command.step)):
+            return Advance()
+        advance = Advance()
+        self._planned(self._plans.feed(command.step.id, text), advance, now)
+        return advance
+
     def finished(self, command: Request, outcome: RequestOutcome, now: float) -> Advance:
         """Take the result of an engine request: its prefill and its decode have ended."""
         if not self._current(command.step):
@@ -218,7 +230,11 @@ class JobRun:
             done = self._embedded(command, outcome)
             return self._advance([("step.completed", command.step.id, done)], now)
         drafts = []
-        decode, prefill = self._decode_data(command, outcome), self._prefill_data(command, outcome)
+        submitted_s, at_s = outcome.submitted_s, outcome.at_s
+        decode = self._described(command.step, outcome.first_s(submitted_s), at_s)
+        prefill = self._described(command.prefill, submitted_s, outcome.first_s(at_s))
+        decode.update(decode_data(decode["device"], outcome, self._pricing))
+        prefill.update(prefill_data(prefill["device"], outcome, self._pricing))
         if self.dispatcher.prefilled(command.prefill.id):
             # Another decode has recorded this prefill; what ours computed again is charged here.
             decode["usd"] += prefill["usd"]
@@ -226,7 +242,9 @@ class JobRun:
         else:
             drafts.append(("step.completed", command.prefill.id, prefill))
         drafts.append(("step.completed", command.step.id, decode))
-        return self._advance(drafts, now)
+        advance = self._advance(drafts, now)
+        self._planned(self._plans.finish(command.step.id, outcome.finished.text), advance, now)
+        return advance
 
     def request_failed(self, command: Request, event: RequestFailed, now: float) -> Advance:
         """Take the failure of an engine request."""
@@ -319,8 +337,8 @@ class JobRun:
                 self._complete(command, advance, now)
             case AskPerson():
                 return self._ask(command, advance, now)
-            case CheckPlan():
-                return self._check_plan(command, advance, now)
+            case CheckPlan() | ReadPlan():
+                self._take_plan(command, advance, now)
             case Fail():
                 self._fail(command, advance, now)
             case _:
@@ -346,6 +364,7 @@ class JobRun:
         data = _static(step, device)
         advance.actions.append(command)
         if isinstance(command, SubmitRequest):
+            self._plans.restart(command.step.id)
             if step.id in self._prefills or self.dispatcher.prefilled(step.id):
                 return
             self._prefills.add(step.id)
@@ -382,19 +401,27 @@ class JobRun:
         data = {**_static(step, step.device), "interrupt": interrupt}
         return self._record("step.started", step.id, data, now, advance)
 
-    def _check_plan(self, command: CheckPlan, advance: Advance, now: float) -> Sequence[Command]:
+    def _take_plan(self, command: CheckPlan | ReadPlan, advance: Advance, now: float) -> None:
         """Record a plan as it will be carried out, so that a resumed job never plans again."""
-        step, known = command.step, command.step.stage.attributes
+        step = command.step
         if self.dispatcher.stopping:
-            return self.dispatcher.withdraw(step.id, now)
-        data = {**self._described(step, now, now), "usd": 0.0}
-        try:
-            steps = checked_plan(command.plan, known["tools"], known["max_steps"], step.where)
-        except StepError as error:
-            data.update(error=error.to_json(), retryable=False)
-            return self._record("step.failed", step.id, data, now, advance)
-        data["value"] = {"steps": steps}
-        return self._record("step.completed", step.id, data, now, advance)
+            self._follow(self.dispatcher.withdraw(step.id, now), advance, now)
+        elif isinstance(command, CheckPlan):
+            self._planned([self._plans.check(command)], advance, now)
+        else:
+            self._issued_s[step.id] = now
+            self._record("step.started", step.id, _static(step, self.device(step)), now, advance)
+            self._planned(self._plans.begin(command), advance, now)
+
+    def _planned(self, told: Iterable[PlanNews], advance: Advance, now: float) -> None:
+        """Record what was read of plans: each line as it is there, so that its step can start."""
+        for kind, step, data in told:
+            if self.dispatcher.stopping:
+                return
+            if kind != "step.planned":
+                started_s = self._issued_s.get(step.id, now)
+                data = {**self._described(step, started_s, now), "usd": 0.0, **data}
+            self._follow(self._record(kind, step.id, data, now, advance), advance, now)
 
     def _fail(self, command: Fail, advance: Advance, now: float) -> None:
         data: dict[str, Any] = {}
@@ -440,39 +467,10 @@ class JobRun:
         data.update(start_s=started_s - self.started_s, end_s=ended_s - self.started_s)
         return data
 
-    def _prefill_data(self, command: SubmitRequest, outcome: RequestOutcome) -> dict[str, Any]:
-        step, end = command.prefill, outcome.finished
-        first_s = outcome.at_s if math.isnan(outcome.first_token_s) else outcome.first_token_s
-        data = self._described(step, outcome.submitted_s, first_s)
-        usd = self._pricing.busy_usd(data["device"], end.prefill_busy_s)
-        data["usd"] = usd + self._pricing.prompt_usd(data["device"], end.prompt_tokens)
-        data.update(prompt_tokens=end.prompt_tokens, cached_tokens=end.cached_tokens)
-        data["busy_s"] = end.prefill_busy_s
-        return data
-
     def _embedded(self, command: Embed, outcome: RequestOutcome) -> dict[str, Any]:
-        end = outcome.finished
         data = self._described(command.step, outcome.submitted_s, outcome.at_s)
-        busy_s = end.prefill_busy_s + end.decode_busy_s
-        usd = self._pricing.busy_usd(data["device"], busy_s)
-        data["usd"] = usd + self._pricing.prompt_usd(data["device"], end.prompt_tokens)
-        data.update(prompt_tokens=end.prompt_tokens, cached_tokens=end.cached_tokens)
-        data.update(busy_s=busy_s, kernels=dict(end.kernels))
-        data["value"] = vector_to_json(command.model, end.embedding)
-        return data
-
-    def _decode_data(self, command: SubmitRequest, outcome: RequestOutcome) -> dict[str, Any]:
-        step, end = command.step, outcome.finished
-        first_s = (
-            outcome.submitted_s if math.isnan(outcome.first_token_s) else outcome.first_token_s
-        )
-        data = self._described(step, first_s, outcome.at_s)
-        usd = self._pricing.busy_usd(data["device"], end.decode_busy_s)
-        data["usd"] = usd + self._pricing.output_usd(data["device"], len(end.token_ids))
-        data.update(prompt_tokens=end.prompt_tokens, cached_tokens=end.cached_tokens)
-        data.update(output_tokens=len(end.token_ids), kernels=dict(end.kernels))
-        data.update(busy_s=end.decode_busy_s, finish_reason=end.finish_reason)
-        data["value"] = {"text": end.text, "token_ids": list(end.token_ids)}
+        data.update(embed_data(data["device"], outcome, self._pricing))
+        data["value"] = vector_to_json(command.model, outcome.finished.embedding)
         return data
 
 

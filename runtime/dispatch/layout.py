@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from gangline.ir.errors import LoweringError
 from gangline.ir.program import Program, Region, Stage
@@ -19,6 +20,8 @@ class RegionLayout:
         users: for a value of this region, the positions that read it.
         counts: for each position, how many distinct values of this region it reads.
         outer: (value, region that owns it, positions that read it) for values of regions around.
+        streams: positions of expands that read their plan while the decode at the other position
+            writes it: they begin when that does.
     """
 
     index: int
@@ -27,6 +30,7 @@ class RegionLayout:
     users: dict[int, tuple[int, ...]]
     counts: tuple[int, ...]
     outer: tuple[tuple[int, int, tuple[int, ...]], ...]
+    streams: Mapping[int, int] = field(default_factory=dict)
 
 
 Layouts = tuple[RegionLayout, ...]
@@ -59,7 +63,10 @@ def _owners(program: Program) -> dict[int, int]:
 def _layout(program: Program, index: int, owners: dict[int, int]) -> RegionLayout:
     region = program.regions[index]
     stages = tuple(program.stages[stage] for stage in region.stages)
+    streams = _streams(stages)
     reads = [stage.operands for stage in stages] + [region.yields]
+    for reader, writer in streams.items():
+        reads[reader] = (*stages[writer].operands, *stages[reader].operands[1:])
     readers: dict[int, list[int]] = {}
     counts = [0] * len(reads)
     for position, operands in enumerate(reads):
@@ -70,4 +77,23 @@ def _layout(program: Program, index: int, owners: dict[int, int]) -> RegionLayou
             counts[position] += owners[value] == index
     local = {v: tuple(at) for v, at in readers.items() if owners[v] == index}
     outer = tuple((v, owners[v], tuple(at)) for v, at in readers.items() if owners[v] != index)
-    return RegionLayout(index, region, stages, local, tuple(counts), outer)
+    return RegionLayout(index, region, stages, local, tuple(counts), outer, streams)
+
+
+def _streams(stages: Sequence[Stage]) -> dict[int, int]:
+    decodes = {
+        value: position
+        for position, stage in enumerate(stages)
+        if stage.op == "decode"
+        for value in stage.results
+    }
+    return {
+        position: decodes[stage.operands[0]]
+        for position, stage in enumerate(stages)
+        if stage.op == "expand" and reads_lines(stage) and stage.operands[0] in decodes
+    }
+
+
+def reads_lines(stage: Stage) -> bool:
+    """Say whether the plan of an expand is text, one call per line."""
+    return bool(stage.attributes.get("form") == "lines")

@@ -1,12 +1,15 @@
 """Check a plan that a model or a tool wrote at run time, before anything of it runs.
 
 A plan is a list of {id, tool, arguments}. An argument may be, or hold at any depth,
-{"$ref": "id"} for the result of another step or {"$ref": "id/member/0"} for a part of it. The
-text is untrusted: whatever is wrong with it is a StepError that names what and where.
+{"$ref": "id"} for the result of another step, {"$ref": "id/member/0"} for a part of it, or
+{"$text": ["of ", {"$ref": "id"}, " dogs"]} for text with results in it. The plan is untrusted:
+whatever is wrong with it is a StepError that names what and where. A plan may also come line by
+line (`plan_lines`): then each step is checked as it comes.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -36,7 +39,7 @@ def checked_plan(
     `after` names the steps a step waits for: those it refers to, and, so that effects keep the
     order of the plan, for one that writes all before it, for one that reads the last write.
     """
-    return _Check(tools, max_steps, where).steps(plan)
+    return PlanCheck(tools, max_steps, where).steps(plan)
 
 
 def referred(value: Any) -> Iterator[str]:
@@ -57,6 +60,8 @@ def resolved(value: Any, results: Mapping[str, Any], where: str) -> Any:
     if isinstance(value, Mapping):
         if "$ref" in value:
             return _looked_up(value["$ref"], results, where)
+        if "$text" in value:
+            return _joined(resolved(value["$text"], results, where), where)
         return {key: resolved(member, results, where) for key, member in value.items()}
     if isinstance(value, list | tuple):
         return [resolved(item, results, where) for item in value]
@@ -74,6 +79,20 @@ def check_argument(name: str, value: Any, schema: Any, where: str) -> None:
         )
 
 
+def _joined(parts: Sequence[Any], where: str) -> str:
+    """Put text and results together, results that are no text as JSON."""
+    texts = [
+        part if isinstance(part, str) else json.dumps(part, ensure_ascii=False) for part in parts
+    ]
+    if sum(map(len, texts)) > MAX_PLAN_CHARS:
+        raise StepError(
+            f"A text of a planned step is longer than {MAX_PLAN_CHARS:,} characters",
+            where=where,
+            next_step="Refer to a part of a result, such as $1.title.",
+        )
+    return "".join(texts)
+
+
 def _looked_up(reference: str, results: Mapping[str, Any], where: str) -> Any:
     first, *path = reference.split("/")
     found = results[first]
@@ -89,19 +108,39 @@ def _looked_up(reference: str, results: Mapping[str, Any], where: str) -> Any:
     return found
 
 
-class _Check:
+class PlanCheck:
+    """The checks of one plan: of all of it at once (`steps`), or of a step as it comes (`take`)."""
+
     def __init__(self, tools: Sequence[Row], max_steps: int, where: str) -> None:
         self._tools = {row["name"]: row for row in tools}
         self._max_steps = max_steps
         self._where = where
+        self._taken: dict[str, Mapping[str, Any]] = {}
+        self._reads, self._writes = list[str](), list[str]()
+
+    def take(self, step: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the next step of a plan with its `after`; it may refer to those taken before."""
+        self._bounded(len(self._taken) + 1)
+        checked = self._checked(step["id"], step["tool"], step.get("arguments", {}))
+        needs = _needs(checked)
+        for name in needs:
+            if name not in self._taken:
+                raise self._error(
+                    f"Step {step['id']!r} refers to {_quoted(name)}, which is no step before it",
+                    "A line may use the results of lines above it; write $$ for a dollar sign.",
+                )
+        self.adopt(checked | {"after": self._after(checked, needs)})
+        return dict(self._taken[step["id"]])
+
+    def adopt(self, step: Mapping[str, Any]) -> None:
+        """Take a step that was checked and recorded before."""
+        self._taken[step["id"]] = step
+        self._touch(step)
 
     def steps(self, plan: Any) -> list[dict[str, Any]]:
+        """Give all steps of a plan as {id, tool, arguments, after}."""
         rows = self._listed(plan)
-        if len(rows) > self._max_steps:
-            raise self._error(
-                f"The plan has {len(rows)} steps, and {self._max_steps} are allowed",
-                "Ask the planner for fewer, or raise max_steps.",
-            )
+        self._bounded(len(rows))
         steps: dict[str, dict[str, Any]] = {}
         for number, row in enumerate(rows):
             step = self._step(number, row)
@@ -144,6 +183,16 @@ class _Check:
                 f"Step {number} of the plan has the id {_quoted(step_id)}",
                 "An id is letters, digits, '_' and '-', at most 64, and begins with a letter.",
             )
+        return self._checked(step_id, tool, arguments)
+
+    def _bounded(self, count: int) -> None:
+        if count > self._max_steps:
+            raise self._error(
+                f"The plan has {count} steps, and {self._max_steps} are allowed",
+                "Ask the planner for fewer, or raise max_steps.",
+            )
+
+    def _checked(self, step_id: str, tool: Any, arguments: Any) -> dict[str, Any]:
         if not isinstance(tool, str) or tool not in self._tools:
             raise self._error(
                 f"Step {step_id!r} of the plan names the tool {_quoted(tool)}, "
@@ -177,7 +226,7 @@ class _Check:
         if depth > MAX_DEPTH:
             raise self._error(f"An argument of step {step_id!r} is nested too deeply")
         if isinstance(value, Mapping):
-            if "$ref" in value and (len(value) > 1 or not isinstance(value["$ref"], str)):
+            if not _well_formed(value):
                 raise self._error(f"Step {step_id!r} holds a malformed reference {_quoted(value)}")
             for member in value.values():
                 self._plain(step_id, member, depth + 1)
@@ -189,25 +238,31 @@ class _Check:
         """Set what every step waits for; StepError for an unknown reference or a cycle."""
         needs: dict[str, list[str]] = {}
         for step_id, step in steps.items():
-            names = [name.split("/", 1)[0] for name in referred(step["arguments"])]
-            for name in names:
+            needs[step_id] = _needs(step)
+            for name in needs[step_id]:
                 if name not in steps:
                     raise self._error(
                         f"Step {step_id!r} refers to {_quoted(name)}, which is no step",
                         f"The steps are: {', '.join(steps)}.",
                     )
-            needs[step_id] = list(dict.fromkeys(names))
-        order = self._ordered(needs)
-        reads, writes = list[str](), list[str]()
-        # Invariant: `writes` is the last write so far, `reads` what has read since then.
-        for step_id in order:
-            effects = self._tools[steps[step_id]["tool"]]["effects"]
-            more = {"write": [*writes, *reads], "read": writes}.get(effects, [])
-            steps[step_id]["after"] = list(dict.fromkeys([*needs[step_id], *more]))
-            if effects == "write":
-                reads, writes = [], [step_id]
-            elif effects == "read":
-                reads.append(step_id)
+        for step_id in self._ordered(needs):
+            step = steps[step_id]
+            step["after"] = self._after(step, needs[step_id])
+            self._touch(step)
+
+    def _after(self, step: Mapping[str, Any], needs: Sequence[str]) -> list[str]:
+        """Name what a step waits for: what it needs, and what keeps effects in their order."""
+        effects = self._tools[step["tool"]]["effects"]
+        more = {"write": [*self._writes, *self._reads], "read": self._writes}.get(effects, [])
+        return list(dict.fromkeys([*needs, *more]))
+
+    def _touch(self, step: Mapping[str, Any]) -> None:
+        # Invariant: `_writes` is the last write so far, `_reads` what has read since then.
+        effects = self._tools[step["tool"]]["effects"]
+        if effects == "write":
+            self._reads, self._writes = [], [step["id"]]
+        elif effects == "read":
+            self._reads.append(step["id"])
 
     def _ordered(self, needs: Mapping[str, Sequence[str]]) -> list[str]:
         """Give the steps so that each comes after what it needs, else as the plan has them."""
@@ -230,6 +285,25 @@ class _Check:
     def _error(self, detail: str, next_step: str = "") -> StepError:
         told = next_step or "Show the planner this message, or correct the plan in a tool."
         return StepError(detail, where=self._where, next_step=told)
+
+
+def _needs(step: Mapping[str, Any]) -> list[str]:
+    """Name the steps whose results a step uses, each once."""
+    return list(dict.fromkeys(name.split("/", 1)[0] for name in referred(step["arguments"])))
+
+
+def _well_formed(value: Mapping[str, Any]) -> bool:
+    if "$ref" in value:
+        return len(value) == 1 and isinstance(value["$ref"], str)
+    if "$text" in value:
+        parts = value["$text"]
+        listed = len(value) == 1 and isinstance(parts, list | tuple)
+        return listed and all(isinstance(part, str) or _is_reference(part) for part in parts)
+    return True
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, Mapping) and "$ref" in value and _well_formed(value)
 
 
 def _quoted(value: Any) -> str:

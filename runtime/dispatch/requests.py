@@ -15,13 +15,16 @@ from .commands import (
     Embed,
     Encode,
     ParseOutput,
+    ReadPlan,
     RunTool,
     Step,
     SubmitRequest,
     UseMemory,
     Work,
 )
+from .expansion import WrittenPlan
 from .interpreter import Activation, KvHandle
+from .layout import reads_lines
 from .prompt import render
 
 
@@ -71,7 +74,7 @@ def work_for(
         case "ask":
             return _ask(step, attributes, named)
         case "expand":
-            return CheckPlan(step, named["plan"])
+            return _plan(step, named["plan"])
         case op:
             raise StepError(f"The dispatcher cannot run a stage of op {op!r}", where=step.where)
 
@@ -79,6 +82,21 @@ def work_for(
 def _plain_text(value: Any) -> str:
     """Give the text to embed: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _plan(step: Step, plan: Any) -> CheckPlan | ReadPlan:
+    if isinstance(plan, WrittenPlan):
+        return ReadPlan(step, plan.step_id, plan.text)
+    if not reads_lines(step.stage):
+        return CheckPlan(step, plan)
+    text = plan.get("text") if isinstance(plan, Mapping) else plan
+    if not isinstance(text, str):
+        raise StepError(
+            f"The plan of {step.stage.name} is no text, but a {type(plan).__name__}",
+            where=step.where,
+            next_step='Give gl.expand the text of a plan, or leave form="lines" out.',
+        )
+    return ReadPlan(step, "", text)
 
 
 def _named(activation: Activation) -> dict[str, Any]:

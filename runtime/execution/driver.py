@@ -196,6 +196,9 @@ class Driver:
                 self._show(delta)
                 if self._around.publish is not None:
                     self._around.publish([delta])
+                written = self.run.wrote(flight.command, event.text, at_s)
+                if written.events:
+                    self.advance(written)
             case Finished():
                 self._engines.ended(event.request_id)
                 outcome = RequestOutcome(event, flight.submitted_s, at_s, flight.first_token_s)

@@ -32,7 +32,7 @@ SUSPECT_AFTER = 2
 """Takeovers without progress after which a job runs only while no other such job does: if it
 brings the server down again, it takes no job with it that could be blamed in its place."""
 
-_PROGRESS = frozenset({"step.completed", "step.failed", "step.retrying"})
+_PROGRESS = frozenset({"step.planned", "step.completed", "step.failed", "step.retrying"})
 
 STOP_S = 5.0
 """How long the end of a round is waited for; a store that hangs must not hold a server."""

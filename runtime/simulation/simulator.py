@@ -25,6 +25,7 @@ from gangline.ir.specs.request import (
     Finished,
     FirstToken,
     RequestFailed,
+    TokenDelta,
 )
 from gangline.runtime.clock import VirtualClock
 from gangline.runtime.dispatch.commands import (
@@ -323,6 +324,8 @@ class Simulator:
             case FirstToken():
                 request.first_token_s = at_s
                 self._follow(job, run.first_token(request.command, event, at_s))
+            case TokenDelta():
+                self._follow(job, run.wrote(request.command, event.text, at_s))
             case Finished():
                 self._end_request(request)
                 self._busy_s[request.device] += event.prefill_busy_s + event.decode_busy_s
