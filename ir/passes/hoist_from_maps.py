@@ -5,55 +5,89 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from gangline.ir.attributes import decode
 from gangline.ir.module import Module, mlir, walk
 
-from .base import Pass, is_removable
+from .base import Pass
+from .effects import Effects, cast_from
 
 
 @dataclass(frozen=True, slots=True)
 class HoistFromMaps(Pass):
     """Move work that is the same for every item of a map in front of it.
 
-    Only out of maps over constant lists that are not empty, so nothing runs that would not have
-    run; reading tools move too unless the map writes.
+    Only out of maps that surely have an item, so nothing runs that would not have run. What is
+    deterministic moves. What reads moves too, unless the map writes, or could end without it.
     """
 
     name: ClassVar[str] = "hoist-from-maps"
 
     def apply(self, module: Module) -> None:
+        effects = Effects(module)
         for function in module.functions():
             # Inner maps first, so that work can move out of several.
             for op in reversed(list(walk(function))):
                 if op.name == "scf.for" and _runs(op):
-                    _hoist(op)
+                    _hoist(op, effects)
 
 
 def _runs(op: Any) -> bool:
     """Tell whether a map surely has an item."""
-    items = op.operands[1].owner.operation.operands[0].owner
-    if isinstance(items, mlir.Block) or items.operation.name != "agent.constant":
+    owner = cast_from(op.operands[1].owner.operation.operands[0]).owner
+    if isinstance(owner, mlir.Block):
         return False
-    return len(items.operation.attributes["value"]) > 0
+    made = owner.operation
+    if made.name in ("agent.constant", "stage.constant"):
+        value = decode(made.attributes["value"])
+        return isinstance(value, list) and len(value) > 0
+    if made.name not in ("agent.compute", "stage.compute"):
+        return False
+    fn = made.attributes["fn"].value
+    return bool(fn == "list" and len(made.operands)) or (fn == "range" and _is_positive(made))
 
 
-def _hoist(op: Any) -> None:
-    inside = list(walk(op))
-    writes = any(_effects(found) != "read" for found in inside if not is_removable(found))
+def _is_positive(made: Any) -> bool:
+    owner = made.operands[0].owner
+    if isinstance(owner, mlir.Block) or not owner.operation.name.endswith(".constant"):
+        return False
+    count = decode(owner.operation.attributes["value"])
+    return isinstance(count, int) and count > 0
+
+
+def _hoist(op: Any, effects: Effects) -> None:
+    writes: bool | None = None
+    body = op.regions[0].blocks[0]
     # A moved operation is no longer inside, so those that need only it can follow.
-    for found in list(op.regions[0].blocks[0].operations):
+    for found in list(body.operations):
         inner = found.operation
-        movable = is_removable(inner) or (
-            inner.name == "agent.tool" and _effects(inner) == "read" and not writes
-        )
-        if movable and not any(_is_within(value, op) for value in inner.operands):
+        if inner.regions or any(_is_within(value, op) for value in inner.operands):
+            continue
+        if effects.is_deterministic(inner):
             inner.move_before(op)
+        elif inner.name in ("agent.tool", "stage.tool") and effects.of(inner) == "read":
+            writes = effects.of(op) == "write" if writes is None else writes
+            if not writes and _is_awaited(inner, body, effects):
+                inner.move_before(op)
 
 
-def _effects(op: Any) -> str:
-    """Give the effects of a tool; what calls or generates counts as `read` or worse."""
-    if op.name == "agent.tool":
-        return str(op.attributes["effects"].value)
-    return "write" if op.name in ("agent.call", "agent.expand") else "read"
+def _is_awaited(op: Any, body: Any, effects: Effects) -> bool:
+    """Tell whether every trip waits for an operation, so that what waits for the map does too.
+
+    Uses inside a branch do not count: the other side may be taken.
+    """
+    pending, seen = [op], {op}
+    # Invariant: `pending` are operations of the body that every trip would wait for, if anything.
+    while pending:
+        for result in pending.pop().results:
+            for use in result.uses:
+                user = use.owner.operation
+                if user.block != body or user in seen:
+                    continue
+                if user.name == "agent.append" or effects.of(user) != "none":
+                    return True
+                seen.add(user)
+                pending.append(user)
+    return False
 
 
 def _is_within(value: Any, op: Any) -> bool:
