@@ -30,9 +30,7 @@ _HOMES = {
 
 _FUNCTION = frozenset({"sym_name", "function_type", "sym_visibility", "arg_attrs"})
 _CONTROL: Mapping[str, Mapping[str, AttributeSpec]] = {
-    op: {
-        name: spec for name, spec in CONTROL_ATTRIBUTES.items() if _HOMES.get(name, op) == op
-    }
+    op: {name: spec for name, spec in CONTROL_ATTRIBUTES.items() if _HOMES.get(name, op) == op}
     for op in ("scf.if", "scf.for", "scf.while")
 }
 _NONE: Mapping[str, AttributeSpec] = {}

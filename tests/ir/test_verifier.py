@@ -68,7 +68,10 @@ def compute(attributes: str, operands: str = "%q", types: str = "!agent.text") -
 
 GOOD = {
     "tool": function(tool()),
-    "tool that waits": function(tool(operands="%q, %l", types="!agent.text, !agent.list")),
+    "tool that waits": function(
+        f'%w = "agent.tool"(%q) {{{TOOL}}} : (!agent.text) -> !agent.list\n'
+        + tool(operands="%q, %w", types="!agent.text, !agent.list")
+    ),
     "llm": function(llm()),
     "map": function(MAP, "%r : !agent.list"),
     "loop": function(LOOP, "%r : !agent.text"),
@@ -161,7 +164,7 @@ BAD = {
     ),
     "loop of no trips": (
         function(LOOP.replace("2 : i64", "0 : i64"), "%r : !agent.text"),
-        "agent.max_trips of at least 1",
+        "'agent.max_trips' of scf.while is 0, below 1",
     ),
     "loop without until": (
         function(LOOP.replace("scf.condition(%u)", "scf.condition(%d)"), "%r : !agent.text"),

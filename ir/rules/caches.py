@@ -1,0 +1,99 @@
+"""Rules of KV caches: where they come from, what may continue them, and of which model they are.
+
+A cache may be moved, joined and shared: several decodes, also in inner blocks, continue one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gangline.ir.errors import VerifyError
+
+from .facts import Facts, OpFacts, Rule
+
+_MAKERS = frozenset(
+    {"stage.prefill", "stage.prefill_shard", "stage.expert_prefill", "stage.join_kv"}
+)
+_READERS = ("stage.decode", "stage.draft", "stage.verify", "stage.decode_shard")
+_MOVED = frozenset({"stage.transfer", "stage.kv_transfer"})
+_PREFILLS = ("stage.prefill", "stage.prefill_shard", "stage.expert_prefill")
+
+
+def caches_are_named(facts: Facts) -> Iterator[VerifyError]:
+    """An llm continues the cache that is named so, and `prefix` of a tokenize is tokens."""
+    for found in facts.of("agent.llm", "agent.cache", "stage.tokenize"):
+        name, kind = ("prefix", "tokens") if found.name == "stage.tokenize" else ("cache", "kv")
+        names = found.names
+        for index, operand in enumerate(found.operands[: len(names)]):
+            if (facts.kind(operand) == kind) != (names[index] == name):
+                yield found.error(
+                    f"operand {index} of {found.name}: `{name}` is the name of a {kind}"
+                )
+
+
+def caches_come_from_prefills(facts: Facts) -> Iterator[VerifyError]:
+    """What a decode continues was made by a prefill, wherever it was moved since."""
+    for found in facts.of(*_READERS):
+        if found.operands and facts.kind(found.operands[0]) == "kv":
+            maker = origin(facts, found.operands[0])
+            if maker is None or maker.name not in _MAKERS:
+                yield found.error(f"{found.name} takes its kv from a stage.prefill")
+
+
+def prefills_continue_one_cache(facts: Facts) -> Iterator[VerifyError]:
+    """A prefill goes on from one cache at most, and then its prompt begins with that one's."""
+    for found in facts.of(*_PREFILLS):
+        caches = [value for value in found.operands if facts.kind(value) == "kv"]
+        if len(caches) > 1:
+            yield found.error(f"{found.name} continues {len(caches)} caches, not one")
+        for cache in caches:
+            before, tokens = origin(facts, cache), origin(facts, found.operands[0])
+            prefix = tokens.named("prefix") if tokens else None
+            if tokens is None or tokens.name != "stage.tokenize" or before is None:
+                continue
+            made = before.operands[0] if before.name in _PREFILLS else None
+            if prefix is None or (
+                made is not None and origin(facts, prefix) is not origin(facts, made)
+            ):
+                yield found.error(f"{found.name} continues a cache of other tokens")
+
+
+def models_agree(facts: Facts) -> Iterator[VerifyError]:
+    """Tokens and caches are of one model, from the prompt to the answer."""
+    for found in facts.of(*_MODELLED):
+        for value in found.operands:
+            if facts.kind(value) not in ("kv", "tokens", "hidden"):
+                continue
+            maker = facts.producer(value)
+            # A draft is verified by another model: that is what it is for.
+            if maker is None or (found.name, maker.name) == ("stage.verify", "stage.draft"):
+                continue
+            models = found.attrs.get("model"), maker.attrs.get("model")
+            if None not in models and models[0] != models[1]:
+                yield found.error(f"{found.name} and its {maker.name} differ in model")
+
+
+_MODELLED = (
+    *("agent.llm", "agent.cache", "stage.tokenize", "stage.prefill", "stage.decode"),
+    *("stage.detokenize", "stage.kv_transfer", "stage.prefill_shard", "stage.decode_shard"),
+    *("stage.join_kv", "stage.sample", "stage.gate", "stage.expert_prefill"),
+    *("stage.expert_decode", "stage.draft", "stage.verify"),
+)
+
+
+def origin(facts: Facts, value: Any) -> OpFacts | None:
+    """Give the operation that made a value, before it was moved."""
+    found = facts.producer(value)
+    # Invariant: `found` moved or made the value; each turn goes one definition back.
+    while found is not None and found.name in _MOVED and found.operands:
+        found = facts.producer(found.operands[0])
+    return found
+
+
+RULES: tuple[Rule, ...] = (
+    caches_are_named,
+    caches_come_from_prefills,
+    prefills_continue_one_cache,
+    models_agree,
+)
