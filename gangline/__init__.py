@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .workflows.decorators import llm, tool, workflow
     from .workflows.expanding import expand
     from .workflows.grammar import json_schema, lark, regex
+    from .workflows.handoff import FINISH, Handoff, Message, handoff
     from .workflows.memory import Entry, observe, recall, remember, retriever
+    from .workflows.patterns import network, supervise
     from .workflows.processes import run_process
     from .workflows.registry import load
     from .workflows.switching import switch
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "FINISH",
     "AsyncClient",
     "Client",
     "Database",
     "Entry",
     "Free",
+    "Handoff",
+    "Message",
     "Rows",
     "Secret",
     "__version__",
@@ -40,6 +45,7 @@ __all__ = [
     "branch",
     "cancelled",
     "expand",
+    "handoff",
     "json_schema",
     "lark",
     "length",
@@ -47,6 +53,7 @@ __all__ = [
     "load",
     "loop",
     "map",
+    "network",
     "observe",
     "on_cancel",
     "recall",
@@ -56,6 +63,7 @@ __all__ = [
     "replace",
     "retriever",
     "run_process",
+    "supervise",
     "switch",
     "tool",
     "workflow",
@@ -70,6 +78,8 @@ _HOMES = {
     **dict.fromkeys(("Database", "Free", "Rows", "Secret"), "workflows.values"),
     **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
     **dict.fromkeys(("Entry", "observe", "recall", "remember", "retriever"), "workflows.memory"),
+    **dict.fromkeys(("FINISH", "Handoff", "Message", "handoff"), "workflows.handoff"),
+    **dict.fromkeys(("network", "supervise"), "workflows.patterns"),
     "agent": "workflows.agents",
     "ask": "workflows.asking",
     "branch": "workflows.branching",

@@ -62,15 +62,18 @@ class Llm(Generic[P, R]):
         result: Any = self.record(self.parameters.bind(args, kwargs))
         return result  # type: ignore[no-any-return]
 
-    def record(self, arguments: Mapping[str, Any]) -> Any:
-        """Record a model call of the current trace and give the symbol of its answer."""
+    def record(self, arguments: Mapping[str, Any], grammar: Grammar | None = None) -> Any:
+        """Record a model call of the current trace and give the symbol of its answer.
+
+        `grammar` stands in for that of an llm without one.
+        """
         tracer = current()
         symbols = self._symbols(tracer, arguments)
         named = {key: symbols[key] for key in (*self.used, *sorted(STEERING)) if key in symbols}
-        grammar = self.grammar
-        if isinstance(grammar, Tool):
-            wanted = grammar.parameters.fields
-            named["grammar"] = grammar.record({k: v for k, v in symbols.items() if k in wanted})
+        made = self.grammar or grammar
+        if isinstance(made, Tool):
+            wanted = made.parameters.fields
+            named["grammar"] = made.record({k: v for k, v in symbols.items() if k in wanted})
         attributes = {
             "name": self.name,
             "names": list(named),
@@ -79,8 +82,8 @@ class Llm(Generic[P, R]):
             "format": self.output_format,
             **self.options,
         }
-        if isinstance(grammar, Grammar):
-            attributes["grammar"] = {"kind": grammar.kind, "text": grammar.text}
+        if isinstance(made, Grammar):
+            attributes["grammar"] = {"kind": made.kind, "text": made.text}
         operands = [tracer.value(symbol) for symbol in named.values()]
         return tracer.emit("agent.llm", operands, attributes, self.returns)
 
