@@ -16,15 +16,15 @@ from .sources import author_line
 from .symbols import kind_of
 from .team import Team
 
-AGENTS = "agents"
-"""A parameter of this name is given the team's names and roles."""
+AGENTS, DONE = "agents", "done"
+"""Parameters of these names are given the team's names and roles, and who has worked so far."""
 
 
-def asked(decide: Any, state: Any, team: Team) -> Any:
+def asked(decide: Any, state: Any, done: Any, team: Team) -> Any:
     """Record one decision: the name of an agent of the team, or `finish`."""
     if not isinstance(decide, Llm):
         return decide(state)
-    arguments = _arguments(decide, state, team)
+    arguments = {**_arguments(decide, state, team), **_done(decide, done)}
     if decide.grammar is not None or decide.output_format != "text":
         _check_own_choices(decide, team)
         return decide.record(arguments)
@@ -38,6 +38,10 @@ def asked(decide: Any, state: Any, team: Team) -> Any:
             next_step=f"Allow max_tokens={len(longest.encode())}; the answer ends by itself.",
         )
     return decide.record(arguments, grammar=Grammar("regex", "|".join(names)))
+
+
+def _done(decide: Llm[..., Any], done: Any) -> Mapping[str, Any]:
+    return {DONE: done} if DONE in decide.parameters.fields else {}
 
 
 def _check_own_choices(decide: Llm[..., Any], team: Team) -> None:
@@ -63,7 +67,7 @@ def _arguments(decide: Llm[..., Any], state: Any, team: Team) -> Mapping[str, An
             given[name] = team.description
         elif name in known:
             given[name] = getattr(state, name)
-        elif name in STEERING or not field.required:
+        elif name == DONE or name in STEERING or not field.required:
             continue
         elif is_assignable(kind, field.annotation):
             given[name] = state
@@ -72,6 +76,6 @@ def _arguments(decide: Llm[..., Any], state: Any, team: Team) -> Mapping[str, An
                 f"parameter {name!r} of {decide.name}() is nothing that {team.combinator} knows",
                 where=author_line(),
                 next_step=f"Name a field of {describe(kind)}, take the state as "
-                f"`{name}: {describe(kind)}`, or name it `{AGENTS}`.",
+                f"`{name}: {describe(kind)}`, or name it `{AGENTS}` or `{DONE}`.",
             )
     return given

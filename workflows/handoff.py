@@ -34,6 +34,14 @@ class Handoff(BaseModel, Generic[S]):
     to: str
 
 
+class Turn(BaseModel, Generic[S]):
+    """What a supervised loop carries: the state, who was named last, and who has worked so far."""
+
+    state: S
+    to: str
+    done: list[str]
+
+
 def handoff(to: str, state: S) -> Handoff[S]:
     """Say that the agent named `to` goes on with `state`; what agents of a `gl.network` return."""
     tracer = current()

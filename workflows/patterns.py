@@ -10,14 +10,15 @@ from gangline.ir.errors import TraceError
 from .arguments import require_bound, require_callable
 from .combinators import loop
 from .deciding import asked
-from .handoff import FINISH, Handoff, handed, state_kind
+from .handoff import FINISH, Handoff, Turn, handed, state_kind
 from .hints import is_assignable
+from .lifting import Lifter
 from .llm import Llm
 from .signature import near
 from .sources import author_line
 from .switching import switch
 from .symbols import kind_of
-from .team import Members, Team
+from .team import Members, Team, added
 from .tracing import current, require_name
 from .workflow import Workflow
 
@@ -40,8 +41,9 @@ def supervise(
     Args:
         decide: an llm or a function of the state that gives the name of an agent, or `finish`.
             An llm's parameters are fields of the state, or the state itself; one named `agents`
-            gets a line `name: role` for each. An llm that gives `str` answers under a grammar of
-            the names, so that a small model cannot miss.
+            gets a line `name: role` for each, and one named `done` the names of those that have
+            worked so far. An llm that gives `str` answers under a grammar of the names, so that
+            a small model cannot miss.
         agents: agents that take the state and give the next one; or functions by name. Where the
             state is a list, an agent may also give one element, which is added; to a list of
             `gl.Message` it may give text.
@@ -61,22 +63,26 @@ def supervise(
     kind = kind_of(first)
 
     def trip(before: Any) -> Any:
-        chosen = tracer.checked(
-            asked(decide, before.state, team), str, "decide of gl.supervise gives"
-        )
+        answer = asked(decide, before.state, before.done, team)
+        chosen = tracer.checked(answer, str, "decide of gl.supervise gives")
         cases = {key: _working(team, key, before.state, kind) for key in team.members}
         cases[FINISH] = lambda: before.state
-        return handed(chosen, switch(chosen, cases, name=name), kind)  # type: ignore[arg-type]
+        after = switch(chosen, cases, name="next")  # type: ignore[arg-type]
+        return _turn(after, chosen, added(before.done, chosen), kind)
 
     done: Any = loop(
         trip,
-        handed("", first, kind),
+        _turn(first, "", [], kind),
         until=lambda last: last.to == FINISH,
         max_trips=max_trips,
         name=name,
     )
     tracer.note_pattern("hierarchical" if team.has_teams else "supervisor")
     return done.state  # type: ignore[no-any-return]
+
+
+def _turn(state: Any, to: Any, done: Any, kind: Any) -> Any:
+    return Lifter(current()).record(Turn[kind], {"state": state, "to": to, "done": done})
 
 
 def _working(team: Team, name: str, state: Any, kind: Any) -> Callable[[], Any]:
@@ -117,7 +123,7 @@ def network(
 
     def trip(before: Any) -> Any:
         cases = {key: _handing(team, key, before.state, kind) for key in team.members}
-        return switch(before.to, cases, name=name)
+        return switch(before.to, cases, name="next")
 
     done: Any = loop(
         trip,

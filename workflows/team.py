@@ -74,9 +74,9 @@ class Team:
         inner = hints.element(kind) if hints.type_name(kind) == "list" else None
         if inner is Message and is_assignable(given, str):
             found = Lifter(current()).record(Message, {"sender": name, "text": found})
-            return _added(state, found)
+            return added(state, found)
         if inner is not None and is_assignable(given, inner):
-            return _added(state, found)
+            return added(state, found)
         raise TraceError(
             f"the agent {name!r} of {self.combinator} gives a {describe(given)}, and the state is "
             f"a {describe(kind)}",
@@ -86,7 +86,8 @@ class Team:
         )
 
 
-def _added(listing: Any, item: Any) -> Any:
+def added(listing: Any, item: Any) -> Any:
+    """Record a list with one more element."""
     return current().compute("add", (listing, [item]), kind_of(listing))
 
 

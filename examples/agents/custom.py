@@ -21,13 +21,13 @@ def phrase(style: str, news: str) -> str:
     """Announce this to customers in one {style} sentence: {news}"""
 
 
-@gl.llm(model=MODEL, max_tokens=8)
+@gl.llm(model=MODEL, max_tokens=16)
 def choose(texts: list[str]) -> Literal["first", "second", "third"]:
     """Which of these three texts would customers like best?
     {texts}"""
 
 
-@gl.llm(model=MODEL, max_tokens=8)
+@gl.llm(model=MODEL, max_tokens=16)
 def rate(text: str) -> Literal["fine", "promises", "prices"]:
     """Does this text make promises or name prices, or is it fine? {text}"""
 

@@ -70,31 +70,31 @@ def shorten(page: Page) -> Page:
 
 
 # Who leads them.
-@gl.llm(model=MODEL, max_tokens=8)
-def lead_research(facts: list[str], agents: str) -> str:
+@gl.llm(model=MODEL, max_tokens=16)
+def lead_research(agents: str, done: list[str]) -> str:
     """Your team: {agents}
-    Facts: {facts}
+    Have worked so far: {done}
     Search once, check once, then finish. Who is next?"""
 
 
-@gl.llm(model=MODEL, max_tokens=8)
-def lead_writing(text: str, agents: str) -> str:
+@gl.llm(model=MODEL, max_tokens=16)
+def lead_writing(agents: str, done: list[str]) -> str:
     """Your team: {agents}
-    Text: {text}
+    Have worked so far: {done}
     Draft once, shorten once, then finish. Who is next?"""
 
 
 @gl.agent(role="finds out what is true")
 def researchers(page: Page) -> Page:
-    return gl.supervise(lead_research, [search, check], page, max_trips=3)
+    return gl.supervise(lead_research, [search, check], page, max_trips=3, name="research")
 
 
 @gl.agent(role="write the page from the facts")
 def writers(page: Page) -> Page:
-    return gl.supervise(lead_writing, [draft, shorten], page, max_trips=3)
+    return gl.supervise(lead_writing, [draft, shorten], page, max_trips=3, name="writing")
 
 
-@gl.llm(model=MODEL, max_tokens=12)
+@gl.llm(model=MODEL, max_tokens=16)
 def edit(page: Page, agents: str) -> str:
     """You lead two teams: {agents}
     The page: {page}

@@ -21,7 +21,7 @@ def open_ticket(queue: str, talk: Talk, idempotency_key: str = "") -> str:
     return f"{queue}-{len(talk)}"
 
 
-@gl.llm(model=MODEL, max_tokens=8)
+@gl.llm(model=MODEL, max_tokens=16)
 def sort_question(talk: Talk) -> Literal["billing", "technical"]:
     """A customer wrote: {talk}
     Is it about money (billing) or about a device (technical)?"""
@@ -33,7 +33,7 @@ def answer_billing(talk: Talk) -> str:
     Answer the customer in one sentence."""
 
 
-@gl.llm(model=MODEL, max_tokens=8)
+@gl.llm(model=MODEL, max_tokens=16)
 def after_billing(talk: Talk, answer: str) -> Literal["technical", "finish"]:
     """Talk: {talk}
     Billing answered: {answer}
@@ -46,7 +46,7 @@ def answer_technical(talk: Talk) -> str:
     Answer the customer in one sentence."""
 
 
-@gl.llm(model=MODEL, max_tokens=8)
+@gl.llm(model=MODEL, max_tokens=16)
 def after_technical(talk: Talk, answer: str) -> Literal["billing", "finish"]:
     """Talk: {talk}
     The technician answered: {answer}

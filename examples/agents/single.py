@@ -35,14 +35,14 @@ def look_up(topic: str) -> list[str]:
     return [text for name, text in HANDBOOK.items() if name == topic]
 
 
-@gl.llm(model=MODEL, max_tokens=8)
+@gl.llm(model=MODEL, max_tokens=16)
 def choose(question: str, notes: list[str]) -> Literal["look_up", "reply"]:
     """Question: {question}
     Notes: {notes}
     If the notes hold the answer, say "reply". If not, say "look_up"."""
 
 
-@gl.llm(model=MODEL, max_tokens=12)
+@gl.llm(model=MODEL, max_tokens=16)
 def pick_topic(question: str) -> Literal["opening hours", "returns", "delivery"]:
     """Which chapter of the handbook answers this question? {question}"""
 

@@ -60,18 +60,21 @@ def review(report: Report) -> Report:
     return gl.replace(report, remarks=criticise(report.text))
 
 
-# Its parameters are fields of the state; `agents` is filled with names and roles. It answers
-# under a grammar of the names and "finish".
-@gl.llm(model=MODEL, max_tokens=8)
-def lead(topic: str, facts: list[str], text: str, remarks: str, agents: str) -> str:
+# Its parameters are fields of the state; `agents` is filled with names and roles, `done` with who
+# has worked so far. It answers under a grammar of the names and "finish".
+@gl.llm(model=MODEL, max_tokens=16)
+def lead(
+    topic: str, facts: list[str], text: str, remarks: str, agents: str, done: list[str]
+) -> str:
     """You lead a team that writes a report on {topic}:
     {agents}
 
-    Facts found: {facts}
+    Facts: {facts}
     Text: {text}
     Remarks: {remarks}
+    Have worked so far: {done}
 
-    First facts, then a text, then remarks, then finish. Who is next?"""
+    Facts come first, then a text, then remarks, then finish. Who is next?"""
 
 
 @gl.workflow(deadline=120.0)

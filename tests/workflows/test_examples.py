@@ -63,7 +63,19 @@ def test_a_topic_without_notes_needs_no_model(tmp_path: Path) -> None:
     assert prompts == [] and output["sources"] == []
 
 
-@pytest.mark.parametrize("example", ["research_brief.py:brief", "research_plan.py:research"])
+@pytest.mark.parametrize(
+    "example",
+    [
+        "research_brief.py:brief",
+        "research_plan.py:research",
+        "agents/single.py:clerk",
+        "agents/network.py:desk",
+        "agents/supervisor.py:report",
+        "agents/supervisor_as_tool.py:trip",
+        "agents/hierarchical.py:handbook",
+        "agents/custom.py:announce",
+    ],
+)
 @pytest.mark.parametrize("level", ["agent", "stage"])
 def test_goldens(level: str, example: str) -> None:
     """Write goldens anew by deleting them; a diff in review shows what a change does."""
@@ -75,8 +87,12 @@ def test_goldens(level: str, example: str) -> None:
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    golden = ROOT / "tests" / "golden" / f"{example.partition('.')[0]}.{level}.mlir"
+    golden = ROOT / "tests" / "golden" / f"{_flat(example)}.{level}.mlir"
     if not golden.exists():
         golden.write_text(done.stdout)
         pytest.fail(f"{golden.name} was missing and has been written; look at it")
     assert done.stdout == golden.read_text()
+
+
+def _flat(example: str) -> str:
+    return example.partition(".")[0].replace("/", "_")
