@@ -51,6 +51,28 @@ def decode_program(module: Module) -> Program:
     )
 
 
+def skeleton(module: Module) -> tuple[Program, tuple[Any, ...]]:
+    """Decode the shape of a stage-level module alone, and give the operation of each stage.
+
+    Stages have their names, operands, results and regions, as in the whole program, but neither
+    attributes nor places: enough for passes that look at paths, and several times as fast. The
+    operation of a called function stands for a stage of every call.
+    """
+    functions = {f.attributes["sym_name"].value: f for f in module.functions()}
+    root = next(f for f in functions.values() if "sym_visibility" not in f.attributes)
+    decoder = _Skeleton(functions)
+    decoder.region(root.regions[0].blocks[0])
+    program = Program(
+        name=root.attributes["sym_name"].value,
+        inputs=(),
+        regions=tuple(region for region in decoder.regions if region is not None),
+        stages=tuple(stage for stage in decoder.stages if stage is not None),
+        deadline_s=_number(root, "agent.deadline_s"),
+        budget_usd=_number(root, "agent.budget_usd"),
+    )
+    return program, tuple(decoder.origins)
+
+
 def _number(function: Any, name: str) -> float | None:
     return float(decode(function.attributes[name])) if name in function.attributes else None
 
@@ -85,6 +107,7 @@ class _Decoder:
         self.numbers: dict[Any, int] = {}
         self.names: Counter[str] = Counter()
         self.taken: set[str] = set()
+        self.origins: list[Any] = []
         self.num_values = 0
 
     def define(self, value: Any) -> int:
@@ -156,23 +179,30 @@ class _Decoder:
                 )
         return None
 
-    def new(self, name: str, at: str) -> tuple[int, str]:
+    def attributes(self, op: Any) -> dict[str, Any]:
+        return decode_all(op)
+
+    def place(self, op: Any) -> str:
+        return where(op)
+
+    def new(self, name: str, op: Any) -> tuple[int, str]:
         """Reserve a stage, so that outer stages come before those inside them."""
         if len(self.stages) >= MAX_STAGES:
             raise LoweringError(
                 f"the program has more than {MAX_STAGES} stages",
-                where=at,
+                where=where(op),
                 next_step="Call fewer workflows inside workflows, or use gl.map and gl.loop.",
             )
         self.stages.append(None)
+        self.origins.append(op)
         return len(self.stages) - 1, self.unique(name)
 
     def leaf(self, op: Any) -> int:
-        attributes = decode_all(op)
+        attributes = self.attributes(op)
         mnemonic = op.name.partition(".")[2]
         name = attributes.pop("name", attributes.get("fn", mnemonic))
-        at = where(op)
-        index, unique = self.new(name, at)
+        at = self.place(op)
+        index, unique = self.new(name, op)
         operands = self.of(op.operands)
         regions = self.planned_agents(attributes) if mnemonic == "expand" else ()
         results = tuple(self.define(value) for value in op.results)
@@ -196,8 +226,8 @@ class _Decoder:
 
     def control(self, op: Any, kind: str, operands: Sequence[Any]) -> int:
         attributes = _labels(op)
-        at = where(op)
-        index, unique = self.new(attributes.pop("name"), at)
+        at = self.place(op)
+        index, unique = self.new(attributes.pop("name"), op)
         given = self.of(operands)
         regions = tuple(self.region(block, self.parameters(op, block)) for block in blocks(op))
         results = tuple(self.define(value) for value in op.results)
@@ -215,8 +245,8 @@ class _Decoder:
 
     def call(self, op: Any) -> int:
         callee = op.attributes["callee"].value
-        at = where(op)
-        index, unique = self.new(op.attributes["name"].value, at)
+        at = self.place(op)
+        index, unique = self.new(op.attributes["name"].value, op)
         given = self.of(op.operands)
         # The body is decoded anew for each call: its values get new numbers each time.
         body = self.region(self.functions[callee].regions[0].blocks[0])
@@ -228,6 +258,16 @@ class _Decoder:
             index, "call", unique, given, results, attributes, (body,), where=at
         )
         return index
+
+
+class _Skeleton(_Decoder):
+    """Decodes of a leaf only what its name comes from."""
+
+    def attributes(self, op: Any) -> dict[str, Any]:
+        return {key: op.attributes[key].value for key in ("name", "fn") if key in op.attributes}
+
+    def place(self, op: Any) -> str:
+        return ""
 
 
 def _labels(op: Any) -> dict[str, Any]:
