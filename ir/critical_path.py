@@ -16,28 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .program import Program, Stage
+from .visits import region_factors
 
 Hop = Callable[[Stage, Stage], float]
 """Seconds it takes a value to get from the stage that made it to the stage that reads it."""
 
 UNTIMED_OPS = frozenset({"constant", "compute"})
 """Ops that the dispatcher evaluates itself, in no time that counts."""
-
-
-def region_factors(stage: Stage, factors: Mapping[str, float]) -> tuple[float, ...]:
-    """Give how often each region of a control stage runs per visit of that stage.
-
-    `factors` are by stage name: width of a map, expected trips of a loop, probability of the
-    `then` side of a branch.
-    """
-    factor = factors.get(stage.name, 1.0)
-    if stage.op == "branch":
-        return (factor, 1.0 - factor)
-    if stage.op == "loop":
-        # `until` is tested before every trip and once more to leave.
-        return (factor + 1.0, factor)
-    # A call runs once; a plan is taken to ask each agent it may name once, one after the other.
-    return (factor,) if stage.op == "map" else (1.0,) * len(stage.regions)
 
 
 def is_timed(stage: Stage) -> bool:

@@ -9,35 +9,27 @@ search prices thousands of shapes in one call.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from gangline.ir.errors import PlanError
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.model import ModelSpec
 
-Number = TypeVar("Number", float, npt.NDArray[np.float64])
+from .model_work import ModelWork, Number, model_work
 
 BYTES_PER_ELEMENT = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.5}
 
 SERVING_DTYPES = {"cpu": ("int8", "bf16", "fp32"), "gpu": ("bf16", "fp16", "fp32")}
 """Weight formats the engine serves in, best first, by kind of device."""
 
-KV_BYTES_PER_ELEMENT = 2
-"""KV blocks are bf16 or fp16 wherever weights are narrower than fp32."""
-
-CHUNK_TOKENS = 512
-"""Prompt tokens per engine step in chunked prefill."""
-
 DEFAULT_MFU, DEFAULT_MBU = 0.5, 0.6
 """Used for rows that state no efficiency: between the op-level fit of 0.76 and 0.78 on data
 center GPUs and what eager engines reach end to end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Roofline:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roofline(ModelWork):
     """One model on one device, as coefficients; build it with `roofline`.
 
     Times follow max(operations / rate, bytes / bandwidth) + fixed overhead per engine step.
@@ -46,11 +38,6 @@ class Roofline:
     flop_per_s: float
     byte_per_s: float
     step_s: float
-    flop_per_token: float
-    head_flop: float
-    attention_flop: float
-    weight_bytes: float
-    kv_bytes_per_token: float
     resident_bytes: float
     dtype: str
 
@@ -59,19 +46,14 @@ class Roofline:
 
         At least one token is always computed: the engine needs its logits.
         """
-        new = np.maximum(prompt_tokens - cached_tokens, 1.0)
-        steps = np.ceil(new / CHUNK_TOKENS)
-        context = cached_tokens + 0.5 * new
-        flop = new * (self.flop_per_token - self.head_flop + self.attention_flop * context)
-        moved = steps * self.weight_bytes + self.kv_bytes_per_token * (cached_tokens + new)
-        busy = np.maximum((flop + self.head_flop) / self.flop_per_s, moved / self.byte_per_s)
+        flop, moved, steps = self.prefill_work(prompt_tokens, cached_tokens)
+        busy = np.maximum(flop / self.flop_per_s, moved / self.byte_per_s)
         total: Number = busy + steps * self.step_s
         return total
 
     def step_at(self, context_tokens: Number, batch: Number) -> Number:
         """Seconds of one decode step for `batch` sequences that each have that much context."""
-        flop = batch * (self.flop_per_token + self.attention_flop * context_tokens)
-        moved = self.weight_bytes + batch * self.kv_bytes_per_token * context_tokens
+        flop, moved = self.step_work(context_tokens, batch)
         busy = np.maximum(flop / self.flop_per_s, moved / self.byte_per_s)
         total: Number = busy + self.step_s
         return total
@@ -117,19 +99,19 @@ def roofline(spec: DeviceSpec, model: ModelSpec, dtype: str | None = None) -> Ro
             f"The device row {spec.type!r} states no memory bandwidth or no {chosen} rate",
             next_step="Give the row `memory_bytes_per_s` and `flops`.",
         )
-    width = BYTES_PER_ELEMENT[chosen]
     constants = spec.efficiency
+    width = BYTES_PER_ELEMENT[chosen]
+    work = model_work(model, width)
     overhead = constants.get("step_s", 0.0) + model.num_layers * constants.get("layer_s", 0.0)
     return Roofline(
         flop_per_s=spec.flops[chosen] * constants.get("mfu", DEFAULT_MFU),
         byte_per_s=spec.memory_bytes_per_s * constants.get("mbu", DEFAULT_MBU),
         step_s=overhead,
-        flop_per_token=model.flops_per_token(),
-        head_flop=2.0 * model.vocab_size * model.hidden_size,
-        # Scores and weighted values: 2 products of head_dim per head and cached token.
-        attention_flop=4.0 * model.num_layers * model.num_heads * model.head_dim,
-        weight_bytes=0.5 * model.flops_per_token() * width,
-        kv_bytes_per_token=float(model.kv_bytes_per_token(KV_BYTES_PER_ELEMENT)),
+        flop_per_token=work.flop_per_token,
+        head_flop=work.head_flop,
+        attention_flop=work.attention_flop,
+        weight_bytes=work.weight_bytes,
+        kv_bytes_per_token=work.kv_bytes_per_token,
         resident_bytes=model.params * width,
         dtype=chosen,
     )

@@ -11,6 +11,7 @@ from gangline.ir.specs.event import StepRecord
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.plan import Plan, StagePlan
+from gangline.ir.visits import visits
 
 from .calibration import Calibration, Key
 from .costs.shape import ModelShape
@@ -20,7 +21,7 @@ from .load import Loaded, loaded
 from .placement import Assignment, PlacementProblem
 from .profile import ENGINE_OPS, Profile, observe
 from .stage_cost import Option, StageCosts, StageEstimate, engine_op
-from .workload import complete, visits
+from .workload import complete
 
 HOST_HOP_S = 1e-3
 """Seconds for text or tokens between two devices that no link joins: through the dispatcher."""

@@ -7,10 +7,10 @@ of the side taken. Defaults come from the program text alone; history replaces t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from gangline.ir.critical_path import region_factors
 from gangline.ir.program import STEP_OPS, Program, Stage
+from gangline.ir.visits import Visit, region_factors, visits
 
 from .profile import PRIOR_JOBS, Amount, Profile, StageProfile
 
@@ -35,31 +35,6 @@ MEMORY_S: Mapping[str, float] = {"lookup": 0.005, "store": 0.005, "observe": 0.0
 
 TEXT_FIXED_S, TEXT_S_PER_TOKEN = 5e-4, 2e-6
 """Tokenising: a template to fill, then about half a million tokens per second and core."""
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A stage with its expected executions per job and the width of the maps around it."""
-
-    stage: Stage
-    visits: float
-    width: float
-
-
-def visits(
-    program: Program,
-    factors: Mapping[str, float],
-    region: int = 0,
-    times: float = 1.0,
-    width: float = 1.0,
-) -> Iterator[Visit]:
-    """Yield every stage of a region and of the regions inside it, in program order."""
-    for index in program.regions[region].stages:
-        stage = program.stages[index]
-        yield Visit(stage, times, width)
-        wider = width * factors.get(stage.name, 1.0) if stage.op == "map" else width
-        for inner, factor in zip(stage.regions, region_factors(stage, factors), strict=False):
-            yield from visits(program, factors, inner, times * factor, wider)
 
 
 def default_profile(program: Program) -> Profile:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from .annotate_resources import AnnotateResources
 from .base import Pass, run
 from .common_stages import CommonStages
+from .critical_path import CriticalPath
 from .dead_stages import DeadStages
 from .hoist_from_maps import HoistFromMaps
+from .insert_transfers import InsertTransfers
 from .split_llm import SplitLlm
 from .stream_plans import StreamPlans
 
 __all__ = [
     "DEFAULT_PASSES",
+    "AnnotateResources",
     "CommonStages",
+    "CriticalPath",
     "DeadStages",
     "HoistFromMaps",
+    "InsertTransfers",
     "Pass",
     "SplitLlm",
     "StreamPlans",

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from gangline.ir.builder import mlir_type
-from gangline.ir.module import mlir
+from gangline.ir.module import context, mlir
 from gangline.ir.ops import ANNOTATIONS, OPS
 
 
@@ -56,3 +56,17 @@ def replace(op: Any, results: Sequence[Any]) -> None:
     for old, new in zip(op.results, results, strict=True):
         old.replace_all_uses_with(new)
     op.erase()
+
+
+def set_floats(op: Any, values: Mapping[str, float]) -> None:
+    """Set attributes that are numbers."""
+    attributes, kind = op.attributes, float_type()
+    for name, value in values.items():
+        attributes[name] = mlir.FloatAttr.get(kind, value)
+
+
+@cache
+def float_type() -> Any:
+    """Give the type of numbers."""
+    with context():
+        return mlir.F64Type.get()

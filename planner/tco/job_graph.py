@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from gangline.ir.critical_path import region_factors
 from gangline.ir.program import STEP_OPS, Program, Stage
+from gangline.ir.visits import region_factors
 from gangline.planner.draws import continuation
 from gangline.planner.optimiser.fleet_sizing import PathRows
 

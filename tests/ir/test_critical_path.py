@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gangline.ir.critical_path import UNTIMED_OPS, paths, region_factors
+from gangline.ir.critical_path import UNTIMED_OPS, paths
 from gangline.ir.program import Program, Region, Stage
 from gangline.ir.specs.plan import Plan, StagePlan
+from gangline.ir.visits import region_factors
 from gangline.runtime.dispatch.remaining import Expectation
 from tests.ir.programs import RandomProgram
 

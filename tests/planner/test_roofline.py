@@ -15,7 +15,8 @@ from gangline.ir.errors import PlanError
 from gangline.ir.specs.device import DeviceSpec
 from gangline.ir.specs.model import ModelSpec
 from gangline.planner.catalogue import catalogue
-from gangline.planner.roofline import CHUNK_TOKENS, roofline, serving_dtype
+from gangline.planner.model_work import CHUNK_TOKENS
+from gangline.planner.roofline import roofline, serving_dtype
 
 Models = Mapping[str, ModelSpec]
 tokens = st.floats(1, 5000)
