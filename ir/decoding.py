@@ -234,12 +234,21 @@ class _Decoder:
         if not rows:
             return ()
         callees = [self.functions[row["agent"]] for row in rows]
+        regions = tuple(self.body(row["agent"]) for row in rows)
         attributes["agents"] = {row["name"]: index for index, row in enumerate(rows)}
         attributes["inputs"] = {
             row["name"]: [given.name for given in _inputs(callee)]
             for row, callee in zip(rows, callees, strict=True)
         }
-        return tuple(self.region(callee.regions[0].blocks[0]) for callee in callees)
+        return regions
+
+    def body(self, name: str) -> int:
+        """Decode the body of a function anew: its values get new numbers for each call."""
+        start = len(self.stages)
+        region = self.region(self.functions[name].regions[0].blocks[0])
+        known, size = self.bodies.setdefault(name, start), len(self.stages) - start
+        self.first[start:] = self.first[known : known + size]
+        return region
 
     def control(self, op: Any, kind: str, operands: Sequence[Any]) -> int:
         attributes = _labels(op)
@@ -265,12 +274,7 @@ class _Decoder:
         at = self.place(op)
         index, unique = self.new(op.attributes["name"].value, op)
         given = self.of(op.operands)
-        # The body is decoded anew for each call: its values get new numbers each time.
-        start = len(self.stages)
-        body = self.region(self.functions[callee].regions[0].blocks[0])
-        known = self.bodies.setdefault(callee, start)
-        size = len(self.stages) - start
-        self.first[start:] = self.first[known : known + size]
+        body = self.body(callee)
         results = tuple(self.define(value) for value in op.results)
         attributes = {"callee": callee}
         if "pattern" in op.attributes:
@@ -282,9 +286,11 @@ class _Decoder:
 
 
 class _Skeleton(_Decoder):
-    """Decodes of a leaf only what its name comes from."""
+    """Decodes of a leaf only what its name comes from, and the agents it may call."""
 
     def attributes(self, op: Any) -> dict[str, Any]:
+        if op.name == "stage.expand":
+            return decode_all(op)
         return {key: op.attributes[key].value for key in ("name", "fn") if key in op.attributes}
 
     def place(self, op: Any) -> str:

@@ -36,6 +36,12 @@ Observed = Mapping[tuple[str, str, int], float]
 """Measured mean seconds, waits included, by (stage, device group, tp)."""
 
 
+def link_s(fleet: Fleet, source: str, target: str, moved_bytes: float) -> float:
+    """Seconds that so many bytes take from one device group to another."""
+    link = fleet.link(source, target)
+    return HOST_HOP_S if link is None else link.latency_s + moved_bytes / link.bytes_per_s
+
+
 @dataclass(frozen=True, slots=True)
 class StageClass:
     """Stages that are placed together: one model's calls (or halves of them), or one tool."""
@@ -96,6 +102,11 @@ class Situation:
         """Give what each stage takes with its waits, and how busy devices are."""
         return loaded(self, assignment)
 
+    def stage_seconds(self, assignment: Assignment) -> dict[str, float]:
+        """Give what each stage adds to a job's time, waits included, by stage name."""
+        found = self.loaded(assignment).seconds
+        return {self.program.stages[number].name: seconds for number, seconds in found.items()}
+
     def timeline(self, assignment: Assignment) -> Timeline:
         """Lay an assignment out in time, with waits and the hops between devices."""
         return timeline(
@@ -111,11 +122,8 @@ class Situation:
         )
         if here is there:
             return 0.0
-        link = self.fleet.link(here.name, there.name)
-        if link is None:
-            return HOST_HOP_S
         moved = self._kv_bytes(target) if (source.op, target.op) == ("prefill", "decode") else 0.0
-        return link.latency_s + moved / link.bytes_per_s
+        return link_s(self.fleet, here.name, there.name, moved)
 
     def _kv_bytes(self, decode: Stage) -> float:
         model = self.costs.model(str(decode.attributes["model"]))

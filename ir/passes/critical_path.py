@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -68,7 +69,7 @@ class CriticalPath(Pass):
             values = {
                 "agent.seconds": own_s,
                 "agent.slack_s": deadline_s - times.longest_s,
-                "agent.deadline_share": min(times.deadline_share, 1.0),
+                "agent.deadline_share": _rounded_down(times.deadline_share),
             }
             set_floats(shape.ops[number], values)
             shape.ops[number].attributes["agent.critical"] = yes if times.critical else no
@@ -82,6 +83,11 @@ class CriticalPath(Pass):
         given = found.attributes
         moved = given["agent.network_bytes"].value if "agent.network_bytes" in given else 0.0
         return self.link(given["source"].value, given["target"].value, moved)
+
+
+def _rounded_down(share: float) -> float:
+    """Round to 6 decimals so that shares still sum to at most 1."""
+    return min(math.floor(share * 1e6 + 1e-6) / 1e6, 1.0)
 
 
 def _joined(first: StageTimes, second: StageTimes) -> StageTimes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gangline.ir.attributes import decode
 from gangline.ir.module import Module, blocks, mlir
 from gangline.ir.ops import OPS, TYPE_NAMES, VALUE
 
@@ -55,6 +56,8 @@ class Homes:
     def _operation(self, op: Any) -> None:
         name = op.name
         device = self._device(op)
+        if name == "stage.expand":
+            self._planned_agents(op)
         if device:
             for index in range(_data_operands(op)):
                 self._need(op, index, device)
@@ -106,9 +109,17 @@ class Homes:
             end = self._block(body)
             self._results[name] = self._of(end.operands[0])
         for index, argument in enumerate(body.arguments):
-            if home := self._home[argument]:
+            if home := self._home.get(argument, ""):
                 self._need(op, index, home)
         self._give(op, self._results[name])
+
+    def _planned_agents(self, op: Any) -> None:
+        """Walk the agents that a plan may call; the dispatcher brings what they are given."""
+        for row in decode(op.attributes["tools"]):
+            name = row.get("agent")
+            if name is not None and name not in self._results:
+                end = self._block(self._functions[name].regions[0].blocks[0])
+                self._results[name] = self._of(end.operands[0])
 
     def _meet(self, joint: Any, values: Sequence[Any]) -> str:
         """Choose the home of a value that is one of several: its reader's, or the first one's."""

@@ -59,10 +59,10 @@ def replace(op: Any, results: Sequence[Any]) -> None:
 
 
 def set_floats(op: Any, values: Mapping[str, float]) -> None:
-    """Set attributes that are numbers."""
+    """Set attributes that are numbers, to 6 digits: MLIR prints others of size as bits."""
     attributes, kind = op.attributes, float_type()
     for name, value in values.items():
-        attributes[name] = mlir.FloatAttr.get(kind, value)
+        attributes[name] = mlir.FloatAttr.get(kind, float(f"{value:.6g}"))
 
 
 @cache

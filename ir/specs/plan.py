@@ -72,6 +72,10 @@ class Plan:
                 return row
         raise KeyError(name)
 
+    def placement(self) -> dict[str, str]:
+        """Give the device of each stage, by stage name."""
+        return {row.stage: row.device for row in self.stages}
+
     def to_json(self) -> dict[str, Any]:
         """Give the plan as plain JSON (schema: docs/schemas/plan.json)."""
         document: dict[str, Any] = {name: getattr(self, name) for name in PLAN_FIELDS}

@@ -13,6 +13,7 @@ from .output import console, print_document
 from .run_command import Fleet, Json, Model, Workflow
 
 if TYPE_CHECKING:
+    from gangline.ir.module import Module
     from gangline.ir.program import Program
     from gangline.ir.specs.plan import Plan
 
@@ -28,26 +29,36 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Write to a file instead (.mlir, .svg, .html).")
     ] = None,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="Write needs, times and the critical path too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show WORKFLOW as it was written (agent), as compiled (stage), as a plan, or as a timeline.
 
-    Agent and stage level are printed as MLIR. With --out FILE.svg or FILE.html all but the
-    timeline are drawn as a graph: nested agents are boxes, colours are kinds of devices, the
-    critical path is red. With --json they are nodes and edges.
+    Agent and stage level are printed as MLIR; with --fleet or --annotate, stages have devices and
+    transfers. With --out FILE.svg or FILE.html all but the timeline are drawn as a graph: nested
+    agents are boxes, colours are kinds of devices, the critical path is red. With --json they are
+    nodes and edges.
     """
     if stage not in STAGES:
         raise UsageError(
             f"There is no stage {stage!r}", next_step=f"Use one of: {', '.join(STAGES)}."
         )
     if stage in ("agent", "stage"):
-        _explain_module(workflow, stage, fleet, model, out, as_json)
+        _explain_module(workflow, stage, fleet, model, out, annotate, as_json)
     else:
         _explain_plan(workflow, stage, fleet, model, out, as_json)
 
 
 def _explain_module(
-    workflow: str, level: str, fleet: str | None, model: str | None, out: Path | None, as_json: bool
+    workflow: str,
+    level: str,
+    fleet: str | None,
+    model: str | None,
+    out: Path | None,
+    annotate: bool,
+    as_json: bool,
 ) -> None:
     from gangline.ir.compiler import compile_module, to_stages
     from gangline.runtime.session import with_model
@@ -56,7 +67,11 @@ def _explain_module(
     loaded = load(workflow)
     module = loaded.trace()
     drawn = as_json or (out is not None and out.suffix in DRAWN)
-    text = (to_stages(module) if level == "stage" else module).text
+    text = module.text
+    if level == "stage":
+        stages = to_stages(module)
+        placed = annotate or fleet is not None
+        text = _placed(stages, fleet, model, annotate) if placed else stages.text
     if not drawn:
         _write(out, text) if out else console().print(text, markup=False, soft_wrap=True)
         return
@@ -70,6 +85,28 @@ def _explain_module(
     elif out:
         title = f"{program.name}, {level} level"
         _write(out, _drawn(program, level, plan, title, out.suffix))
+
+
+def _placed(stages: Module, fleet: str | None, model: str | None, annotate: bool) -> str:
+    """Give the text of stages with their devices on a fleet, transfers and annotations."""
+    from gangline.ir.decoding import decode_program
+    from gangline.runtime.annotated import annotated_module
+    from gangline.runtime.api import open_fleet
+    from gangline.runtime.history import History
+    from gangline.runtime.machine.models import catalogue
+    from gangline.runtime.profiles import profile_for
+    from gangline.runtime.session import with_model
+
+    program = with_model(decode_program(stages), model)
+    return annotated_module(
+        stages,
+        program,
+        open_fleet(fleet),
+        catalogue(),
+        profile=profile_for(program),
+        calibration=History().calibration(),
+        annotate=annotate,
+    ).text
 
 
 def _plan_or_none(program: Program, fleet: str | None) -> Plan | None:
