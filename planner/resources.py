@@ -9,12 +9,14 @@ from gangline.ir.specs.model import ModelSpec
 from gangline.ir.specs.resources import Resources
 
 from .costs.shape import ModelShape
+from .engine_times import model_spec
 from .model_work import model_work
-from .profile import Profile, StageProfile
+from .profile import ENGINE_OPS, Profile, StageProfile
+from .stage_cost import engine_op
 from .workload import CHARS_PER_TOKEN, DEFAULT_FIELD_TOKENS
 
 TOKEN_BYTES = 4.0
-"""Tokens travel as 32-bit numbers."""
+"""Tokens, and the elements of an embedding, travel as 32-bit numbers."""
 
 Models = Callable[[str], ModelSpec | ModelShape]
 """Find a model by name."""
@@ -35,7 +37,7 @@ def resources(program: Program, profile: Profile, models: Models) -> dict[str, R
 
 def stage_resources(stage: Stage, work: StageProfile, models: Models) -> Resources:
     """Give the row of one stage: a model's formulas, or the seconds a host takes."""
-    if stage.op in ("prefill", "decode"):
+    if stage.op in ENGINE_OPS:
         return _computed(stage, work, models(str(stage.attributes["model"])))
     prompt, output = work.prompt_tokens.mean, work.output_tokens.mean
     result = {
@@ -52,16 +54,18 @@ def stage_resources(stage: Stage, work: StageProfile, models: Models) -> Resourc
 def _computed(stage: Stage, work: StageProfile, model: ModelSpec | ModelShape) -> Resources:
     costs = model_work(model)
     prompt, output = work.prompt_tokens.mean, work.output_tokens.mean
-    if stage.op == "prefill":
+    if engine_op(stage) == "prefill":
         flop, moved, _ = costs.prefill_work(prompt, work.cached_tokens.mean)
-        kept = prompt * costs.kv_bytes_per_token
+        # An embedding keeps no cache; it gives a vector.
+        kept = prompt * costs.kv_bytes_per_token if stage.op == "prefill" else 0.0
+        vector = TOKEN_BYTES * (model_spec(model).hidden_size if stage.op == "embed" else 0)
         return Resources(
             flops=float(flop),
             bytes=float(moved),
             kv_bytes=kept,
             input_tokens=prompt,
             visits=work.visits,
-            result_bytes=kept,
+            result_bytes=kept or vector,
         )
     flop, moved = costs.decode_work(prompt, output)
     return Resources(
