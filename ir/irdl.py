@@ -1,7 +1,7 @@
 """The op table as IRDL text, which `iree-opt --irdl-file` checks modules against.
 
-IRDL knows no optional attributes, so only required ones are stated; the Python verifier holds
-the rest. A variadic operand of IRDL must have one type throughout, which ours need not have: an
+IRDL knows no optional attributes, so only required ones are stated, with their choices; bounds,
+effects and whatever spans operations are held by the Python verifier alone. A variadic operand of IRDL must have one type throughout, which ours need not have: an
 operation with further operands is therefore declared once per number of operands (`llm_3`), and
 `numbered` renames the operations of a module accordingly.
 """
@@ -76,6 +76,7 @@ def _operation(spec: OpSpec, count: int | None) -> Iterator[str]:
     if results:
         yield f"    irdl.results({', '.join(results)})"
     yield from _attributes([found for found in spec.attributes if found.required])
+    yield "    irdl.regions()"
     yield "  }"
 
 
@@ -98,6 +99,12 @@ def _type_constraint(printed: str) -> str:
 
 def _attributes(found: list[AttributeSpec]) -> Iterator[str]:
     for attribute in found:
+        if attribute.choices:
+            parts = [f"%{attribute.name}_{number}" for number in range(len(attribute.choices))]
+            for part, choice in zip(parts, attribute.choices, strict=True):
+                yield f'    {part} = irdl.is "{choice}"'
+            yield f"    %{attribute.name} = irdl.any_of({', '.join(parts)})"
+            continue
         base = _ATTRIBUTE_BASES.get(attribute.kind)
         constraint = f'irdl.base "{base}"' if base else "irdl.any"
         yield f"    %{attribute.name} = {constraint}"

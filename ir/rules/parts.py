@@ -90,7 +90,7 @@ def _incomplete(
     if len(parts) != total or any(_int(part, count) != total for part in parts):
         return f"joins {len(parts)} parts, not {total} of {count} {total}"
     if sorted(_int(part, number) for part in parts) != list(range(total)):
-        return f"joins a {number} twice, and leaves one out"
+        return f"joins one {number} twice, and leaves one out"
     return ""
 
 
