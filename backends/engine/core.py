@@ -208,7 +208,8 @@ class EngineCore:
         if not out.has_first:
             out.has_first = True
             num_prompt = len(out.submit.prompt_tokens)
-            events.append(FirstToken(row.request_id, at_s, num_prompt, row.num_cached))
+            busy_s = out.prefill_busy_s
+            events.append(FirstToken(row.request_id, at_s, num_prompt, row.num_cached, busy_s))
         num_before = len(out.tokens)
         text = self._feed(out, tokens)
         if drawn.logprobs:

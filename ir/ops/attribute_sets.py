@@ -27,6 +27,12 @@ TEMPLATE = (
     AttributeSpec(
         "free", "strs", required=False, doc="Fields that may move to the front of the prompt."
     ),
+    AttributeSpec(
+        "prefix_ids",
+        "json",
+        required=False,
+        doc="Ends of what other prompts begin with too: `{scope, message, chars}` of the template.",
+    ),
 )
 SAMPLING = (
     AttributeSpec("max_tokens", "int", minimum=1, doc="Most tokens written."),

@@ -118,12 +118,6 @@ _MODEL = (
             NAMES,
             MODEL,
             *TEMPLATE,
-            AttributeSpec(
-                "prefix_ids",
-                "json",
-                required=False,
-                doc="Where the prompt has beginnings that others share, one object each.",
-            ),
         ),
         pure=True,
         levels=_STAGE,

@@ -107,12 +107,16 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class FirstToken:
-    """Prefill is over: the first output token exists."""
+    """Prefill is over: the first output token exists.
+
+    `busy_s` is what `Finished.prefill_busy_s` will say.
+    """
 
     request_id: str
     at_s: float
     prompt_tokens: int
     cached_tokens: int
+    busy_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,9 @@ class Dispatcher:
         self._parked: OrderedDict[str, tuple[Activation, int]] = OrderedDict()
         self._missing = 0
         self._times_dropped: Counter[str] = Counter()
-        self._prefills: set[str] = set()
         self._prefilled: set[str] = set()
+        # Prefills that a decode in flight pays for; others that share them do not.
+        self._paid: set[str] = set()
         self._interpreter: Interpreter
         self._expectation: Expectation
 
@@ -205,6 +206,7 @@ class Dispatcher:
         # stays asked.
         self._flights = {name: flight for name, flight in flights.items() if flight.interrupt}
         self._asks, self._writes, self._reserved_usd = len(self._flights), 0, 0.0
+        self._paid.clear()
         for step_id, flight in reversed(flights.items()):
             if step_id not in self._flights:
                 self._park_first(step_id, flight.activation, 1)
@@ -214,8 +216,6 @@ class Dispatcher:
         ready = self._interpreter.ready
         while ready:
             activation = ready.popleft()
-            if activation.stage.op == "decode":
-                self._prefills.add(activation.operands[0].step_id)
             self._parked[activation.id] = (activation, 1)
 
     def _park_first(self, step_id: str, activation: Activation, attempt: int) -> None:
@@ -253,8 +253,10 @@ class Dispatcher:
         row = self._expectation.row(activation.stage)
         usd = 0.0 if row is None else row.usd
         if activation.stage.op == "decode":
-            prefill = self._expectation.row(activation.operands[0].stage)
-            usd += 0.0 if prefill is None else prefill.usd
+            handle: KvHandle = activation.operands[0]
+            prefill = self._expectation.row(handle.stage)
+            is_paid = handle.step_id in self._prefilled or handle.step_id in self._paid
+            usd += 0.0 if prefill is None or is_paid else prefill.usd
         return usd
 
     def _issue(self, activation: Activation, attempt: int) -> Work:
@@ -262,6 +264,8 @@ class Dispatcher:
         reserved, touches = self._predicted_usd(activation), writes(activation.stage)
         flight = self._flights[activation.id] = Flight(activation, attempt, reserved, touches)
         self._reserved_usd += reserved
+        if activation.stage.op == "decode":
+            self._paid.add(activation.operands[0].step_id)
         self._writes += touches
         self._asks += flight.asks
         return work
@@ -299,7 +303,8 @@ class Dispatcher:
     def _step_completed(self, event: Event, now: float) -> list[Command]:
         self.spent_usd += event.data.get("usd") or 0.0
         self._missing -= "from_job" in event.data
-        if event.step_id in self._prefills and event.step_id not in self._prefilled:
+        if event.data.get("op") == "prefill":
+            # Of a fork it may stand before its decodes are ready, as another had recorded it.
             self._prefilled.add(event.step_id)
             return []
         flight = self._landed(event)
@@ -331,6 +336,8 @@ class Dispatcher:
             return self._go_on(now)
         stage = flight.activation.stage
         flight.uncertain = flight.lasting(error)
+        if stage.op == "decode":
+            self._paid.discard(flight.activation.operands[0].step_id)
         flight.waiting, flight.reserved_usd = True, 0.0
         self._flights[event.step_id] = flight
         commands: list[Command] = []

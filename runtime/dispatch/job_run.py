@@ -44,6 +44,7 @@ from .job_errors import deadline_error, expired_before
 from .open_plans import OpenPlans, PlanNews
 from .outcome import RequestOutcome, decode_data, embed_data, prefill_data
 from .pricing import Pricing
+from .shared_prefills import SharedPrefills
 
 _ON_CORES = frozenset({"tool", "tokenize", "lookup", "store", "observe"})
 
@@ -95,6 +96,7 @@ class JobRun:
         self._issued_s: dict[str, float] = {}
         self._prefills: set[str] = set()
         self._plans = OpenPlans(self.dispatcher)
+        self._shared = SharedPrefills()
 
     @property
     def ended(self) -> bool:
@@ -141,6 +143,7 @@ class JobRun:
         self._issued_s.clear()
         self._prefills.clear()
         self._plans.clear()
+        self._shared.clear()
         given, advance = dict(data or {}), Advance()
         if self.dispatcher.status == "queued":
             given.pop("resumed", None)  # a fork has steps, but has not run yet
@@ -211,6 +214,8 @@ class JobRun:
         if isinstance(command, Embed) or not self._current(command.step):
             return Advance()
         device = self.device(command.step)
+        if not self.dispatcher.prefilled(command.prefill.id):
+            self._shared.begin(command, event, self._issued_s.get(command.step.id, now), now)
         data = {**_static(command.step, device), "cached_tokens": event.cached_tokens}
         return self._advance([("step.started", command.step.id, data)], now)
 
@@ -232,19 +237,24 @@ class JobRun:
         drafts = []
         submitted_s, at_s = outcome.submitted_s, outcome.at_s
         decode = self._described(command.step, outcome.first_s(submitted_s), at_s)
-        prefill = self._described(command.prefill, submitted_s, outcome.first_s(at_s))
         decode.update(decode_data(decode["device"], outcome, self._pricing))
-        prefill.update(prefill_data(prefill["device"], outcome, self._pricing))
-        if self.dispatcher.prefilled(command.prefill.id):
-            # Another decode has recorded this prefill; what ours computed again is charged here.
-            decode["usd"] += prefill["usd"]
-            decode["busy_s"] += prefill["busy_s"]
-        else:
-            drafts.append(("step.completed", command.prefill.id, prefill))
+        if not self.dispatcher.prefilled(command.prefill.id):
+            first = self._shared.of(command, outcome)
+            drafts.append(("step.completed", command.prefill.id, self._prefill(command, first)))
+        if not self._shared.is_of(command):
+            # Another's prefill is recorded; what ours computed beside it is charged here.
+            again = self._prefill(command, outcome)
+            decode["usd"] += again["usd"]
+            decode["busy_s"] += again["busy_s"]
         drafts.append(("step.completed", command.step.id, decode))
         advance = self._advance(drafts, now)
         self._planned(self._plans.finish(command.step.id, outcome.finished.text), advance, now)
         return advance
+
+    def _prefill(self, command: SubmitRequest, outcome: RequestOutcome) -> dict[str, Any]:
+        data = self._described(command.prefill, outcome.submitted_s, outcome.first_s(outcome.at_s))
+        data.update(prefill_data(data["device"], outcome, self._pricing))
+        return data
 
     def request_failed(self, command: Request, event: RequestFailed, now: float) -> Advance:
         """Take the failure of an engine request."""

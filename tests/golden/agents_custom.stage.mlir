@@ -11,7 +11,7 @@ module attributes {agent.version = 2 : i64} {
       %17 = "agent.append"(%arg2, %16) : (!agent.list, !agent.text) -> !agent.list
       scf.yield %17 : !agent.list
     } {agent.name = "map", agent.parallel}
-    %4 = "stage.tokenize"(%3) {model = "qwen2.5-coder-1.5b", name = "choose.tokenize", names = ["texts"], template = [{role = "user", text = "Which of these three texts would customers like best?\0A{texts}"}]} : (!agent.list) -> !stage.tokens
+    %4 = "stage.tokenize"(%3) {model = "qwen2.5-coder-1.5b", name = "choose.tokenize", names = ["texts"], prefix_ids = [{chars = 54 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Which of these three texts would customers like best?\0A{texts}"}]} : (!agent.list) -> !stage.tokens
     %5 = "stage.prefill"(%4) {model = "qwen2.5-coder-1.5b", name = "choose.prefill"} : (!stage.tokens) -> !agent.kv
     %6 = "stage.decode"(%5) {grammar = {kind = "json_schema", text = "{\22enum\22:[\22first\22,\22second\22,\22third\22],\22type\22:\22string\22}"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "choose.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
     %7 = "stage.detokenize"(%6) {format = "json", model = "qwen2.5-coder-1.5b", name = "choose.detokenize"} : (!stage.tokens) -> !agent.text
@@ -42,14 +42,14 @@ module attributes {agent.version = 2 : i64} {
     return %14 : !agent.text
   }
   func.func private @author(%arg0: !agent.text {agent.name = "style"}, %arg1: !agent.text {agent.name = "news"}) -> !agent.text attributes {agent.pattern = "single", agent.role = "writes an announcement in one style"} {
-    %0 = "stage.tokenize"(%arg0, %arg1) {model = "qwen2.5-coder-1.5b", name = "phrase.tokenize", names = ["style", "news"], template = [{role = "user", text = "Announce this to customers in one {style} sentence: {news}"}]} : (!agent.text, !agent.text) -> !stage.tokens
+    %0 = "stage.tokenize"(%arg0, %arg1) {model = "qwen2.5-coder-1.5b", name = "phrase.tokenize", names = ["style", "news"], prefix_ids = [{chars = 52 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Announce this to customers in one {style} sentence: {news}"}]} : (!agent.text, !agent.text) -> !stage.tokens
     %1 = "stage.prefill"(%0) {model = "qwen2.5-coder-1.5b", name = "phrase.prefill"} : (!stage.tokens) -> !agent.kv
     %2 = "stage.decode"(%1) {max_tokens = 48 : i64, model = "qwen2.5-coder-1.5b", name = "phrase.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
     %3 = "stage.detokenize"(%2) {format = "text", model = "qwen2.5-coder-1.5b", name = "phrase.detokenize"} : (!stage.tokens) -> !agent.text
     return %3 : !agent.text
   }
   func.func private @lawyer(%arg0: !agent.text {agent.name = "text"}) -> !agent.text attributes {agent.pattern = "single", agent.role = "makes a text safe to publish"} {
-    %0 = "stage.tokenize"(%arg0) {model = "qwen2.5-coder-1.5b", name = "rate.tokenize", names = ["text"], template = [{role = "user", text = "Does this text make promises or name prices, or is it fine? {text}"}]} : (!agent.text) -> !stage.tokens
+    %0 = "stage.tokenize"(%arg0) {model = "qwen2.5-coder-1.5b", name = "rate.tokenize", names = ["text"], prefix_ids = [{chars = 60 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Does this text make promises or name prices, or is it fine? {text}"}]} : (!agent.text) -> !stage.tokens
     %1 = "stage.prefill"(%0) {model = "qwen2.5-coder-1.5b", name = "rate.prefill"} : (!stage.tokens) -> !agent.kv
     %2 = "stage.decode"(%1) {grammar = {kind = "json_schema", text = "{\22enum\22:[\22fine\22,\22promises\22,\22prices\22],\22type\22:\22string\22}"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "rate.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
     %3 = "stage.detokenize"(%2) {format = "json", model = "qwen2.5-coder-1.5b", name = "rate.detokenize"} : (!stage.tokens) -> !agent.text
@@ -58,7 +58,7 @@ module attributes {agent.version = 2 : i64} {
     %6 = scf.if %5 -> (!agent.text) {
       scf.yield %arg0 : !agent.text
     } else {
-      %7 = "stage.tokenize"(%3, %arg0) {model = "qwen2.5-coder-1.5b", name = "soften.tokenize", names = ["problem", "text"], template = [{role = "user", text = "Rewrite this sentence without {problem}: {text}"}]} : (!agent.text, !agent.text) -> !stage.tokens
+      %7 = "stage.tokenize"(%3, %arg0) {model = "qwen2.5-coder-1.5b", name = "soften.tokenize", names = ["problem", "text"], prefix_ids = [{chars = 30 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Rewrite this sentence without {problem}: {text}"}]} : (!agent.text, !agent.text) -> !stage.tokens
       %8 = "stage.prefill"(%7) {model = "qwen2.5-coder-1.5b", name = "soften.prefill"} : (!stage.tokens) -> !agent.kv
       %9 = "stage.decode"(%8) {max_tokens = 48 : i64, model = "qwen2.5-coder-1.5b", name = "soften.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %10 = "stage.detokenize"(%9) {format = "text", model = "qwen2.5-coder-1.5b", name = "soften.detokenize"} : (!stage.tokens) -> !agent.text

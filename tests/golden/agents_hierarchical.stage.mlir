@@ -15,7 +15,7 @@ module attributes {agent.version = 2 : i64} {
       %6 = "stage.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
       %7 = "stage.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
       %8 = "stage.constant"() {value = "researchers: finds out what is true\0Awriters: write the page from the facts\0Afinish: the work is done"} : () -> !agent.text
-      %9 = "stage.tokenize"(%8, %6) {model = "qwen2.5-coder-1.5b", name = "edit.tokenize", names = ["agents", "page"], template = [{role = "user", text = "You lead two teams: {agents}\0AThe page: {page}\0AFirst facts, then a text, then finish. Who is next?"}]} : (!agent.text, !agent.json) -> !stage.tokens
+      %9 = "stage.tokenize"(%8, %6) {model = "qwen2.5-coder-1.5b", name = "edit.tokenize", names = ["agents", "page"], prefix_ids = [{chars = 39 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "You lead two teams: {agents}\0AThe page: {page}\0AFirst facts, then a text, then finish. Who is next?"}]} : (!agent.text, !agent.json) -> !stage.tokens
       %10 = "stage.prefill"(%9) {model = "qwen2.5-coder-1.5b", name = "edit.prefill"} : (!stage.tokens) -> !agent.kv
       %11 = "stage.decode"(%10) {grammar = {kind = "regex", text = "researchers|writers|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "edit.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %12 = "stage.detokenize"(%11) {format = "text", model = "qwen2.5-coder-1.5b", name = "edit.detokenize"} : (!stage.tokens) -> !agent.text
@@ -60,7 +60,7 @@ module attributes {agent.version = 2 : i64} {
       %5 = "stage.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
       %6 = "stage.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
       %7 = "stage.constant"() {value = "search: reads the library\0Acheck: removes facts that contradict each other\0Afinish: the work is done"} : () -> !agent.text
-      %8 = "stage.tokenize"(%7, %6) {model = "qwen2.5-coder-1.5b", name = "lead_research.tokenize", names = ["agents", "done"], template = [{role = "user", text = "Your team: {agents}\0AHave worked so far: {done}\0ASearch once, check once, then finish. Who is next?"}]} : (!agent.text, !agent.list) -> !stage.tokens
+      %8 = "stage.tokenize"(%7, %6) {model = "qwen2.5-coder-1.5b", name = "lead_research.tokenize", names = ["agents", "done"], prefix_ids = [{chars = 40 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Your team: {agents}\0AHave worked so far: {done}\0ASearch once, check once, then finish. Who is next?"}]} : (!agent.text, !agent.list) -> !stage.tokens
       %9 = "stage.prefill"(%8) {model = "qwen2.5-coder-1.5b", name = "lead_research.prefill"} : (!stage.tokens) -> !agent.kv
       %10 = "stage.decode"(%9) {grammar = {kind = "regex", text = "search|check|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead_research.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %11 = "stage.detokenize"(%10) {format = "text", model = "qwen2.5-coder-1.5b", name = "lead_research.detokenize"} : (!stage.tokens) -> !agent.text
@@ -120,7 +120,7 @@ module attributes {agent.version = 2 : i64} {
       %5 = "stage.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
       %6 = "stage.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
       %7 = "stage.constant"() {value = "draft: writes the text\0Ashorten: makes the text short\0Afinish: the work is done"} : () -> !agent.text
-      %8 = "stage.tokenize"(%7, %6) {model = "qwen2.5-coder-1.5b", name = "lead_writing.tokenize", names = ["agents", "done"], template = [{role = "user", text = "Your team: {agents}\0AHave worked so far: {done}\0ADraft once, shorten once, then finish. Who is next?"}]} : (!agent.text, !agent.list) -> !stage.tokens
+      %8 = "stage.tokenize"(%7, %6) {model = "qwen2.5-coder-1.5b", name = "lead_writing.tokenize", names = ["agents", "done"], prefix_ids = [{chars = 40 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Your team: {agents}\0AHave worked so far: {done}\0ADraft once, shorten once, then finish. Who is next?"}]} : (!agent.text, !agent.list) -> !stage.tokens
       %9 = "stage.prefill"(%8) {model = "qwen2.5-coder-1.5b", name = "lead_writing.prefill"} : (!stage.tokens) -> !agent.kv
       %10 = "stage.decode"(%9) {grammar = {kind = "regex", text = "draft|shorten|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead_writing.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %11 = "stage.detokenize"(%10) {format = "text", model = "qwen2.5-coder-1.5b", name = "lead_writing.detokenize"} : (!stage.tokens) -> !agent.text
@@ -153,7 +153,7 @@ module attributes {agent.version = 2 : i64} {
   func.func private @draft(%arg0: !agent.json {agent.name = "page", agent.schema = {description = "A page of a handbook in the making.", properties = [unit, ["subject", {title = "Subject", type = "string"}], ["facts", {items = {type = "string"}, title = "Facts", type = "array"}], ["text", {title = "Text", type = "string"}]], required = ["subject", "facts", "text"], title = "Page", type = "object"}}) -> !agent.json attributes {agent.pattern = "single", agent.role = "writes the text"} {
     %0 = "stage.compute"(%arg0) {fn = "get", key = "subject"} : (!agent.json) -> !agent.text
     %1 = "stage.compute"(%arg0) {fn = "get", key = "facts"} : (!agent.json) -> !agent.list
-    %2 = "stage.tokenize"(%0, %1) {model = "qwen2.5-coder-1.5b", name = "compose.tokenize", names = ["subject", "facts"], template = [{role = "user", text = "Write one plain sentence on {subject} for each of these facts: {facts}"}]} : (!agent.text, !agent.list) -> !stage.tokens
+    %2 = "stage.tokenize"(%0, %1) {model = "qwen2.5-coder-1.5b", name = "compose.tokenize", names = ["subject", "facts"], prefix_ids = [{chars = 28 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Write one plain sentence on {subject} for each of these facts: {facts}"}]} : (!agent.text, !agent.list) -> !stage.tokens
     %3 = "stage.prefill"(%2) {model = "qwen2.5-coder-1.5b", name = "compose.prefill"} : (!stage.tokens) -> !agent.kv
     %4 = "stage.decode"(%3) {max_tokens = 64 : i64, model = "qwen2.5-coder-1.5b", name = "compose.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
     %5 = "stage.detokenize"(%4) {format = "text", model = "qwen2.5-coder-1.5b", name = "compose.detokenize"} : (!stage.tokens) -> !agent.text
@@ -162,7 +162,7 @@ module attributes {agent.version = 2 : i64} {
   }
   func.func private @shorten(%arg0: !agent.json {agent.name = "page", agent.schema = {description = "A page of a handbook in the making.", properties = [unit, ["subject", {title = "Subject", type = "string"}], ["facts", {items = {type = "string"}, title = "Facts", type = "array"}], ["text", {title = "Text", type = "string"}]], required = ["subject", "facts", "text"], title = "Page", type = "object"}}) -> !agent.json attributes {agent.pattern = "single", agent.role = "makes the text short"} {
     %0 = "stage.compute"(%arg0) {fn = "get", key = "text"} : (!agent.json) -> !agent.text
-    %1 = "stage.tokenize"(%0) {model = "qwen2.5-coder-1.5b", name = "cut.tokenize", names = ["text"], template = [{role = "user", text = "Say this in at most 20 words: {text}"}]} : (!agent.text) -> !stage.tokens
+    %1 = "stage.tokenize"(%0) {model = "qwen2.5-coder-1.5b", name = "cut.tokenize", names = ["text"], prefix_ids = [{chars = 30 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Say this in at most 20 words: {text}"}]} : (!agent.text) -> !stage.tokens
     %2 = "stage.prefill"(%1) {model = "qwen2.5-coder-1.5b", name = "cut.prefill"} : (!stage.tokens) -> !agent.kv
     %3 = "stage.decode"(%2) {max_tokens = 48 : i64, model = "qwen2.5-coder-1.5b", name = "cut.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
     %4 = "stage.detokenize"(%3) {format = "text", model = "qwen2.5-coder-1.5b", name = "cut.detokenize"} : (!stage.tokens) -> !agent.text

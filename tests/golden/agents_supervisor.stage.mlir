@@ -19,7 +19,7 @@ module attributes {agent.version = 2 : i64} {
       %10 = "stage.compute"(%6) {fn = "get", key = "text"} : (!agent.json) -> !agent.text
       %11 = "stage.compute"(%6) {fn = "get", key = "remarks"} : (!agent.json) -> !agent.text
       %12 = "stage.constant"() {value = "research: finds facts\0Awrite: writes the text from the facts\0Areview: criticises the text\0Afinish: the work is done"} : () -> !agent.text
-      %13 = "stage.tokenize"(%8, %12, %9, %10, %11, %7) {model = "qwen2.5-coder-1.5b", name = "lead.tokenize", names = ["topic", "agents", "facts", "text", "remarks", "done"], template = [{role = "user", text = "You lead a team that writes a report on {topic}:\0A{agents}\0A\0AFacts: {facts}\0AText: {text}\0ARemarks: {remarks}\0AHave worked so far: {done}\0A\0AFacts come first, then a text, then remarks, then finish. Who is next?"}]} : (!agent.text, !agent.text, !agent.list, !agent.text, !agent.text, !agent.list) -> !stage.tokens
+      %13 = "stage.tokenize"(%8, %12, %9, %10, %11, %7) {model = "qwen2.5-coder-1.5b", name = "lead.tokenize", names = ["topic", "agents", "facts", "text", "remarks", "done"], prefix_ids = [{chars = 40 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "You lead a team that writes a report on {topic}:\0A{agents}\0A\0AFacts: {facts}\0AText: {text}\0ARemarks: {remarks}\0AHave worked so far: {done}\0A\0AFacts come first, then a text, then remarks, then finish. Who is next?"}]} : (!agent.text, !agent.text, !agent.list, !agent.text, !agent.text, !agent.list) -> !stage.tokens
       %14 = "stage.prefill"(%13) {model = "qwen2.5-coder-1.5b", name = "lead.prefill"} : (!stage.tokens) -> !agent.kv
       %15 = "stage.decode"(%14) {grammar = {kind = "regex", text = "research|write|review|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %16 = "stage.detokenize"(%15) {format = "text", model = "qwen2.5-coder-1.5b", name = "lead.detokenize"} : (!stage.tokens) -> !agent.text
@@ -69,7 +69,7 @@ module attributes {agent.version = 2 : i64} {
     %0 = "stage.compute"(%arg0) {fn = "get", key = "topic"} : (!agent.json) -> !agent.text
     %1 = "stage.compute"(%arg0) {fn = "get", key = "facts"} : (!agent.json) -> !agent.list
     %2 = "stage.compute"(%arg0) {fn = "get", key = "remarks"} : (!agent.json) -> !agent.text
-    %3 = "stage.tokenize"(%1, %2, %0) {model = "qwen2.5-coder-1.5b", name = "compose.tokenize", names = ["facts", "remarks", "topic"], template = [{role = "user", text = "Facts: {facts}\0ARemarks on the last version: {remarks}\0AWrite two sentences about {topic}. Use the facts."}]} : (!agent.list, !agent.text, !agent.text) -> !stage.tokens
+    %3 = "stage.tokenize"(%1, %2, %0) {model = "qwen2.5-coder-1.5b", name = "compose.tokenize", names = ["facts", "remarks", "topic"], prefix_ids = [{chars = 7 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Facts: {facts}\0ARemarks on the last version: {remarks}\0AWrite two sentences about {topic}. Use the facts."}]} : (!agent.list, !agent.text, !agent.text) -> !stage.tokens
     %4 = "stage.prefill"(%3) {model = "qwen2.5-coder-1.5b", name = "compose.prefill"} : (!stage.tokens) -> !agent.kv
     %5 = "stage.decode"(%4) {max_tokens = 64 : i64, model = "qwen2.5-coder-1.5b", name = "compose.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
     %6 = "stage.detokenize"(%5) {format = "text", model = "qwen2.5-coder-1.5b", name = "compose.detokenize"} : (!stage.tokens) -> !agent.text
@@ -78,7 +78,7 @@ module attributes {agent.version = 2 : i64} {
   }
   func.func private @review(%arg0: !agent.json {agent.name = "report", agent.schema = {description = "What the agents work on.", properties = [unit, ["topic", {title = "Topic", type = "string"}], ["facts", {items = {type = "string"}, title = "Facts", type = "array"}], ["text", {title = "Text", type = "string"}], ["remarks", {title = "Remarks", type = "string"}]], required = ["topic", "facts", "text", "remarks"], title = "Report", type = "object"}}) -> !agent.json attributes {agent.pattern = "single", agent.role = "criticises the text"} {
     %0 = "stage.compute"(%arg0) {fn = "get", key = "text"} : (!agent.json) -> !agent.text
-    %1 = "stage.tokenize"(%0) {model = "qwen2.5-coder-1.5b", name = "criticise.tokenize", names = ["text"], template = [{role = "user", text = "Say in one short sentence what this text lacks, or \22good\22: {text}"}]} : (!agent.text) -> !stage.tokens
+    %1 = "stage.tokenize"(%0) {model = "qwen2.5-coder-1.5b", name = "criticise.tokenize", names = ["text"], prefix_ids = [{chars = 59 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Say in one short sentence what this text lacks, or \22good\22: {text}"}]} : (!agent.text) -> !stage.tokens
     %2 = "stage.prefill"(%1) {model = "qwen2.5-coder-1.5b", name = "criticise.prefill"} : (!stage.tokens) -> !agent.kv
     %3 = "stage.decode"(%2) {max_tokens = 32 : i64, model = "qwen2.5-coder-1.5b", name = "criticise.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
     %4 = "stage.detokenize"(%3) {format = "text", model = "qwen2.5-coder-1.5b", name = "criticise.detokenize"} : (!stage.tokens) -> !agent.text

@@ -108,7 +108,7 @@ def test_the_events_of_a_request_in_order(make_submit: MakeSubmit) -> None:
     bench.send(say(make_submit, "a"))
     *events, last = bench.run()
     assert events == [
-        FirstToken("a", 3.0, prompt_tokens=3, cached_tokens=0),
+        FirstToken("a", 3.0, prompt_tokens=3, cached_tokens=0, busy_s=2.0),
         TokenDelta("a", 3.0, "n", 1),
         TokenDelta("a", 5.0, "é", 2),  # its two bytes are two tokens
     ]
