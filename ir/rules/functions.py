@@ -17,7 +17,11 @@ def module_holds_functions(facts: Facts) -> Iterator[VerifyError]:
     for view in facts.module.mlir.body.operations:
         op = view.operation
         if op.name != "func.func":
-            yield VerifyError(f"a module holds functions only, not {op.name}", where=where(op))
+            yield VerifyError(
+                f"a module holds functions only, not {op.name}",
+                where=where(op),
+                next_step="Put it into a func.func.",
+            )
 
 
 def one_function_is_public(facts: Facts) -> Iterator[VerifyError]:
@@ -28,6 +32,7 @@ def one_function_is_public(facts: Facts) -> Iterator[VerifyError]:
         yield VerifyError(
             f"a module has one public function, the workflow; this one has {len(public)}",
             where=where(place),
+            next_step="Mark every other function `private`.",
         )
 
 
@@ -36,7 +41,11 @@ def version_is_current(facts: Facts) -> Iterator[VerifyError]:
     op = facts.module.mlir.operation
     for name, found in op.attributes.items():
         if name != VERSION:
-            yield VerifyError(f"a module has no attribute {name!r}", where=where(op))
+            yield VerifyError(
+                f"a module has no attribute {name!r}",
+                where=where(op),
+                next_step=f"Remove it: a module says {VERSION} alone.",
+            )
         elif str(found) != f"{OP_TABLE_VERSION} : i64":
             yield VerifyError(
                 f"{VERSION} is {found}, not {OP_TABLE_VERSION}",
