@@ -269,7 +269,9 @@ class Tracer:
     def happened_inside(self, scopes: Sequence[Scope], result: Value) -> None:
         """Note that a control operation, whose bodies were `scopes`, gave `result`."""
         if any(scope.writes != self.scope.writes for scope in scopes):
-            self.happened("write", result)
+            # It may write nothing at all (a loop without a trip), and then it has not waited for
+            # what was before it: whatever comes later waits for both.
+            self.scope.writes = [*self.scope.writes, result]
         elif any(scope.reads != self.scope.reads for scope in scopes):
             self.happened("read", result)
 

@@ -1,0 +1,144 @@
+"""Passes change what is computed and when it may begin, never what comes out."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gangline.ir.compiler import compile_module
+from gangline.ir.module import Module
+from gangline.ir.passes import DEFAULT_PASSES, CommonStages, DeadStages, HoistFromMaps, Pass
+from gangline.ir.program import Program
+from gangline.ir.verifier import verify
+from gangline.runtime.dispatch.interpreter import Activation, Interpreter
+from gangline.runtime.dispatch.prompt import render
+from tests.ir.random_flows import Block, Statement, World, carried_out, flows, traced
+
+PIPELINES: dict[str, tuple[Pass, ...]] = {
+    "none": (),
+    "common": (CommonStages(),),
+    "dead": (DeadStages(),),
+    "hoist": (HoistFromMaps(),),
+    "all": DEFAULT_PASSES,
+    "twice": (*DEFAULT_PASSES, *DEFAULT_PASSES),
+}
+
+
+def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
+    """Run a program on the dispatcher's interpreter, ready steps in an order of chance."""
+    interpreter, order, ready = Interpreter(program), random.Random(seed), list[Activation]()
+    interpreter.start([text])
+    # Invariant: every step is in `ready` once, and finished once.
+    while True:
+        ready += interpreter.ready
+        interpreter.ready.clear()
+        if not ready:
+            break
+        step = ready.pop(order.randrange(len(ready)))
+        interpreter.finish(step, result(step, world))
+    assert interpreter.error is None and interpreter.output is not None
+    return interpreter.output.value
+
+
+def result(step: Activation, world: World) -> Any:
+    attributes, operands = step.stage.attributes, step.operands
+    match step.stage.op:
+        case "tokenize":
+            named = dict(zip(attributes["names"], operands, strict=False))
+            (message,) = render(attributes["template"], named)
+            return list(message["content"].encode())
+        case "decode":
+            named = dict(zip(attributes["names"], operands[1:], strict=False))
+            prompt = bytes(operands[0].tokens).decode()
+            return {"text": world.model(prompt, named.get("seed", attributes.get("seed")))}
+        case "detokenize":
+            return operands[0]["text"]
+    match attributes["tool"].rpartition(".")[2]:
+        case "fuzz_pure":
+            return world.pure(operands[0], operands[1])
+        case "fuzz_read":
+            return world.read(operands[0])
+        case "fuzz_write":
+            return world.write(operands[0])
+        case _:
+            return "".join(part[-9:] for part in operands[0])
+
+
+@given(flow=flows(), seed=st.integers(0, 9))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_results_and_writes_are_those_of_the_obvious_order(flow: Block, seed: int) -> None:
+    expected = World()
+    output = carried_out(flow, ["q"], expected)
+    module = traced(flow)
+    for name, passes in PIPELINES.items():
+        world = World()
+        program = compile_module(module, passes)
+        assert dispatched(program, "q", world, seed) == output, name
+        assert world.written == expected.written, name
+        for kind, count in world.calls.items():
+            # A branch or a map may hold what another place computes too, never more of it.
+            assert count <= expected.calls.get(kind, 0), f"{name}: more {kind}"
+
+
+def test_a_loop_without_a_trip_has_not_waited_for_what_was_before_it() -> None:
+    write, read = Statement("write", (0, 0, 0)), Statement("read", (0, 0, 0))
+    loop = Statement("loop", (0, 0, 0), (Block((write,), (0,)),))
+    flow = Block((write, loop, read), (3,))
+    program = compile_module(traced(flow), ())
+    for seed in range(8):
+        assert dispatched(program, "q", World(), seed) == "q@1"
+
+
+@given(flow=flows())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+def test_text_and_bytecode_come_back_as_they_were(flow: Block) -> None:
+    module = traced(flow)
+    for found in (Module.parse(module.text), Module.from_bytecode(module.bytecode)):
+        verify(found, level="agent")
+        assert found.text == module.text
+
+
+class MergesReads(CommonStages):
+    """A wrong pass: it takes reads for deterministic."""
+
+    def apply(self, module: Module) -> None:
+        for function in module.functions():
+            seen: dict[Any, Any] = {}
+            for op in [found.operation for found in function.regions[0].blocks[0].operations]:
+                if op.name == "agent.tool" and op.attributes["effects"].value == "read":
+                    first = seen.setdefault((op.attributes["tool"].value, op.operands[0]), op)
+                    if first is not op:
+                        op.results[0].replace_all_uses_with(first.results[0])
+                        op.erase()
+
+
+class DropsWrites(DeadStages):
+    """A wrong pass: a write whose result nobody uses is gone."""
+
+    def apply(self, module: Module) -> None:
+        for function in module.functions():
+            for found in reversed(list(function.regions[0].blocks[0].operations)):
+                op = found.operation
+                if op.name == "agent.tool" and not any(len(list(r.uses)) for r in op.results):
+                    op.erase()
+
+
+@pytest.mark.parametrize("wrong", [MergesReads(), DropsWrites()])
+def test_wrong_passes_are_found(wrong: Pass) -> None:
+    @given(flow=flows(("read", "write", "constant")))
+    @settings(
+        deadline=None, max_examples=300, database=None, suppress_health_check=list(HealthCheck)
+    )
+    def compare(flow: Block) -> None:
+        expected, world = World(), World()
+        output = carried_out(flow, ["q"], expected)
+        program = compile_module(traced(flow), (wrong,))
+        assert dispatched(program, "q", world, 0) == output
+        assert world.written == expected.written
+
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        compare()
