@@ -127,18 +127,14 @@ class DropsWrites(DeadStages):
                     op.erase()
 
 
+READ, WRITE = Statement("read", (0, 0, 0)), Statement("write", (0, 0, 0))
+
+
 @pytest.mark.parametrize("wrong", [MergesReads(), DropsWrites()])
 def test_wrong_passes_are_found(wrong: Pass) -> None:
-    @given(flow=flows(("read", "write", "constant")))
-    @settings(
-        deadline=None, max_examples=300, database=None, suppress_health_check=list(HealthCheck)
-    )
-    def compare(flow: Block) -> None:
-        expected, world = World(), World()
-        output = carried_out(flow, ["q"], expected)
-        program = compile_module(traced(flow), (wrong,))
-        assert dispatched(program, "q", world, 0) == output
-        assert world.written == expected.written
-
-    with pytest.raises((AssertionError, ExceptionGroup)):
-        compare()
+    flow = Block((READ, WRITE, READ), (1, 3))
+    expected, world = World(), World()
+    output = carried_out(flow, ["q"], expected)
+    program = compile_module(traced(flow), (wrong,))
+    found = dispatched(program, "q", world, 0)
+    assert (found, world.written) != (output, expected.written)
