@@ -190,12 +190,11 @@ def _workflow(block: Block) -> Any:
     return gl.workflow(flow)
 
 
-def _written(block: Block, values: Sequence[Any]) -> Any:
+def _written(block: Block, values: Sequence[Any]) -> str:
     known = list(values)
     for statement in block.statements:
         known.append(_line(statement, known))
-    joined: Any = fuzz_joined([known[number] for number in block.gives])
-    return joined
+    return fuzz_joined([known[number] for number in block.gives])
 
 
 def _line(statement: Statement, known: list[Any]) -> Any:

@@ -132,7 +132,7 @@ READ, WRITE = Statement("read", (0, 0, 0)), Statement("write", (0, 0, 0))
 
 @pytest.mark.parametrize("wrong", [MergesReads(), DropsWrites()])
 def test_wrong_passes_are_found(wrong: Pass) -> None:
-    flow = Block((READ, WRITE, READ), (1, 3))
+    flow = Block((READ, WRITE, READ, WRITE), (1, 3))
     expected, world = World(), World()
     output = carried_out(flow, ["q"], expected)
     program = compile_module(traced(flow), (wrong,))
