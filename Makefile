@@ -12,7 +12,7 @@ PEER_STAMPS := $(PEERS:%=$(BENCH)-%/.installed)
 # Waiting threads must sleep: two spinning OpenMP threads on a busy two-core box cost 10-50x.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help setup bench-setup run test api-test page-shots test-slow lint type clean
+.PHONY: help setup bench-setup run test api-test page-shots docs-ops test-slow lint type clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ test: lint type ## everything CI checks: lint, types, tests
 
 api-test: $(STAMP) ## generate many requests from the served OpenAPI document (schemathesis)
 	GANGLINE_API_EXAMPLES=50 $(BIN)/pytest -q --timeout 1800 tests/runtime/server/test_schemathesis.py
+
+docs-ops: $(STAMP) ## write docs/ops.md anew from the op table
+	$(BIN)/python -m gangline.ir.ops_page > docs/ops.md
 
 page-shots: $(STAMP) ## take the pictures of docs/page.md anew (needs Chromium)
 	$(BIN)/python -m benchmarks.page_shots

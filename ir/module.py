@@ -66,11 +66,31 @@ def _op_view(spec: OpSpec) -> type:
         # `name` is a property of every OpView already (the operation's name).
         if attribute.name != "name":
             members[attribute.name] = _attribute_property(attribute.name)
+    members["step"] = _attribute_property("name")
+    for index, name in enumerate(spec.operand_names):
+        members.setdefault(name, _operand_property(index))
+    leading = len(spec.operands)
+    if "names" in spec.by_name:
+        members["fields"] = property(
+            lambda op: dict(zip(op.names, list(op.operation.operands)[leading:], strict=False))
+        )
     return type(spec.mnemonic.title(), (mlir.OpView,), members)
 
 
+def _operand_property(index: int) -> property:
+    return property(lambda op: op.operation.operands[index])
+
+
 def _attribute_property(name: str) -> property:
-    return property(lambda op: op.attributes[name])
+    """Make a property of an attribute's value; None where an operation lacks it."""
+
+    def value(op: Any) -> Any:
+        from .attributes import decode
+
+        attributes = op.operation.attributes
+        return decode(attributes[name]) if name in attributes else None
+
+    return property(value)
 
 
 class Module:
