@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .ir.specs.policy import Policy
     from .runtime.client.asynchronous import AsyncClient
     from .runtime.client.sync import Client
     from .workflows.agents import agent
@@ -37,6 +38,7 @@ __all__ = [
     "Free",
     "Handoff",
     "Message",
+    "Policy",
     "Rows",
     "Secret",
     "__version__",
@@ -78,6 +80,7 @@ _HOMES = {
     **dict.fromkeys(("Database", "Free", "Rows", "Secret"), "workflows.values"),
     **dict.fromkeys(("cancelled", "on_cancel"), "workflows.cancel_token"),
     **dict.fromkeys(("Entry", "observe", "recall", "remember", "retriever"), "workflows.memory"),
+    "Policy": "ir.specs.policy",
     **dict.fromkeys(("FINISH", "Handoff", "Message", "handoff"), "workflows.handoff"),
     **dict.fromkeys(("network", "supervise"), "workflows.patterns"),
     "agent": "workflows.agents",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from gangline.backends.base import Backend
 from gangline.ir.errors import InputError, from_json
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.fleet import Fleet
+from gangline.ir.specs.policy import Grant, Policy
 
 from .dispatch.answers import the_only
 from .dispatch.fork import fork
@@ -43,6 +44,8 @@ def run_workflow(
     backends: Mapping[str, Backend] | None = None,
     store: Store | None = None,
     on_event: OnEvent | None = None,
+    policy: Policy | None = None,
+    grants: Sequence[Grant] = (),
 ) -> JobResult:
     """Run one job here and now; raises the job's error unless it succeeded."""
     result = run_job(
@@ -56,6 +59,8 @@ def run_workflow(
         backends=backends,
         store=store,
         on_event=on_event,
+        policy=policy,
+        grants=grants,
     )
     if result.status != "succeeded":
         raise from_json(dict(result.error or {"code": "job", "detail": f"It {result.status}."}))
@@ -75,12 +80,26 @@ def run_job(
     backends: Mapping[str, Backend] | None = None,
     store: Store | None = None,
     on_event: OnEvent | None = None,
+    policy: Policy | None = None,
+    grants: Sequence[Grant] = (),
 ) -> JobResult:
     """Run one job and give its result, failed or not.
 
-    `on_deadline` is `late` (a late job finishes) or `expire` (it ends at its deadline).
+    `on_deadline` is `late` (a late job finishes) or `expire` (it ends at its deadline). `policy`
+    and `grants` say what the graph and its plans may do, beside what its author says.
+
+    Raises:
+        PolicyError: the policy refuses the workflow; nothing was stored.
     """
-    options = Options(deadline_s, budget_usd, model, source, on_deadline=on_deadline)
+    options = Options(
+        deadline_s,
+        budget_usd,
+        model,
+        source,
+        on_deadline=on_deadline,
+        policy=policy,
+        grants=tuple(grants),
+    )
     with open_session(fleet, backends, store) as session:
         return session.run(workflow, inputs, options, on_event)
 

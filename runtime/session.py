@@ -19,12 +19,14 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import LOCAL
 from gangline.ir.specs.fleet import Fleet
 from gangline.ir.specs.plan import Plan
+from gangline.ir.specs.policy import Grant, Policy
 
 from .clock import Clock, WallClock
 from .dispatch.job import DEFAULT_PRIORITY, Job, JobResult
 from .execution.executor import Executor
 from .execution.surroundings import OnEvent, Publish
 from .history import History
+from .job_policy import allowed, checked
 from .kept import Kept
 from .machine.models import catalogue
 from .machine.models import find as find_model
@@ -40,7 +42,10 @@ PLANS_KEPT = 256
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one call may set for its job (see `Job`); `source` is how the workflow was named."""
+    """What one call may set for its job (see `Job`); `source` is how the workflow was named.
+
+    `policy` is the operator's, to which `grants` are added; None is the author's own.
+    """
 
     deadline_s: float | None = None
     budget_usd: float | None = None
@@ -50,6 +55,8 @@ class Options:
     priority: int = DEFAULT_PRIORITY
     on_deadline: str = "late"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    policy: Policy | None = None
+    grants: tuple[Grant, ...] = ()
 
 
 class Session:
@@ -150,10 +157,16 @@ class Session:
                         backend.prepare(stage.attributes["model"])
 
     def job(self, workflow: Workflow[..., Any], inputs: Mapping[str, Any], options: Options) -> Job:
-        """Compile and plan one job without running it."""
+        """Compile, check and plan one job without running it.
+
+        Raises:
+            PolicyError: the workflow does what its policy refuses.
+        """
         if options.model is not None:
             find_model(options.model)
         program = self._with_model(workflow.program(), options.model)
+        policy = allowed(workflow.policy, options.policy).granting(options.grants)
+        findings = checked(program, policy)
         deadline_s, budget_usd = limits(workflow, program, options.deadline_s, options.budget_usd)
         return Job(
             workflow=workflow.name,
@@ -168,6 +181,8 @@ class Session:
             priority=options.priority,
             on_deadline=options.on_deadline,
             metadata=options.metadata,
+            policy=policy,
+            findings=findings,
         )
 
     def plan(

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from gangline.ir.errors import TraceError
 from gangline.ir.ops import EFFECTS, TOOL_LABELS
+from gangline.ir.specs.policy import Policy
 from gangline.ir.specs.request import Grammar
 
 from . import grammar as grammars
@@ -15,6 +16,7 @@ from .hints import is_assignable, is_free, type_name
 from .llm import STEERING, Llm
 from .registry import LLMS, TOOLS, WORKFLOWS
 from .signature import EMPTY, Signature, read_signature
+from .sources import definition_line
 from .templates import make_template
 from .tool import IDEMPOTENCY_KEY, Tool, make_tool
 from .workflow import Workflow
@@ -32,7 +34,7 @@ def workflow(fn: Callable[P, R], /) -> Workflow[P, R]: ...
 
 @overload
 def workflow(
-    *, deadline: float | None = None, budget_usd: float | None = None
+    *, deadline: float | None = None, budget_usd: float | None = None, policy: Policy | None = None
 ) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
 
 
@@ -42,19 +44,29 @@ def workflow(
     *,
     deadline: float | None = None,
     budget_usd: float | None = None,
+    policy: Policy | None = None,
 ) -> Any:
     """Make a workflow of a function.
 
     Args:
         deadline: seconds one job should take at most.
         budget_usd: US dollars one job may cost at most.
+        policy: what its graph and its plans may do (see docs/policy.md).
 
     Raises:
         TraceError: at the definition, where its signature is not typed.
     """
 
     def decorate(fn: Callable[..., Any]) -> Workflow[..., Any]:
-        return make_workflow(fn, lambda signature: Workflow(fn, signature, deadline, budget_usd))
+        if policy is not None and not isinstance(policy, Policy):
+            raise TraceError(
+                f"the policy of {fn.__name__}() is a {type(policy).__name__}",
+                where=definition_line(fn),
+                next_step='Write policy=gl.Policy.from_json({"on_violation": "refuse"}).',
+            )
+        return make_workflow(
+            fn, lambda signature: Workflow(fn, signature, deadline, budget_usd, policy)
+        )
 
     return decorate if fn is None else decorate(fn)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from gangline.ir.errors import TraceError
 from gangline.ir.ops import EXPAND_FORMS, ON_ERROR
+from gangline.ir.specs.policy import Grant
 
 from . import hints
 from .signature import Field
@@ -24,6 +25,8 @@ _ORDER = ("none", "read", "write")
 
 Callee = Tool[..., Any] | Workflow[..., Any]
 """What a plan may call: a tool, or a nested agent."""
+Granted = Sequence[Callee] | Mapping[Callee, int | None]
+"""Which of them it may call although they write, maybe with a number of times."""
 
 
 @overload
@@ -33,6 +36,7 @@ def expand(
     *,
     tools: Sequence[Callee],
     max_steps: int = DEFAULT_MAX_STEPS,
+    granted: Granted = (),
     given: Mapping[str, Any] | None = None,
     name: str = "expand",
     form: Literal["steps", "lines"] = "steps",
@@ -47,6 +51,7 @@ def expand(
     *,
     tools: Sequence[Callee],
     max_steps: int = DEFAULT_MAX_STEPS,
+    granted: Granted = (),
     given: Mapping[str, Any] | None = None,
     name: str = "expand",
     form: Literal["steps", "lines"] = "steps",
@@ -60,6 +65,7 @@ def expand(
     *,
     tools: Sequence[Callee],
     max_steps: int = DEFAULT_MAX_STEPS,
+    granted: Granted = (),
     given: Mapping[str, Any] | None = None,
     name: str = "expand",
     form: Literal["steps", "lines"] = "steps",
@@ -85,6 +91,9 @@ def expand(
         tools: the tools it may name, by the names of their functions. An agent among them is
             called as a tool is; its steps are `name/STEP/...`.
         max_steps: most steps it may have.
+        granted: those of the tools with write effects that a plan may call without asking a
+            person; `{send: 2}` grants two calls in a job. What a plan may not do is asked
+            about, or refused (see docs/policy.md).
         given: values for parameters that the plan must not choose, by name; every tool that has
             such a parameter gets the value. A `Database` is always given.
         name: what the step is called.
@@ -95,7 +104,8 @@ def expand(
             ends the job.
 
     Raises:
-        TraceError: no tools, a database that the plan would choose, or a value that no tool takes.
+        TraceError: no tools, a database that the plan would choose, a value that no tool takes,
+            or a grant of something that is not among the tools or does not write.
     """
     tracer = current()
     require_name(name)
@@ -114,11 +124,11 @@ def expand(
     values = [tracer.value(plan), *(_given(tracer, tools, key, filled[key]) for key in filled)]
     effects = max((row["effects"] for row in rows), key=_ORDER.index)
     attributes = {"name": name, "names": ["plan", *filled], "tools": rows, "max_steps": max_steps}
+    attributes["granted"] = _granted(tools, rows, granted)
     if form != "steps":
         attributes["form"] = form
     if on_error != "fail":
         attributes["on_error"] = on_error
-    attributes["granted"] = sorted(row["name"] for row in rows if row["effects"] == "write")
     operands = [*values, *tracer.after(effects)]
     made: Any = tracer.emit("agent.expand", operands, attributes, _result(on_error))
     tracer.happened(effects, made._gl_value)
@@ -145,6 +155,29 @@ def _check_tools(tools: Sequence[Any], max_steps: Any) -> None:
             where=author_line(),
             next_step=f"Write max_steps={DEFAULT_MAX_STEPS}, or whatever number is enough.",
         )
+
+
+def _granted(
+    tools: Sequence[Callee], rows: Sequence[Mapping[str, Any]], granted: Granted
+) -> list[str]:
+    """Give the grants as the op has them (`ir.specs.policy.Grant`), by what plans call tools."""
+    times = dict(granted) if isinstance(granted, Mapping) else dict.fromkeys(granted)
+    writing = [tool for tool, row in zip(tools, rows, strict=True) if row["effects"] == "write"]
+    for tool, count in times.items():
+        if tool not in writing:
+            raise TraceError(
+                f"gl.expand grants {getattr(tool, 'name', tool)!r}, which is none of its tools "
+                "that write",
+                where=author_line(),
+                next_step="Grant tools of tools=[...] whose effects are write; others need none.",
+            )
+        if count is not None and (not isinstance(count, int) or count is True or count < 1):
+            raise TraceError(
+                f"gl.expand grants {_called(tool)} {count!r} times",
+                where=author_line(),
+                next_step="Write a whole number of at least 1, or None for any number.",
+            )
+    return sorted(str(Grant(_called(tool), count)) for tool, count in times.items())
 
 
 def _check_words(tools: Sequence[Callee], form: str, on_error: str) -> None:

@@ -21,6 +21,7 @@ from .tracing import Tracer, current, is_tracing
 if TYPE_CHECKING:
     from gangline.ir.module import Module
     from gangline.ir.program import Parameter, Program
+    from gangline.ir.specs.policy import Policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +40,8 @@ class Workflow(Generic[P, R]):
         fn: the function itself.
         deadline_s, budget_usd: what one job may take unless its caller says otherwise.
         pattern, role, is_agent: of an agent (`agents.agent`).
+        policy: what the author says of its graph and its plans; that of a workflow called
+            inside another one does not count.
     """
 
     pattern: str | None = None
@@ -51,12 +54,14 @@ class Workflow(Generic[P, R]):
         signature: Signature,
         deadline_s: float | None = None,
         budget_usd: float | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.name = signature.name
         self.fn = fn
         self.signature = signature
         self.deadline_s = deadline_s
         self.budget_usd = budget_usd
+        self.policy = policy
         self.__doc__ = fn.__doc__
         self.__name__ = signature.name
         self.__module__ = fn.__module__

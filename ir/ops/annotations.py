@@ -104,6 +104,6 @@ ARGUMENT_ATTRIBUTES = _by_name(
     AttributeSpec("agent.name", "str", doc="What the input is called."),
     AttributeSpec("agent.schema", "json", required=False, doc="JSON Schema of the input."),
     AttributeSpec("agent.default", "json", required=False, doc="Its value where none is given."),
-    AttributeSpec("agent.secret", "bool", required=False, doc="Whether the policy guards it."),
+    AttributeSpec("agent.secret", "bool", required=False, doc="No external tool may learn it."),
 )
 """What a function says of each of its inputs."""

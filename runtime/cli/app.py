@@ -13,6 +13,7 @@ from gangline.ir.errors import GanglineError, JobError, UsageError
 
 from . import (
     calibrate,
+    check,
     devices,
     evaluate,
     explain,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command("run")(run_command.run)
 app.command("explain")(explain.explain)
+app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("tco")(tco.tco)
 app.command("eval")(evaluate.evaluate)

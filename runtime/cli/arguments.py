@@ -8,10 +8,13 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gangline.ir.errors import InputError, UsageError
+from gangline.ir.errors import ConfigError, InputError, UsageError
 from gangline.ir.program import Parameter
+
+if TYPE_CHECKING:
+    from gangline.ir.specs.policy import Grant
 
 _UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -132,3 +135,13 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Parameter]) -> No
             f"The input {missing[0]!r} is missing",
             next_step=f"Add -i {missing[0]}=... (inputs: {wanted}).",
         )
+
+
+def read_grants(texts: Sequence[str]) -> tuple[Grant, ...]:
+    """Read `--grant TOOL` and `--grant TOOL:N`; UsageError for anything else."""
+    from gangline.ir.specs.policy import Grant
+
+    try:
+        return tuple(Grant.parse(text, "--grant") for text in texts)
+    except ConfigError as error:
+        raise UsageError(error.detail, where=error.where, next_step=error.next_step) from None

@@ -38,6 +38,14 @@ Budget = Annotated[float | None, typer.Option("--budget-usd", help="One job's bu
 Model = Annotated[str | None, typer.Option("--model", help="Use this model for every LLM stage.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
+PolicyFile = Annotated[
+    str | None, typer.Option("--policy", help="What the job may do: a policy file (TOML).")
+]
+Grants = Annotated[
+    list[str] | None,
+    typer.Option("--grant", help="A writing tool that plans may use, TOOL or TOOL:N times."),
+]
+
 
 def run(
     workflow: Workflow,
@@ -48,13 +56,16 @@ def run(
     on_deadline: OnDeadline = DeadlineRule.late,
     budget_usd: Budget = None,
     model: Model = None,
+    policy: PolicyFile = None,
+    grant: Grants = None,
     as_json: Json = False,
 ) -> int:
     """Run one job of WORKFLOW and print its output and its stages."""
     from gangline.runtime.api import run_job
+    from gangline.runtime.job_policy import load_policy
     from gangline.workflows.registry import load
 
-    from .arguments import absolute_reference, parse_duration, read_inputs
+    from .arguments import absolute_reference, parse_duration, read_grants, read_inputs
     from .progress import JobProgress
 
     loaded = load(workflow)
@@ -70,6 +81,8 @@ def run(
             model=model,
             source=absolute_reference(workflow),
             on_event=progress,
+            policy=load_policy(policy) if policy else None,
+            grants=read_grants(grant or ()),
         )
     result = answer_questions(result, fleet=fleet, as_json=as_json)
     return show_result(result, as_json=as_json)

@@ -85,11 +85,17 @@ def serve(
             "--retain", help="Forget jobs that ended so long ago: 12h, 30d. Default: never."
         ),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", help="What jobs may do at most: a policy file (TOML)."),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen to the network without any key.")
     ] = False,
 ) -> int:
     """Serve workflows as durable jobs over HTTP, until stopped."""
+    from gangline.ir.specs.policy import Policy
+    from gangline.runtime.job_policy import load_policy
     from gangline.runtime.server.precompile import precompile
     from gangline.workflows.registry import load
 
@@ -118,6 +124,7 @@ def serve(
         max_running=max_running,
         allow_private_webhooks=allow_private_webhooks,
         retain_s=None if retain is None else age_s(retain),
+        policy=load_policy(policy) if policy else Policy(),
     )
     said = f"[{host}]" if ":" in host else host
     url = f"http://{said}:{bound.getsockname()[1]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,11 +114,15 @@ class ParseOutput:
 
 @dataclass(frozen=True, slots=True)
 class AskPerson:
-    """Ask a person; the answer, which must fit the JSON Schema, becomes the step's value."""
+    """Ask a person; the answer, which must fit the JSON Schema, becomes the step's value.
+
+    With `findings` the question is whether the step may run at all.
+    """
 
     step: Step
     question: str
     schema: Mapping[str, Any]
+    findings: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from gangline.ir.errors import GanglineError, JobCancelled, StoreError
 from gangline.ir.program import Stage
@@ -28,6 +28,7 @@ from gangline.ir.specs.event import FINAL_STATUSES, STATUS_AFTER, STOP_EVENTS, E
 
 from .backoff import backoff_s
 from .commands import (
+    AskPerson,
     CancelRequest,
     CancelTool,
     Command,
@@ -38,8 +39,10 @@ from .commands import (
     Work,
 )
 from .flight import Flight, writes
+from .frame import Frame
 from .interpreter import Activation, Interpreter, KvHandle
 from .job_errors import deadline_error, incomplete_fork, overspend, unknown_effect
+from .policing import GATE, SCHEMA, Policing, question
 from .programs import plan_of, program_of
 from .remaining import Expectation, expectation_of
 from .requests import memory_call, tool_call, work_for
@@ -74,6 +77,9 @@ class Dispatcher:
         self._prefilled: set[str] = set()
         # Prefills that a decode in flight pays for; others that share them do not.
         self._paid: set[str] = set()
+        self.policing: Policing
+        self._denied: Fail | None = None  # by an answer at rest; the next start ends with it
+        self._gate: Activation | None = None
         self._interpreter: Interpreter
         self._expectation: Expectation
 
@@ -140,7 +146,7 @@ class Dispatcher:
         """Fold one event in; give what is to be done because of it."""
         match event.type:
             case "step.started":
-                self._step_started(event)
+                return self._step_started(event, now)
             case "step.completed":
                 return self._step_completed(event, now)
             case "step.planned":
@@ -175,6 +181,11 @@ class Dispatcher:
         rows = self._program.inputs
         self._interpreter.start([inputs.get(row.name, row.default) for row in rows])
         self._take_ready()
+        self.policing = Policing(self._program, data)
+        gate = self.policing.gate()
+        if gate is not None:
+            self._gate = Activation(GATE, gate, (), (), cast(Frame, None), 0)
+            self._park_first(GATE, self._gate, 1)
 
     def _limits(self, data: Mapping[str, Any], at_s: float) -> None:
         if data.get("deadline_s") is not None:
@@ -190,12 +201,16 @@ class Dispatcher:
     def _started(self, event: Event, now: float) -> list[Command]:
         """Begin, or go on after a crash, a failure or a question."""
         self.status, self._running, self._closing = "running", True, False
+        denied, self._denied = self._denied, None
         self._failure = self.error = self.output = None
         if self._missing:
             return [Fail("job.failed", incomplete_fork(self.job_id).to_json())]
         self._times_dropped.update(event.data.get("dropped", ()))
         self.spent_usd += event.data.get("spent_usd", 0.0)
         self._limits(event.data, event.at_s)
+        if denied is not None:
+            self._closing = True
+            return [denied]
         rerun = frozenset(event.data.get("rerun", ()))
         flights = self._flights
         for step_id, flight in flights.items():
@@ -241,6 +256,8 @@ class Dispatcher:
         return commands
 
     def _may_issue(self) -> bool:
+        if self._gate is not None and GATE not in self._parked:
+            return False  # nothing begins before the question about the whole job is answered
         return self._running and self._failure is None and self._interpreter.error is None
 
     def _fits(self, activation: Activation) -> bool:
@@ -261,8 +278,11 @@ class Dispatcher:
 
     def _issue(self, activation: Activation, attempt: int) -> Work:
         work = self._work(activation, attempt)
-        reserved, touches = self._predicted_usd(activation), writes(activation.stage)
-        flight = self._flights[activation.id] = Flight(activation, attempt, reserved, touches)
+        held = isinstance(work, AskPerson) and bool(work.findings)
+        reserved = 0.0 if held else self._predicted_usd(activation)
+        touches = not held and writes(activation.stage)
+        flight = Flight(activation, attempt, reserved, touches, held=held)
+        self._flights[activation.id] = flight
         self._reserved_usd += reserved
         if activation.stage.op == "decode":
             self._paid.add(activation.operands[0].step_id)
@@ -273,6 +293,9 @@ class Dispatcher:
     def _work(self, activation: Activation, attempt: int) -> Work:
         stage, prefill = activation.stage, None
         step = self._step(activation.id, stage, activation.parents, attempt)
+        findings = self.policing.asked(activation.id)
+        if findings:
+            return AskPerson(step, question(activation.id, findings), SCHEMA, findings)
         key = f"{self.job_id}/{activation.id}"
         if activation.id in self._times_dropped:
             # It runs again because somebody wants a second effect, not because of a crash.
@@ -294,11 +317,18 @@ class Dispatcher:
             return Step(step_id, stage, self.default_device, parents, attempt)
         return Step(step_id, stage, row.device, parents, attempt, row.seconds, row.usd)
 
-    def _step_started(self, event: Event) -> None:
+    def _step_started(self, event: Event, now: float) -> list[Command]:
         flight = self._flights.get(event.step_id)
-        if flight is not None:
-            flight.started, flight.since_s = True, event.at_s
-            flight.interrupt = event.data.get("interrupt")
+        if flight is None:
+            return []
+        flight.started, flight.since_s = True, event.at_s
+        flight.interrupt = event.data.get("interrupt")
+        if flight.interrupt is None or flight.asks:
+            return []
+        # A plan that was read needs a permission: it waits for a person from now on.
+        flight.held = True
+        self._asks += 1
+        return self._settle(now)
 
     def _step_completed(self, event: Event, now: float) -> list[Command]:
         self.spent_usd += event.data.get("usd") or 0.0
@@ -307,8 +337,13 @@ class Dispatcher:
             # Of a fork it may stand before its decodes are ready, as another had recorded it.
             self._prefilled.add(event.step_id)
             return []
-        flight = self._landed(event)
-        self._interpreter.finish(flight.activation, event.data.get("value"))
+        activation, value = self._landed(event).activation, event.data.get("value")
+        if activation is self._gate:
+            self._gate = None
+            return self._go_on(now)
+        if activation.stage.op == "expand":
+            self.policing.count(activation.stage, value["steps"])
+        self._interpreter.finish(activation, value)
         return self._go_on(now)
 
     def _landed(self, event: Event) -> Flight:
@@ -339,7 +374,10 @@ class Dispatcher:
         if stage.op == "decode":
             self._paid.discard(flight.activation.operands[0].step_id)
         flight.waiting, flight.reserved_usd = True, 0.0
+        flight.held, flight.interrupt = False, None
         self._flights[event.step_id] = flight
+        if event.data.get("denied") and not self._running:
+            self._denied = Fail("job.failed", error, event.step_id)
         commands: list[Command] = []
         left = stage.attributes.get("retries", 0) - flight.attempt + 1
         if left > 0 and event.data.get("retryable", True) and not flight.uncertain:
@@ -355,7 +393,10 @@ class Dispatcher:
         flight = self._flights.get(event.step_id)
         # A forked job begins with lines of a plan whose expand it has not issued.
         activation = flight.activation if flight else self._parked[event.step_id][0]
-        self._interpreter.plan(activation, event.data["step"])
+        step, findings = event.data["step"], event.data.get("findings")
+        if findings:
+            self.policing.held[f"{event.step_id}/{step['id']}"] = findings
+        self._interpreter.plan(activation, step)
         return self._go_on(now)
 
     def planned(self, step_id: str) -> tuple[Mapping[str, Any], ...]:
@@ -369,12 +410,18 @@ class Dispatcher:
         return flight is not None and not self.stopping and flight.keeps(error, retryable)
 
     def _step_retrying(self, event: Event, now: float) -> list[Command]:
-        flight = self._flights.get(event.step_id)
-        # A person may have confirmed a write that was in flight when its process died.
-        if flight is None or not (flight.waiting or event.data.get("confirmed")):
+        flight, approved = self._flights.get(event.step_id), event.data.get("approved")
+        # A person may have confirmed a write that was in flight when its process died, or
+        # permitted a step that was held.
+        confirmed = event.data.get("confirmed") or approved
+        if flight is None or not (flight.waiting or confirmed):
             return []
         del self._flights[event.step_id]
-        self._park_first(event.step_id, flight.activation, flight.attempt + 1)
+        if approved:
+            self.policing.approved.add(event.step_id)
+            self._asks -= flight.asks
+        attempt = flight.attempt + (not approved)
+        self._park_first(event.step_id, flight.activation, attempt)
         return self._go_on(now)
 
     def stop(self, kind: str, error: GanglineError, step_id: str, now: float) -> list[Command]:
@@ -453,6 +500,8 @@ class Dispatcher:
         commands: list[Command] = []
         if self._interpreter.error is not None:
             self._fail(self._interpreter.error.to_json(), commands)
+        elif self._gate is not None:
+            pass  # whatever the job comes to, it is asked about first
         elif self._interpreter.output is not None and self._failure is None:
             self._closing = True
             return [Complete(self._interpreter.output.value, now > self.deadline_s)]

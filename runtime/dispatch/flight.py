@@ -36,7 +36,8 @@ class Flight:
 
     `started` says that its step.started is in the log, at `since_s`; `uncertain` that its effect
     may have happened although it failed; `waiting` that it will be tried again. `interrupt` is
-    the question a person is asked, of an ask that has started.
+    the question a person is asked, of an ask that has started. `held` says that a person
+    decides whether the step may run.
     """
 
     activation: Activation
@@ -48,11 +49,12 @@ class Flight:
     waiting: bool = False
     since_s: float = 0.0
     interrupt: Mapping[str, Any] | None = None
+    held: bool = False
 
     @property
     def asks(self) -> bool:
-        """Say whether a person ends this step."""
-        return self.activation.stage.op == "ask"
+        """Say whether a person brings this step on."""
+        return self.held or self.activation.stage.op == "ask"
 
     @property
     def waits(self) -> bool:

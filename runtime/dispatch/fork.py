@@ -21,6 +21,7 @@ from gangline.runtime.redact import redacted
 from .expansion import WrittenPlan
 from .interpreter import Activation, Interpreter, KvHandle
 from .job import check_inputs, check_secrets
+from .policing import GATE
 from .programs import program_of
 
 _KEPT = ("op", "stage", "device", "parents", "attempt", "value", "error", "kept", "step")
@@ -111,7 +112,7 @@ def retry_from(events: Sequence[Event], step_id: str, rerun: Iterable[str] = ())
     holds = _holding(after, recorded, gone)
     # A step that is ready again but has no result yet keeps its history: what an attempt of it
     # may have written has to be asked about.
-    known = holds | after.keys() - gone
+    known = holds | after.keys() - gone | {GATE}
     seen = dict.fromkeys(event.step_id for event in log if event.type in _STEP_EVENTS)
     dropped = [name for name in seen if name not in known]
     _must_be_confirmed([before[name] for name in dropped if name in before], held, rerun, log)

@@ -9,15 +9,19 @@ from typing import Any
 from gangline.ir.errors import InputError
 from gangline.ir.program import Program
 from gangline.ir.specs.event import LOCAL, Event, StepRecord
+from gangline.ir.specs.finding import Finding
 from gangline.ir.specs.plan import Plan
+from gangline.ir.specs.policy import Policy
 from gangline.runtime.redact import masked_input
 
 from .job_errors import unanswered
+from .policing import documents
 from .programs import plan_document, program_document
 from .step_fold import StepFold
 
 _HIDDEN = ("kernels", "error", "from_job")
 DEFAULT_PRIORITY = 5
+DEFAULT_POLICY = Policy()
 ON_DEADLINE = ("late", "expire")
 
 
@@ -32,6 +36,8 @@ class Job:
         on_deadline: `late` lets a late job finish and marks it; `expire` ends it.
         priority: 0 to 9, higher is sooner.
         metadata: text of the caller's own, given back as it is.
+        policy: what its graph and its plans may do; not recorded where it is the default.
+        findings: what was found against it before the run: a person is asked first.
         forked_from: id of the job whose recorded steps this one began with.
     """
 
@@ -48,6 +54,8 @@ class Job:
     on_deadline: str = "late"
     metadata: Mapping[str, str] = field(default_factory=dict)
     forked_from: str = ""
+    policy: Policy = DEFAULT_POLICY
+    findings: tuple[Finding, ...] = ()
 
     def to_event_data(self, as_json: bool = True) -> dict[str, Any]:
         """Give the data of the job.queued event; InputError if an input or a limit is wrong.
@@ -73,6 +81,7 @@ class Job:
         deadline_s = program.deadline_s if self.deadline_s is None else self.deadline_s
         budget_usd = program.budget_usd if self.budget_usd is None else self.budget_usd
         return {
+            **policy_data(self.policy, self.findings),
             "workflow": self.workflow,
             "program": program,
             "program_hash": program.hash,
@@ -88,6 +97,16 @@ class Job:
             "metadata": dict(self.metadata),
             "forked_from": self.forked_from,
         }
+
+
+def policy_data(policy: Policy, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Give what job.queued says of a policy; nothing of the default one and of no findings."""
+    data: dict[str, Any] = {}
+    if policy != DEFAULT_POLICY:
+        data["policy"] = policy.to_json()
+    if findings:
+        data["findings"] = documents(findings)
+    return data
 
 
 def check_inputs(program: Program, inputs: Mapping[str, Any]) -> None:
@@ -206,7 +225,7 @@ class ResultFold:
         self._steps.add(event)
         if event.type.startswith("step."):
             self._usd += event.data.get("usd") or 0.0
-            if self._asked and event.type in ("step.completed", "step.retrying"):
+            if self._asked and event.type in ("step.completed", "step.retrying", "step.failed"):
                 self._asked = [row for row in self._asked if row["id"] != event.step_id]
             return
         match event.type:

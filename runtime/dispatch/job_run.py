@@ -43,6 +43,7 @@ from .job import DEFAULT_PRIORITY
 from .job_errors import deadline_error, expired_before
 from .open_plans import OpenPlans, PlanNews
 from .outcome import RequestOutcome, decode_data, embed_data, prefill_data
+from .policing import NO, denied
 from .pricing import Pricing
 from .shared_prefills import SharedPrefills
 
@@ -170,6 +171,13 @@ class JobRun:
         asked = self.dispatcher.interrupts(at_rest)
         value = accepted(asked, interrupt, value, self.job_id)
         step, since_s = self.dispatcher.open_step(interrupt)
+        findings = next(row for row in asked if row["id"] == interrupt).get("findings")
+        if findings and value == NO:
+            error = denied(findings, step.where).to_json()
+            data = {**self._described(step, since_s, now), "usd": 0.0, "error": error}
+            return "step.failed", interrupt, {**data, "retryable": False, "denied": True}
+        if findings and step.stage.op != "ask":
+            return "step.retrying", interrupt, {"attempt": step.attempt, "approved": True}
         if step.stage.op != "ask" and "rerun" in value:
             return "step.retrying", interrupt, {"attempt": step.attempt + 1, "confirmed": True}
         data = {**self._described(step, since_s, now), "usd": 0.0}
@@ -408,6 +416,8 @@ class JobRun:
             "schema": dict(command.schema),
             "choices": command.schema.get("enum"),
         }
+        if command.findings:
+            interrupt["findings"] = list(command.findings)
         data = {**_static(step, step.device), "interrupt": interrupt}
         return self._record("step.started", step.id, data, now, advance)
 
@@ -417,7 +427,11 @@ class JobRun:
         if self.dispatcher.stopping:
             self._follow(self.dispatcher.withdraw(step.id, now), advance, now)
         elif isinstance(command, CheckPlan):
-            self._planned([self._plans.check(command)], advance, now)
+            news = self._plans.check(command)
+            if isinstance(news, AskPerson):
+                self._follow(self._ask(news, advance, now), advance, now)
+            else:
+                self._planned([news], advance, now)
         else:
             self._issued_s[step.id] = now
             self._record("step.started", step.id, _static(step, self.device(step)), now, advance)

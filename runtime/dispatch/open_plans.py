@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.errors import StepError
+from gangline.ir.errors import GanglineError, PolicyError, StepError
+from gangline.ir.plan_policy import PlanCheck
 
-from .commands import CheckPlan, ReadPlan, Step
+from .commands import AskPerson, CheckPlan, ReadPlan, Step
 from .dispatcher import Dispatcher
 from .plan_reader import PlanReader
 from .planned_steps import checked_plan
+from .policing import SCHEMA, documents, question, refused
 
 PlanNews = tuple[str, Step, Mapping[str, Any]]
 """An event to record: its type, the expand step, and its data."""
@@ -21,6 +23,7 @@ PlanNews = tuple[str, Step, Mapping[str, Any]]
 class _Open:
     step: Step
     reader: PlanReader
+    check: PlanCheck
     pieces: list[str] = field(default_factory=list)
 
 
@@ -42,18 +45,24 @@ class OpenPlans:
         """Say whether anything reads what this decode writes."""
         return writer in self._open
 
-    def check(self, command: CheckPlan) -> PlanNews:
-        """Check a plan that is there as a whole."""
+    def check(self, command: CheckPlan) -> PlanNews | AskPerson:
+        """Check a plan that is there as a whole; a person may have to decide on it."""
         step, known = command.step, command.step.stage.attributes
         try:
             steps = checked_plan(command.plan, known["tools"], known["max_steps"], step.where)
         except StepError as error:
             return _ended(step, [], error)
+        policing = self._dispatcher.policing
+        found = documents(policing.plan_findings(step.stage, steps))
+        if found and policing.refuses:
+            return _ended(step, [], refused(found, step.where))
+        if found and step.id not in policing.approved:
+            return AskPerson(step, question(step.id, found), SCHEMA, found)
         return _ended(step, steps, None)
 
     def begin(self, command: ReadPlan) -> Iterator[PlanNews]:
         """Read a plan from its beginning; all of it, if it is written."""
-        found = _Open(command.step, self._reader(command.step))
+        found = _Open(command.step, *self._begun(command.step))
         if command.text is None:
             self._open.setdefault(command.writer, {})[command.step.id] = found
         else:
@@ -62,7 +71,8 @@ class OpenPlans:
     def restart(self, writer: str) -> None:
         """Take note that a decode begins, maybe once more: its text comes from the beginning."""
         for found in self._open.get(writer, {}).values():
-            found.reader, found.pieces = self._reader(found.step), []
+            found.reader, found.check = self._begun(found.step)
+            found.pieces = []
 
     def feed(self, writer: str, text: str) -> Iterator[PlanNews]:
         """Take more of what a decode writes."""
@@ -75,28 +85,43 @@ class OpenPlans:
         for found in self._open.pop(writer, {}).values():
             seen = "".join(found.pieces)
             if not text.startswith(seen):  # what came in pieces was not the text
-                found.reader, seen = self._reader(found.step), ""
+                found.reader, found.check = self._begun(found.step)
+                seen = ""
             yield from self._told(found, text[len(seen) :], True)
 
-    def _reader(self, step: Step) -> PlanReader:
+    def _begun(self, step: Step) -> tuple[PlanReader, PlanCheck]:
         known = step.stage.attributes
         recorded = self._dispatcher.planned(step.id)
-        return PlanReader(known["tools"], known["max_steps"], step.where, recorded)
+        check = self._dispatcher.policing.plan_check(step.stage)
+        for line in recorded:
+            check.add(line)
+        return PlanReader(known["tools"], known["max_steps"], step.where, recorded), check
 
     def _told(self, found: _Open, text: str, is_all: bool) -> Iterator[PlanNews]:
-        reader, error = found.reader, None
+        reader = found.reader
+        error: GanglineError | None = None
         try:
             for step in reader.feed(text):
-                yield "step.planned", found.step, {"step": step}
+                yield self._line(found, step)
             if is_all and not reader.ended:
                 for step in reader.finish():
-                    yield "step.planned", found.step, {"step": step}
-        except StepError as fault:
+                    yield self._line(found, step)
+        except (StepError, PolicyError) as fault:
             error = fault
         if error is not None or reader.ended:
             self._close(found)
             steps = self._dispatcher.planned(found.step.id)
             yield _ended(found.step, steps, error, reader.notes)
+
+    def _line(self, found: _Open, step: Mapping[str, Any]) -> PlanNews:
+        """Give a line to record; PolicyError where the policy refuses it."""
+        findings = documents(found.check.add(step))
+        # An agent is no step of its own that could wait for a person.
+        agents = {row["name"] for row in found.step.stage.attributes["tools"] if "agent" in row}
+        if findings and (self._dispatcher.policing.refuses or step["tool"] in agents):
+            raise refused(findings, found.step.where)
+        data = {"step": step, "findings": findings} if findings else {"step": step}
+        return "step.planned", found.step, data
 
     def _close(self, found: _Open) -> None:
         # What is written after the end of a plan is not read.
@@ -107,7 +132,7 @@ class OpenPlans:
 def _ended(
     step: Step,
     steps: Sequence[Mapping[str, Any]],
-    error: StepError | None,
+    error: GanglineError | None,
     notes: Sequence[str] = (),
 ) -> PlanNews:
     """Give the end of an expand step: its plan, as far as it is sound, or its failure."""

@@ -12,12 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gangline.ir.errors import AdmissionError, ConflictError, RequestError, TooLargeError
+from gangline.ir.errors import (
+    AdmissionError,
+    ConfigError,
+    ConflictError,
+    RequestError,
+    TooLargeError,
+)
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan
+from gangline.ir.specs.policy import Grant, Policy
 from gangline.runtime.clock import Clock
-from gangline.runtime.dispatch.job import Job
+from gangline.runtime.dispatch.job import Job, policy_data
 from gangline.runtime.job_id import new_job_id
+from gangline.runtime.job_policy import allowed, checked, narrowed
 from gangline.runtime.redact import redact
 from gangline.runtime.session import Session, limits
 
@@ -67,7 +75,8 @@ class Intake:
 
         Raises:
             NotFoundError: no such workflow. InputError: an input is wrong. RequestError: the id
-            is no UUID. TooLargeError: the input is. AdmissionError: it was to be admitted only
+            is no UUID. PolicyError: the policy refuses the workflow, or the request asks for
+            more than it allows. TooLargeError: the input is. AdmissionError: it was to be admitted only
             if it can be done in time and budget.
         """
         offer = self._offers.find(request.workflow)
@@ -76,6 +85,9 @@ class Intake:
             await offer.compiled()  # its inputs are checked against it
         inputs = offer.checked(request.input)
         program = await offer.compiled(request.model)
+        policy = self._policy(offer, request)
+        # Before the plan: what is refused costs nothing.
+        found = checked(program, policy)
         deadline_s, budget_usd = limits_of(offer, request)
         planned = self._plans.known(program, deadline_s, budget_usd)
         if planned is None:
@@ -85,6 +97,7 @@ class Intake:
         now = self._clock.now()
         data = {
             **self._base(offer, planned),
+            **policy_data(policy, found),
             "inputs": inputs,
             "deadline_s": deadline_s,
             "budget_usd": budget_usd,
@@ -97,6 +110,18 @@ class Intake:
             data["trace"] = trace
         queued = Event(_job_id(request.id, now), 1, "job.queued", now, "", data)
         return Accepted(queued, offer, planned, keep)
+
+    def _policy(self, offer: Offer, request: JobRequest) -> Policy:
+        base = allowed(offer.workflow.policy, self._settings.policy)
+        if request.policy is None and request.grants is None:
+            return base
+        try:
+            policy = None if request.policy is None else Policy.from_json(request.policy)
+            grants = request.grants
+            wanted = None if grants is None else [Grant.parse(text) for text in grants]
+        except ConfigError as error:
+            raise RequestError(error.detail, where=error.where, next_step=error.next_step) from None
+        return narrowed(base, policy, wanted)
 
     def _base(self, offer: Offer, planned: Planned) -> Mapping[str, Any]:
         """Give the part of the first event that all jobs of a program and plan share."""

@@ -35,6 +35,9 @@ class JobRequest(BaseModel):
         priority: 0 to 9, higher is sooner.
         admit: `always`, or `feasible` to be refused (422, code `rejected`) where the prediction
             misses deadline or budget.
+        policy: a policy that narrows the server's (see docs/policy.md).
+        grants: tools with write effects that plans of this job may use, of those that the
+            server grants; all of them where neither this nor `policy` is sent.
         mode: `background` answers 202 at once; `wait` answers when the job stopped; `stream`
             answers with its events.
     """
@@ -52,4 +55,6 @@ class JobRequest(BaseModel):
     model: str | None = Field(default=None, max_length=200)
     metadata: dict[str, str] = Field(default_factory=dict, max_length=MAX_METADATA)
     webhook: Webhook | None = None
+    policy: dict[str, Any] | None = Field(default=None, max_length=16)
+    grants: list[Annotated[str, Field(max_length=200)]] | None = Field(default=None, max_length=256)
     mode: Literal["background", "wait", "stream"] = "background"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gangline.ir.specs.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Settings:
             keys go with them.
         drain_s: how long a server that stops waits for writing steps to end, and then for the
             store.
+        policy: what jobs may do here at most; callers may only narrow it.
         allow_private_webhooks: lets webhooks reach private addresses; for tests and closed networks.
         allow_plain_webhooks: lets webhooks go to public http:// addresses.
         webhook_tries: attempts of one delivery, the first one included.
@@ -68,6 +71,7 @@ class Settings:
     usage_ttl_s: float = 1.0
     retain_s: float | None = None
     drain_s: float = 10.0
+    policy: Policy = field(default_factory=Policy)
     allow_private_webhooks: bool = False
     allow_plain_webhooks: bool = True
     webhook_tries: int = 8

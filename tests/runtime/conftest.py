@@ -67,10 +67,17 @@ class ProgramBuilder:
         names = ["question", "choices"][: 1 + len(choices)]
         return self.op("ask", "ask", question, *choices, names=names, schema=schema)
 
-    def expand(self, plan: int, *given: int, tools: Any, max_steps: int = 16) -> int:
-        """Add the steps of a plan; `given` fill the names g0, g1, ..."""
+    def expand(
+        self, plan: int, *given: int, tools: Any, max_steps: int = 16, granted: Any = None
+    ) -> int:
+        """Add the steps of a plan; `given` fill the names g0, g1, ...
+
+        All tools that write are granted, unless `granted` names some.
+        """
         names = ["plan", *(f"g{index}" for index in range(len(given)))]
         options = {"names": names, "tools": tools, "max_steps": max_steps}
+        writes = [row["name"] for row in tools if row["effects"] == "write"]
+        options["granted"] = writes if granted is None else granted
         return self.op("expand", "expand", plan, *given, **options)
 
     def llm(self, name: str, *operands: int, format: str = "text", **attributes: Any) -> int:
