@@ -20,7 +20,7 @@ from typing import Any
 from gangline.ir.specs.finding import Finding, Hop
 from gangline.ir.specs.policy import Flow, Grant, Policy
 
-from .program import Program, Stage
+from .program import Parameter, Program, Stage
 from .value_flow import (
     EXTERNAL,
     SECRET,
@@ -198,15 +198,15 @@ def _has_sources(program: Program, policy: Policy, has: HasLabel) -> bool:
     return False
 
 
-def _input_is_secret(row: Any, policy: Policy) -> bool:
+def _input_is_secret(row: Parameter, policy: Policy) -> bool:
     return row.secret or f"input:{row.name}" in policy.secret
 
 
 def _sources(program: Program, flow: ValueFlow, policy: Policy, has: HasLabel) -> list[Source]:
     found = []
-    for row, value in zip(program.inputs, program.body.arguments, strict=True):
-        if _input_is_secret(row, policy):
-            name = f"input:{row.name}"
+    for given, value in zip(program.inputs, program.body.arguments, strict=True):
+        if _input_is_secret(given, policy):
+            name = f"input:{given.name}"
             found.append(Source(name, value, Hop(name)))
     for space, node in flow.spaces.items():
         if f"memory:{space}" in policy.secret:

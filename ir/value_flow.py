@@ -197,8 +197,9 @@ class ValueFlow:
             at = len(keys) - 1 - list(reversed(keys)).index(key)
             return self._root(literal.operands[at])
         index = self._constants.get(stage.operands[1])
-        plain = isinstance(index, int) and not isinstance(index, bool)
-        if literal.attributes["fn"] != "list" or not plain:
+        if literal.attributes["fn"] != "list":
+            return None
+        if not isinstance(index, int) or isinstance(index, bool):
             return None
         if not -len(literal.operands) <= index < len(literal.operands):
             return None

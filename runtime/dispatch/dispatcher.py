@@ -342,7 +342,7 @@ class Dispatcher:
             self._gate = None
             return self._go_on(now)
         if activation.stage.op == "expand":
-            self.policing.count(activation.stage, value["steps"])
+            self.policing.count(activation.stage, (value or {}).get("steps", ()))
         self._interpreter.finish(activation, value)
         return self._go_on(now)
 
