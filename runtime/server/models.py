@@ -51,6 +51,24 @@ class Fault(Document):
     detail: str
 
 
+class Hop(BaseModel):
+    """One step of a path."""
+
+    step: str
+    where: str
+
+
+class PolicyFinding(BaseModel):
+    """What a graph or plan would do that its policy does not allow, and by which path."""
+
+    rule: str
+    source: str
+    sink: str
+    path: list[Hop]
+    detail: str
+    next_step: str
+
+
 class Error(BaseModel):
     """Why a job stopped."""
 
@@ -59,6 +77,7 @@ class Error(BaseModel):
     detail: str
     where: str
     next_step: str
+    findings: list[PolicyFinding] = Field(default_factory=list)
 
 
 class Totals(Document):
@@ -75,6 +94,7 @@ class Interrupt(Document):
     question: str
     value_schema: dict[str, Any] | None = Field(alias="schema")
     choices: list[Any] | None
+    findings: list[PolicyFinding] = Field(default_factory=list)
 
 
 class Links(Document):

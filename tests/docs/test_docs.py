@@ -30,6 +30,7 @@ LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
         "errors.md",
         "memory.md",
         "passes.md",
+        "policy.md",
         "steering.md",
         "tco.md",
         "telemetry.md",
