@@ -1,6 +1,6 @@
 """A secret that may not leave: the plan check names the path, and a person decides.
 
-    gangline check examples/answer_customer.py:answer_customer
+gangline check examples/answer_customer.py:answer_customer
 """
 
 from __future__ import annotations

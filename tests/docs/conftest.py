@@ -35,6 +35,7 @@ from gangline.planner.tco.price_feed import read_prices
 from gangline.runtime import api, example_database
 from gangline.runtime.cli import app
 from gangline.runtime.history import History
+from gangline.runtime.job_policy import load_policy
 from gangline.runtime.machine import default_backends, download, models, probe
 from gangline.workflows.registry import LLMS, TOOLS, WORKFLOWS
 from gangline.workflows.tool import USER_MODULE
@@ -264,7 +265,11 @@ class Workshop:
         """Read a fleet file the way `--fleet` does; or, with `as=`, a catalogue or prices."""
         path = self.folder / fence.option("file", "block.toml")
         path.write_text(fence.text, encoding="utf-8")
-        readers = {"catalogue": read_catalogue_file, "prices": read_prices}
+        readers = {
+            "catalogue": read_catalogue_file,
+            "prices": read_prices,
+            "policy": lambda path: load_policy(str(path)),
+        }
         if kind := fence.option("as"):
             readers[kind](path)
             return
