@@ -358,7 +358,8 @@ def test_what_the_author_gives_and_what_the_plan_knows_is_followed() -> None:
     assert path(given) == "input:s > expand/a"
     (knows,) = plan_findings(EXPAND, {"plan": secrets}, [], step("a", "send"))
     assert knows.rule == DATA
-    (decides,) = plan_findings(EXPAND, {"": secrets}, [], step("a", "send"))
+    decided = [Origin("input:s", (Hop("input:s"),), implicit=True)]
+    (decides,) = plan_findings(EXPAND, {"": decided}, [], step("a", "send"))
     assert decides.rule == DECIDES
 
 
