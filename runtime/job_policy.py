@@ -27,9 +27,9 @@ _checked: Kept[tuple[Finding, ...]] = Kept(_KEPT)
 """What was found, by program and policy: jobs of one workflow share it."""
 
 
-def load_policy(file: str) -> Policy:
+def load_policy(file: str | Path) -> Policy:
     """Read a policy file (TOML, see ir/specs/policy.py); ConfigError where it is none."""
-    path = Path(file)
+    path, file = Path(file), str(file)
     try:
         with path.open("rb") as opened:
             data = opened.read(MAX_POLICY_BYTES + 1)

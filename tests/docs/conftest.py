@@ -268,7 +268,7 @@ class Workshop:
         readers = {
             "catalogue": read_catalogue_file,
             "prices": read_prices,
-            "policy": lambda path: load_policy(str(path)),
+            "policy": load_policy,
         }
         if kind := fence.option("as"):
             readers[kind](path)

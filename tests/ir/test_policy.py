@@ -52,7 +52,7 @@ def note(text: str) -> str:
 
 
 @gl.llm(model="m", max_tokens=8)
-def draft(text: str) -> str:
+def draft(text: str) -> str:  # type: ignore[empty-body]
     """Write about {text}"""
 
 
@@ -141,9 +141,13 @@ def nested(s: str, p: str) -> str:
     return inner_post(s, p)
 
 
-def remembered(s: str, p: str) -> list[gl.Entry]:
+def key_of(entry: gl.Entry) -> str:
+    return post(entry.key)
+
+
+def remembered(s: str, p: str) -> list[str]:
     gl.remember(s, space="mem")
-    return gl.map(lambda entry: post(entry.key), gl.recall(p, space="mem"))
+    return gl.map(key_of, gl.recall(p, space="mem"))
 
 
 def offered(s: str, p: str) -> str:
@@ -211,7 +215,7 @@ def answered(s: str, p: str) -> str:
 
 def other_space(s: str, p: str) -> list[str]:
     gl.remember(s, space="mem")
-    return gl.map(lambda entry: post(entry.key), gl.recall(p, space="other"))
+    return gl.map(key_of, gl.recall(p, space="other"))
 
 
 def branch_beside(s: str, p: str) -> str:
