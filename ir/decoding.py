@@ -291,7 +291,9 @@ class _Skeleton(_Decoder):
     def attributes(self, op: Any) -> dict[str, Any]:
         if op.name == "stage.expand":
             return decode_all(op)
-        return {key: op.attributes[key].value for key in ("name", "fn") if key in op.attributes}
+        given = op.attributes
+        key = "name" if "name" in given else "fn"
+        return {key: given[key].value} if key in given else {}
 
     def place(self, op: Any) -> str:
         return ""

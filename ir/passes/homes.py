@@ -25,6 +25,10 @@ _KEEPS = frozenset({"agent.cast", "agent.element", "agent.length", "agent.until"
 _COMPUTES = frozenset({"stage.compute", "agent.append"})
 
 
+MAX_WALKS = 5
+"""Walks of a module at most: each settles the values that feed a loop or function once more."""
+
+
 class Homes:
     """One walk over a module from its workflow on, callees at their first call."""
 
@@ -34,6 +38,10 @@ class Homes:
         self._devices = devices
         self._hosts = hosts
         self._functions = {f.attributes["sym_name"].value: f for f in module.functions()}
+        self._joint: dict[Any, set[str]] = {}
+        self._start()
+
+    def _start(self) -> None:
         self._home: dict[Any, str] = {}
         self._results: dict[str, str] = {}
         self._moves: Moves = {}
@@ -41,7 +49,14 @@ class Homes:
     def moves(self) -> Moves:
         """Walk, and give what has to move."""
         root = next(f for f in self._functions.values() if "sym_visibility" not in f.attributes)
-        self._block(root.regions[0].blocks[0])
+        # What a loop's body gives, and what later calls give a function, is known after a walk:
+        # then the walk is done again, a few times where one such value feeds another.
+        for _ in range(MAX_WALKS):
+            known = {key: set(homes) for key, homes in self._joint.items()}
+            self._start()
+            self._block(root.regions[0].blocks[0])
+            if known == self._joint:
+                break
         return self._moves
 
     def _block(self, block: Any) -> Any:
@@ -93,22 +108,24 @@ class Homes:
     def _loop(self, op: Any) -> None:
         test, body = op.regions[0].blocks[0], op.regions[1].blocks[0]
         carried = [*test.arguments, *body.arguments, *op.results]
-        # What the body gives is not known yet: its readers say where the value should be.
-        home = self._wanted(carried) or self._of(op.operands[0])
+        home = self._shared(body.arguments[0], carried, [op.operands[0]])
         self._home.update(dict.fromkeys(carried, home))
         self._need(op, 0, home)
         self._block(test)
-        self._need(self._block(body), 0, home)
+        end = self._block(body)
+        self._shared(body.arguments[0], carried, [end.operands[0]])
+        self._need(end, 0, home)
 
     def _call(self, op: Any) -> None:
         name = op.attributes["callee"].value
         body = self._functions[name].regions[0].blocks[0]
         if name not in self._results:
             for argument, value in zip(body.arguments, op.operands, strict=False):
-                self._home[argument] = self._meet(argument, [value])
+                self._home[argument] = self._shared(argument, [argument], [value])
             end = self._block(body)
             self._results[name] = self._of(end.operands[0])
         for index, argument in enumerate(body.arguments):
+            self._shared(argument, [argument], [op.operands[index]])
             if home := self._home.get(argument, ""):
                 self._need(op, index, home)
         self._give(op, self._results[name])
@@ -120,6 +137,13 @@ class Homes:
             if name is not None and name not in self._results:
                 end = self._block(self._functions[name].regions[0].blocks[0])
                 self._results[name] = self._of(end.operands[0])
+
+    def _shared(self, key: Any, joint: Sequence[Any], values: Sequence[Any]) -> str:
+        """Add to what is known of a value that later operations also give, and choose its home."""
+        homes = self._joint.setdefault(key, set())
+        homes.update(home for value in values if (home := self._of(value)))
+        wanted = self._wanted(joint)
+        return wanted if wanted in homes else min(homes, default="")
 
     def _meet(self, joint: Any, values: Sequence[Any]) -> str:
         """Choose the home of a value that is one of several: its reader's, or the first one's."""

@@ -18,6 +18,7 @@ from gangline.runtime.dispatch.remaining import Expectation
 from tests.ir.programs import RandomProgram
 
 seeds = st.integers(min_value=0, max_value=10**9)
+unhurried = settings(deadline=None)
 Path = tuple[tuple[int, float], ...]
 """Stages of one path with the seconds each takes of it."""
 
@@ -66,6 +67,7 @@ def all_paths(drawn: RandomProgram, region: int, times: float) -> Iterator[Path]
         yield from up_to(stage)
 
 
+@unhurried
 @given(seeds)
 def test_longest_paths_and_shares_are_those_of_brute_force(seed: int) -> None:
     drawn = RandomProgram(seed, most=3)
@@ -85,6 +87,7 @@ def test_longest_paths_and_shares_are_those_of_brute_force(seed: int) -> None:
     assert set(stages) == {stage.id for stage in timed(drawn.program)}
 
 
+@unhurried
 @given(seeds)
 def test_shares_on_the_critical_path_sum_to_one(seed: int) -> None:
     drawn = RandomProgram(seed, most=6)
@@ -98,6 +101,7 @@ def test_shares_on_the_critical_path_sum_to_one(seed: int) -> None:
     assert all(0.0 <= row.deadline_share <= 1.0 + 1e-9 for row in stages.values())
 
 
+@unhurried
 @given(seeds)
 def test_a_flat_job_is_a_longest_path_of_networkx(seed: int) -> None:
     drawn = RandomProgram(seed, flat=True, most=40)
@@ -119,6 +123,7 @@ def test_a_flat_job_is_a_longest_path_of_networkx(seed: int) -> None:
     )
 
 
+@unhurried
 @given(seeds)
 @example(182)  # a region within a region gives back a value from outside
 def test_slack_agrees_with_what_the_dispatcher_expects_after_a_stage(seed: int) -> None:
