@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import networkx
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gangline.ir.critical_path import UNTIMED_OPS, paths

@@ -27,8 +27,14 @@ SMALL, LARGE = "smollm2-135m", "qwen2.5-coder-1.5b"
 
 def row(op: str, model: str, prompt: float, cached: float = 0.0, output: float = 0.0) -> Any:
     stage = Stage(0, op, "s", attributes={"model": model})
-    amounts = [Amount.exactly(value) for value in (prompt, cached, output)]
-    return stage_resources(stage, StageProfile(op, 2.0, *amounts), lambda name: catalogue()[name])
+    work = StageProfile(
+        op,
+        2.0,
+        prompt_tokens=Amount.exactly(prompt),
+        cached_tokens=Amount.exactly(cached),
+        output_tokens=Amount.exactly(output),
+    )
+    return stage_resources(stage, work, lambda name: catalogue()[name])
 
 
 def test_a_prompt_of_the_small_model() -> None:

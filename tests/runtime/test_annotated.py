@@ -53,9 +53,12 @@ def fleet() -> Fleet:
 
 def flow() -> Module:
     topic, draft, shown = Value("text"), Value("text"), Value("text")
-    llm = {"names": ["topic"], "template": [{"role": "user", "text": "About {topic}"}]}
+    llm: dict[str, Any] = {
+        "names": ["topic"],
+        "template": [{"role": "user", "text": "About {topic}"}],
+    }
     llm |= {"name": "draft", "model": MODEL, "max_tokens": 100, "format": "text"}
-    tool = {"name": "show", "names": ["text"], "tool": "show", "signature": "s"}
+    tool: dict[str, Any] = {"name": "show", "names": ["text"], "tool": "show", "signature": "s"}
     tool |= {"effects": "read", "timeout_s": 5.0, "retries": 0, "idempotent": True}
     nodes = [Node("agent.llm", (topic,), llm, draft), Node("agent.tool", (draft,), tool, shown)]
     block = Block((topic,), nodes, (shown,))
@@ -70,11 +73,13 @@ def annotated(**options: Any) -> tuple[dict[str, dict[str, Any]], Any]:
     plan = placed(program, None, fleet(), models, lambda group: where[group.name.partition(":")[0]])
     found = annotated_module(module, program, fleet(), models, plan=plan, **options)
     verify(found, level="stage")
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for op in walk(next(iter(found.functions()))):
         if op.name.startswith("stage."):
-            given = {key: getattr(value, "value", None) for key, value in op.attributes.items()}
-            rows[given["name"]] = {**given, "op": op.name}
+            given: dict[str, Any] = {
+                key: getattr(value, "value", None) for key, value in op.attributes.items()
+            }
+            rows[str(given["name"])] = {**given, "op": op.name}
     assert module.text == flow().text, "the module that is given stays as it is"
     return rows, plan
 

@@ -122,7 +122,7 @@ def long_chain(llms: int) -> Module:
         given = (heads[number % 20],)
         block.nodes.append(Node("agent.llm", given, {**attrs, "name": f"l{number}"}, made))
         heads[number % 20] = made
-    tool = {"name": "join", "names": [f"a{n}" for n in range(20)], "tool": "join"}
+    tool: dict[str, Any] = {"name": "join", "names": [f"a{n}" for n in range(20)], "tool": "join"}
     tool |= {"signature": "s", "effects": "none", "timeout_s": 1.0, "retries": 0}
     block.nodes.append(Node("agent.tool", tuple(heads), {**tool, "idempotent": True}, last))
     block.yields = (last,)
