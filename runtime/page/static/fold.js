@@ -84,7 +84,7 @@ export class Fold {
     const sum = { usd: 0, input: 0, output: 0 };
     for (const step of this.steps.values()) {
       sum.usd += step.usd ?? 0;
-      if (step.op === "tokenize") sum.input += step.prompt_tokens ?? 0;
+      if (step.op === "tokenize" || step.op === "embed") sum.input += step.prompt_tokens ?? 0;
       if (step.op === "decode") sum.output += step.output_tokens ?? step.tokens ?? 0;
     }
     return sum;
