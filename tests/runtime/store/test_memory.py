@@ -121,6 +121,16 @@ def test_tenants_see_their_own_entries_only(store: Store) -> None:
         store.memory.entries("b", "notes")
 
 
+def test_equal_keys_of_two_tenants_do_not_meet(store: Store) -> None:
+    """Not in what is found, and not in how it is ranked."""
+    near, far = vector_to_json("m", [1.0, 0.0]), vector_to_json("m", [0.0, 1.0])
+    keep(store, "secret plan", "k", vector=near)
+    keep(store, "weather", "k", tenant="b", vector=far)
+    assert find(store, "secret plan", tenant="b") == []
+    found = store.memory.lookup("b", "notes", "vector", "?", 5, near)
+    assert [(row.value, row.score) for row in found] == [("weather", 0.0)]
+
+
 @pytest.mark.parametrize(
     "query",
     [
