@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import events, fleet, health, job_actions, jobs
+from . import events, fleet, health, job_actions, jobs, memory
 from .operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -10,5 +10,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *job_actions.OPERATIONS,
     *events.OPERATIONS,
     *fleet.OPERATIONS,
+    *memory.OPERATIONS,
     *health.OPERATIONS,
 )

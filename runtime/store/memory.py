@@ -157,6 +157,7 @@ class Memory:
         NotFoundError if there is no such space.
         """
         place = checked_place(tenant, space)
+        after = after.partition("\0")[0]  # no key has one, and not every database takes it
         if self.space(place) is None:
             raise no_entry(place)
         rows = self._database.read(
@@ -180,7 +181,9 @@ class Memory:
         logs of their jobs until those are pruned.
         """
         place = checked_place(tenant, space)
-        name = None if key is None else checked_key(key, place)
+        if key is not None and not key.isprintable():
+            raise no_entry(place, key)
+        name = key
         if name is not None and name.isdecimal() and (known := self.space(place)):
             name = number_key(name) if known.kind == LOG else name
         ticket: Ticket[int] = self._do(lambda database: memory_writes.forget(database, place, name))
