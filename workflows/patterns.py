@@ -63,12 +63,13 @@ def supervise(
     kind = kind_of(first)
 
     def trip(before: Any) -> Any:
-        answer = asked(decide, before.state, before.done, team)
+        now, done = before.state, before.done
+        answer = asked(decide, now, done, team)
         chosen = tracer.checked(answer, str, "decide of gl.supervise gives")
-        cases = {key: _working(team, key, before.state, kind) for key in team.members}
-        cases[FINISH] = lambda: before.state
+        cases = {key: _working(team, key, now, kind) for key in team.members}
+        cases[FINISH] = lambda: now
         after = switch(chosen, cases, name="next")  # type: ignore[arg-type]
-        return _turn(after, chosen, added(before.done, chosen), kind)
+        return _turn(after, chosen, added(done, chosen), kind)
 
     done: Any = loop(
         trip,
@@ -122,7 +123,8 @@ def network(
     kind = kind_of(begun)
 
     def trip(before: Any) -> Any:
-        cases = {key: _handing(team, key, before.state, kind) for key in team.members}
+        now = before.state
+        cases = {key: _handing(team, key, now, kind) for key in team.members}
         return switch(before.to, cases, name="next")
 
     done: Any = loop(

@@ -54,7 +54,7 @@ def switch(
     _check_possible(kind, cases, default)
     if default is None:
         # Whatever the value comes from, nothing runs for one that is no case.
-        known = tracer.constant({key: key for key in cases}, dict[str, str])
+        known = tracer.constant({key: key for key in sorted(cases)}, dict[str, str])
         value = tracer.compute("item", (known, value), kind)
     return _arms(tracer, value, list(cases.items()), default, name)
 
