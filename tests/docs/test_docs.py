@@ -23,6 +23,7 @@ LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
 @pytest.mark.parametrize(
     "name",
     (
+        "agents.md",
         "architecture.md",
         "cli.md",
         "client.md",
