@@ -18,32 +18,28 @@ module attributes {agent.version = 2 : i64} {
       %9 = "agent.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
       %10 = "agent.constant"() {value = "researchers: finds out what is true\0Awriters: write the page from the facts\0Afinish: the work is done"} : () -> !agent.text
       %11 = "agent.llm"(%10, %8) {format = "text", grammar = {kind = "regex", text = "researchers|writers|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "edit", names = ["agents", "page"], temperature = 0.000000e+00 : f64, template = [{role = "user", text = "You lead two teams: {agents}\0AThe page: {page}\0AFirst facts, then a text, then finish. Who is next?"}]} : (!agent.text, !agent.json) -> !agent.text
-      %12 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %13 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %14 = "agent.constant"() {value = [unit, ["researchers", "researchers"], ["writers", "writers"], ["finish", "finish"]]} : () -> !agent.json
-      %15 = "agent.compute"(%14, %11) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
-      %16 = "agent.constant"() {value = "researchers"} : () -> !agent.text
-      %17 = "agent.compute"(%15, %16) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-      %18 = scf.if %17 -> (!agent.json) {
-        %23 = "agent.call"(%12) {callee = @researchers, name = "researchers", pattern = "supervisor"} : (!agent.json) -> !agent.json
-        scf.yield %23 : !agent.json
+      %12 = "agent.constant"() {value = {finish = "finish", researchers = "researchers", writers = "writers"}} : () -> !agent.json
+      %13 = "agent.compute"(%12, %11) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
+      %14 = "agent.constant"() {value = "researchers"} : () -> !agent.text
+      %15 = "agent.compute"(%13, %14) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+      %16 = scf.if %15 -> (!agent.json) {
+        %20 = "agent.call"(%8) {callee = @researchers, name = "researchers", pattern = "supervisor"} : (!agent.json) -> !agent.json
+        scf.yield %20 : !agent.json
       } else {
-        %23 = "agent.constant"() {value = "writers"} : () -> !agent.text
-        %24 = "agent.compute"(%15, %23) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-        %25 = scf.if %24 -> (!agent.json) {
-          %26 = "agent.call"(%13) {callee = @writers, name = "writers", pattern = "supervisor"} : (!agent.json) -> !agent.json
-          scf.yield %26 : !agent.json
+        %20 = "agent.constant"() {value = "writers"} : () -> !agent.text
+        %21 = "agent.compute"(%13, %20) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+        %22 = scf.if %21 -> (!agent.json) {
+          %23 = "agent.call"(%8) {callee = @writers, name = "writers", pattern = "supervisor"} : (!agent.json) -> !agent.json
+          scf.yield %23 : !agent.json
         } else {
-          %26 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-          scf.yield %26 : !agent.json
+          scf.yield %8 : !agent.json
         } {agent.arms = 2 : i64, agent.case = "writers", agent.name = "next"}
-        scf.yield %25 : !agent.json
+        scf.yield %22 : !agent.json
       } {agent.arms = 3 : i64, agent.case = "researchers", agent.name = "next"}
-      %19 = "agent.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
-      %20 = "agent.compute"(%11) {fn = "list"} : (!agent.text) -> !agent.list
-      %21 = "agent.compute"(%19, %20) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
-      %22 = "agent.compute"(%18, %11, %21) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
-      scf.yield %22 : !agent.json
+      %17 = "agent.compute"(%11) {fn = "list"} : (!agent.text) -> !agent.list
+      %18 = "agent.compute"(%9, %17) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
+      %19 = "agent.compute"(%16, %11, %18) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
+      scf.yield %19 : !agent.json
     } attributes {agent.max_trips = 4 : i64, agent.name = "supervise"}
     %7 = "agent.compute"(%6) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
     return %7 : !agent.json
@@ -64,32 +60,28 @@ module attributes {agent.version = 2 : i64} {
       %6 = "agent.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
       %7 = "agent.constant"() {value = "search: reads the library\0Acheck: removes facts that contradict each other\0Afinish: the work is done"} : () -> !agent.text
       %8 = "agent.llm"(%7, %6) {format = "text", grammar = {kind = "regex", text = "search|check|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead_research", names = ["agents", "done"], temperature = 0.000000e+00 : f64, template = [{role = "user", text = "Your team: {agents}\0AHave worked so far: {done}\0ASearch once, check once, then finish. Who is next?"}]} : (!agent.text, !agent.list) -> !agent.text
-      %9 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %10 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %11 = "agent.constant"() {value = [unit, ["search", "search"], ["check", "check"], ["finish", "finish"]]} : () -> !agent.json
-      %12 = "agent.compute"(%11, %8) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
-      %13 = "agent.constant"() {value = "search"} : () -> !agent.text
-      %14 = "agent.compute"(%12, %13) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-      %15 = scf.if %14 -> (!agent.json) {
-        %20 = "agent.call"(%9) {callee = @search, name = "search", pattern = "single"} : (!agent.json) -> !agent.json
-        scf.yield %20 : !agent.json
+      %9 = "agent.constant"() {value = {check = "check", finish = "finish", search = "search"}} : () -> !agent.json
+      %10 = "agent.compute"(%9, %8) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
+      %11 = "agent.constant"() {value = "search"} : () -> !agent.text
+      %12 = "agent.compute"(%10, %11) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+      %13 = scf.if %12 -> (!agent.json) {
+        %17 = "agent.call"(%5) {callee = @search, name = "search", pattern = "single"} : (!agent.json) -> !agent.json
+        scf.yield %17 : !agent.json
       } else {
-        %20 = "agent.constant"() {value = "check"} : () -> !agent.text
-        %21 = "agent.compute"(%12, %20) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-        %22 = scf.if %21 -> (!agent.json) {
-          %23 = "agent.call"(%10) {callee = @check, name = "check", pattern = "single"} : (!agent.json) -> !agent.json
-          scf.yield %23 : !agent.json
+        %17 = "agent.constant"() {value = "check"} : () -> !agent.text
+        %18 = "agent.compute"(%10, %17) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+        %19 = scf.if %18 -> (!agent.json) {
+          %20 = "agent.call"(%5) {callee = @check, name = "check", pattern = "single"} : (!agent.json) -> !agent.json
+          scf.yield %20 : !agent.json
         } else {
-          %23 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-          scf.yield %23 : !agent.json
+          scf.yield %5 : !agent.json
         } {agent.arms = 2 : i64, agent.case = "check", agent.name = "next"}
-        scf.yield %22 : !agent.json
+        scf.yield %19 : !agent.json
       } {agent.arms = 3 : i64, agent.case = "search", agent.name = "next"}
-      %16 = "agent.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
-      %17 = "agent.compute"(%8) {fn = "list"} : (!agent.text) -> !agent.list
-      %18 = "agent.compute"(%16, %17) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
-      %19 = "agent.compute"(%15, %8, %18) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
-      scf.yield %19 : !agent.json
+      %14 = "agent.compute"(%8) {fn = "list"} : (!agent.text) -> !agent.list
+      %15 = "agent.compute"(%6, %14) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
+      %16 = "agent.compute"(%13, %8, %15) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
+      scf.yield %16 : !agent.json
     } attributes {agent.max_trips = 3 : i64, agent.name = "research"}
     %4 = "agent.compute"(%3) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
     return %4 : !agent.json
@@ -126,32 +118,28 @@ module attributes {agent.version = 2 : i64} {
       %6 = "agent.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
       %7 = "agent.constant"() {value = "draft: writes the text\0Ashorten: makes the text short\0Afinish: the work is done"} : () -> !agent.text
       %8 = "agent.llm"(%7, %6) {format = "text", grammar = {kind = "regex", text = "draft|shorten|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead_writing", names = ["agents", "done"], temperature = 0.000000e+00 : f64, template = [{role = "user", text = "Your team: {agents}\0AHave worked so far: {done}\0ADraft once, shorten once, then finish. Who is next?"}]} : (!agent.text, !agent.list) -> !agent.text
-      %9 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %10 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %11 = "agent.constant"() {value = [unit, ["draft", "draft"], ["shorten", "shorten"], ["finish", "finish"]]} : () -> !agent.json
-      %12 = "agent.compute"(%11, %8) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
-      %13 = "agent.constant"() {value = "draft"} : () -> !agent.text
-      %14 = "agent.compute"(%12, %13) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-      %15 = scf.if %14 -> (!agent.json) {
-        %20 = "agent.call"(%9) {callee = @draft, name = "draft", pattern = "single"} : (!agent.json) -> !agent.json
-        scf.yield %20 : !agent.json
+      %9 = "agent.constant"() {value = {draft = "draft", finish = "finish", shorten = "shorten"}} : () -> !agent.json
+      %10 = "agent.compute"(%9, %8) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
+      %11 = "agent.constant"() {value = "draft"} : () -> !agent.text
+      %12 = "agent.compute"(%10, %11) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+      %13 = scf.if %12 -> (!agent.json) {
+        %17 = "agent.call"(%5) {callee = @draft, name = "draft", pattern = "single"} : (!agent.json) -> !agent.json
+        scf.yield %17 : !agent.json
       } else {
-        %20 = "agent.constant"() {value = "shorten"} : () -> !agent.text
-        %21 = "agent.compute"(%12, %20) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-        %22 = scf.if %21 -> (!agent.json) {
-          %23 = "agent.call"(%10) {callee = @shorten, name = "shorten", pattern = "single"} : (!agent.json) -> !agent.json
-          scf.yield %23 : !agent.json
+        %17 = "agent.constant"() {value = "shorten"} : () -> !agent.text
+        %18 = "agent.compute"(%10, %17) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+        %19 = scf.if %18 -> (!agent.json) {
+          %20 = "agent.call"(%5) {callee = @shorten, name = "shorten", pattern = "single"} : (!agent.json) -> !agent.json
+          scf.yield %20 : !agent.json
         } else {
-          %23 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-          scf.yield %23 : !agent.json
+          scf.yield %5 : !agent.json
         } {agent.arms = 2 : i64, agent.case = "shorten", agent.name = "next"}
-        scf.yield %22 : !agent.json
+        scf.yield %19 : !agent.json
       } {agent.arms = 3 : i64, agent.case = "draft", agent.name = "next"}
-      %16 = "agent.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
-      %17 = "agent.compute"(%8) {fn = "list"} : (!agent.text) -> !agent.list
-      %18 = "agent.compute"(%16, %17) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
-      %19 = "agent.compute"(%15, %8, %18) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
-      scf.yield %19 : !agent.json
+      %14 = "agent.compute"(%8) {fn = "list"} : (!agent.text) -> !agent.list
+      %15 = "agent.compute"(%6, %14) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
+      %16 = "agent.compute"(%13, %8, %15) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
+      scf.yield %16 : !agent.json
     } attributes {agent.max_trips = 3 : i64, agent.name = "writing"}
     %4 = "agent.compute"(%3) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
     return %4 : !agent.json

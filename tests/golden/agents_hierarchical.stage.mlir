@@ -19,7 +19,7 @@ module attributes {agent.version = 2 : i64} {
       %10 = "stage.prefill"(%9) {model = "qwen2.5-coder-1.5b", name = "edit.prefill"} : (!stage.tokens) -> !agent.kv
       %11 = "stage.decode"(%10) {grammar = {kind = "regex", text = "researchers|writers|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "edit.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %12 = "stage.detokenize"(%11) {format = "text", model = "qwen2.5-coder-1.5b", name = "edit.detokenize"} : (!stage.tokens) -> !agent.text
-      %13 = "stage.constant"() {value = [unit, ["researchers", "researchers"], ["writers", "writers"], ["finish", "finish"]]} : () -> !agent.json
+      %13 = "stage.constant"() {value = {finish = "finish", researchers = "researchers", writers = "writers"}} : () -> !agent.json
       %14 = "stage.compute"(%13, %12) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
       %15 = "stage.constant"() {value = "researchers"} : () -> !agent.text
       %16 = "stage.compute"(%14, %15) {fn = "eq"} : (!agent.text, !agent.text) -> i1
@@ -64,7 +64,7 @@ module attributes {agent.version = 2 : i64} {
       %9 = "stage.prefill"(%8) {model = "qwen2.5-coder-1.5b", name = "lead_research.prefill"} : (!stage.tokens) -> !agent.kv
       %10 = "stage.decode"(%9) {grammar = {kind = "regex", text = "search|check|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead_research.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %11 = "stage.detokenize"(%10) {format = "text", model = "qwen2.5-coder-1.5b", name = "lead_research.detokenize"} : (!stage.tokens) -> !agent.text
-      %12 = "stage.constant"() {value = [unit, ["search", "search"], ["check", "check"], ["finish", "finish"]]} : () -> !agent.json
+      %12 = "stage.constant"() {value = {check = "check", finish = "finish", search = "search"}} : () -> !agent.json
       %13 = "stage.compute"(%12, %11) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
       %14 = "stage.constant"() {value = "search"} : () -> !agent.text
       %15 = "stage.compute"(%13, %14) {fn = "eq"} : (!agent.text, !agent.text) -> i1
@@ -124,7 +124,7 @@ module attributes {agent.version = 2 : i64} {
       %9 = "stage.prefill"(%8) {model = "qwen2.5-coder-1.5b", name = "lead_writing.prefill"} : (!stage.tokens) -> !agent.kv
       %10 = "stage.decode"(%9) {grammar = {kind = "regex", text = "draft|shorten|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead_writing.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %11 = "stage.detokenize"(%10) {format = "text", model = "qwen2.5-coder-1.5b", name = "lead_writing.detokenize"} : (!stage.tokens) -> !agent.text
-      %12 = "stage.constant"() {value = [unit, ["draft", "draft"], ["shorten", "shorten"], ["finish", "finish"]]} : () -> !agent.json
+      %12 = "stage.constant"() {value = {draft = "draft", finish = "finish", shorten = "shorten"}} : () -> !agent.json
       %13 = "stage.compute"(%12, %11) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
       %14 = "stage.constant"() {value = "draft"} : () -> !agent.text
       %15 = "stage.compute"(%13, %14) {fn = "eq"} : (!agent.text, !agent.text) -> i1

@@ -14,43 +14,41 @@ module attributes {agent.version = 2 : i64} {
     } do {
     ^bb0(%arg1: !agent.json):
       %7 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.list
-      %8 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.list
-      %9 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.list
-      %10 = "agent.compute"(%arg1) {fn = "get", key = "to"} : (!agent.json) -> !agent.text
-      %11 = "agent.constant"() {value = [unit, ["triage", "triage"], ["billing", "billing"], ["technical", "technical"]]} : () -> !agent.json
-      %12 = "agent.compute"(%11, %10) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
-      %13 = "agent.constant"() {value = "triage"} : () -> !agent.text
-      %14 = "agent.compute"(%12, %13) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-      %15 = scf.if %14 -> (!agent.json) {
-        %16 = "agent.call"(%7) {callee = @triage, name = "triage", pattern = "single"} : (!agent.list) -> !agent.json
-        scf.yield %16 : !agent.json
+      %8 = "agent.compute"(%arg1) {fn = "get", key = "to"} : (!agent.json) -> !agent.text
+      %9 = "agent.constant"() {value = {billing = "billing", technical = "technical", triage = "triage"}} : () -> !agent.json
+      %10 = "agent.compute"(%9, %8) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
+      %11 = "agent.constant"() {value = "triage"} : () -> !agent.text
+      %12 = "agent.compute"(%10, %11) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+      %13 = scf.if %12 -> (!agent.json) {
+        %14 = "agent.call"(%7) {callee = @triage, name = "triage", pattern = "single"} : (!agent.list) -> !agent.json
+        scf.yield %14 : !agent.json
       } else {
-        %16 = "agent.constant"() {value = "billing"} : () -> !agent.text
-        %17 = "agent.compute"(%12, %16) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-        %18 = scf.if %17 -> (!agent.json) {
-          %19 = "agent.call"(%8) {callee = @billing, name = "billing", pattern = "single"} : (!agent.list) -> !agent.json
-          %20 = "agent.compute"(%19) {fn = "get", key = "to"} : (!agent.json) -> !agent.text
-          %21 = "agent.compute"(%19) {fn = "get", key = "state"} : (!agent.json) -> !agent.text
-          %22 = "agent.constant"() {value = "billing"} : () -> !agent.text
-          %23 = "agent.compute"(%22, %21) {fn = "dict", keys = ["sender", "text"]} : (!agent.text, !agent.text) -> !agent.json
-          %24 = "agent.compute"(%23) {fn = "list"} : (!agent.json) -> !agent.list
-          %25 = "agent.compute"(%8, %24) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
-          %26 = "agent.compute"(%25, %20) {fn = "dict", keys = ["state", "to"]} : (!agent.list, !agent.text) -> !agent.json
-          scf.yield %26 : !agent.json
+        %14 = "agent.constant"() {value = "billing"} : () -> !agent.text
+        %15 = "agent.compute"(%10, %14) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+        %16 = scf.if %15 -> (!agent.json) {
+          %17 = "agent.call"(%7) {callee = @billing, name = "billing", pattern = "single"} : (!agent.list) -> !agent.json
+          %18 = "agent.compute"(%17) {fn = "get", key = "to"} : (!agent.json) -> !agent.text
+          %19 = "agent.compute"(%17) {fn = "get", key = "state"} : (!agent.json) -> !agent.text
+          %20 = "agent.constant"() {value = "billing"} : () -> !agent.text
+          %21 = "agent.compute"(%20, %19) {fn = "dict", keys = ["sender", "text"]} : (!agent.text, !agent.text) -> !agent.json
+          %22 = "agent.compute"(%21) {fn = "list"} : (!agent.json) -> !agent.list
+          %23 = "agent.compute"(%7, %22) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
+          %24 = "agent.compute"(%23, %18) {fn = "dict", keys = ["state", "to"]} : (!agent.list, !agent.text) -> !agent.json
+          scf.yield %24 : !agent.json
         } else {
-          %19 = "agent.call"(%9) {callee = @technical, name = "technical", pattern = "single"} : (!agent.list) -> !agent.json
-          %20 = "agent.compute"(%19) {fn = "get", key = "to"} : (!agent.json) -> !agent.text
-          %21 = "agent.compute"(%19) {fn = "get", key = "state"} : (!agent.json) -> !agent.text
-          %22 = "agent.constant"() {value = "technical"} : () -> !agent.text
-          %23 = "agent.compute"(%22, %21) {fn = "dict", keys = ["sender", "text"]} : (!agent.text, !agent.text) -> !agent.json
-          %24 = "agent.compute"(%23) {fn = "list"} : (!agent.json) -> !agent.list
-          %25 = "agent.compute"(%9, %24) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
-          %26 = "agent.compute"(%25, %20) {fn = "dict", keys = ["state", "to"]} : (!agent.list, !agent.text) -> !agent.json
-          scf.yield %26 : !agent.json
+          %17 = "agent.call"(%7) {callee = @technical, name = "technical", pattern = "single"} : (!agent.list) -> !agent.json
+          %18 = "agent.compute"(%17) {fn = "get", key = "to"} : (!agent.json) -> !agent.text
+          %19 = "agent.compute"(%17) {fn = "get", key = "state"} : (!agent.json) -> !agent.text
+          %20 = "agent.constant"() {value = "technical"} : () -> !agent.text
+          %21 = "agent.compute"(%20, %19) {fn = "dict", keys = ["sender", "text"]} : (!agent.text, !agent.text) -> !agent.json
+          %22 = "agent.compute"(%21) {fn = "list"} : (!agent.json) -> !agent.list
+          %23 = "agent.compute"(%7, %22) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
+          %24 = "agent.compute"(%23, %18) {fn = "dict", keys = ["state", "to"]} : (!agent.list, !agent.text) -> !agent.json
+          scf.yield %24 : !agent.json
         } {agent.arms = 2 : i64, agent.case = "billing", agent.name = "next"}
-        scf.yield %18 : !agent.json
+        scf.yield %16 : !agent.json
       } {agent.arms = 3 : i64, agent.case = "triage", agent.name = "next"}
-      scf.yield %15 : !agent.json
+      scf.yield %13 : !agent.json
     } attributes {agent.max_trips = 5 : i64, agent.name = "network"}
     %6 = "agent.compute"(%5) {fn = "get", key = "state"} : (!agent.json) -> !agent.list
     return %6 : !agent.list

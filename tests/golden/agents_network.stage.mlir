@@ -15,7 +15,7 @@ module attributes {agent.version = 2 : i64} {
     ^bb0(%arg1: !agent.json):
       %7 = "stage.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.list
       %8 = "stage.compute"(%arg1) {fn = "get", key = "to"} : (!agent.json) -> !agent.text
-      %9 = "stage.constant"() {value = [unit, ["triage", "triage"], ["billing", "billing"], ["technical", "technical"]]} : () -> !agent.json
+      %9 = "stage.constant"() {value = {billing = "billing", technical = "technical", triage = "triage"}} : () -> !agent.json
       %10 = "stage.compute"(%9, %8) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
       %11 = "stage.compute"(%10, %2) {fn = "eq"} : (!agent.text, !agent.text) -> i1
       %12 = scf.if %11 -> (!agent.json) {

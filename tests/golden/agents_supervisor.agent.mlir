@@ -23,41 +23,36 @@ module attributes {agent.version = 2 : i64} {
       %14 = "agent.compute"(%9) {fn = "get", key = "remarks"} : (!agent.json) -> !agent.text
       %15 = "agent.constant"() {value = "research: finds facts\0Awrite: writes the text from the facts\0Areview: criticises the text\0Afinish: the work is done"} : () -> !agent.text
       %16 = "agent.llm"(%11, %15, %12, %13, %14, %10) {format = "text", grammar = {kind = "regex", text = "research|write|review|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead", names = ["topic", "agents", "facts", "text", "remarks", "done"], temperature = 0.000000e+00 : f64, template = [{role = "user", text = "You lead a team that writes a report on {topic}:\0A{agents}\0A\0AFacts: {facts}\0AText: {text}\0ARemarks: {remarks}\0AHave worked so far: {done}\0A\0AFacts come first, then a text, then remarks, then finish. Who is next?"}]} : (!agent.text, !agent.text, !agent.list, !agent.text, !agent.text, !agent.list) -> !agent.text
-      %17 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %18 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %19 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-      %20 = "agent.constant"() {value = [unit, ["research", "research"], ["write", "write"], ["review", "review"], ["finish", "finish"]]} : () -> !agent.json
-      %21 = "agent.compute"(%20, %16) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
-      %22 = "agent.constant"() {value = "research"} : () -> !agent.text
-      %23 = "agent.compute"(%21, %22) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-      %24 = scf.if %23 -> (!agent.json) {
-        %29 = "agent.call"(%17) {callee = @research, name = "research", pattern = "single"} : (!agent.json) -> !agent.json
-        scf.yield %29 : !agent.json
+      %17 = "agent.constant"() {value = {finish = "finish", research = "research", review = "review", write = "write"}} : () -> !agent.json
+      %18 = "agent.compute"(%17, %16) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
+      %19 = "agent.constant"() {value = "research"} : () -> !agent.text
+      %20 = "agent.compute"(%18, %19) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+      %21 = scf.if %20 -> (!agent.json) {
+        %25 = "agent.call"(%9) {callee = @research, name = "research", pattern = "single"} : (!agent.json) -> !agent.json
+        scf.yield %25 : !agent.json
       } else {
-        %29 = "agent.constant"() {value = "write"} : () -> !agent.text
-        %30 = "agent.compute"(%21, %29) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-        %31 = scf.if %30 -> (!agent.json) {
-          %32 = "agent.call"(%18) {callee = @write, name = "write", pattern = "single"} : (!agent.json) -> !agent.json
-          scf.yield %32 : !agent.json
+        %25 = "agent.constant"() {value = "write"} : () -> !agent.text
+        %26 = "agent.compute"(%18, %25) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+        %27 = scf.if %26 -> (!agent.json) {
+          %28 = "agent.call"(%9) {callee = @write, name = "write", pattern = "single"} : (!agent.json) -> !agent.json
+          scf.yield %28 : !agent.json
         } else {
-          %32 = "agent.constant"() {value = "review"} : () -> !agent.text
-          %33 = "agent.compute"(%21, %32) {fn = "eq"} : (!agent.text, !agent.text) -> i1
-          %34 = scf.if %33 -> (!agent.json) {
-            %35 = "agent.call"(%19) {callee = @review, name = "review", pattern = "single"} : (!agent.json) -> !agent.json
-            scf.yield %35 : !agent.json
+          %28 = "agent.constant"() {value = "review"} : () -> !agent.text
+          %29 = "agent.compute"(%18, %28) {fn = "eq"} : (!agent.text, !agent.text) -> i1
+          %30 = scf.if %29 -> (!agent.json) {
+            %31 = "agent.call"(%9) {callee = @review, name = "review", pattern = "single"} : (!agent.json) -> !agent.json
+            scf.yield %31 : !agent.json
           } else {
-            %35 = "agent.compute"(%arg1) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
-            scf.yield %35 : !agent.json
+            scf.yield %9 : !agent.json
           } {agent.arms = 2 : i64, agent.case = "review", agent.name = "next"}
-          scf.yield %34 : !agent.json
+          scf.yield %30 : !agent.json
         } {agent.arms = 3 : i64, agent.case = "write", agent.name = "next"}
-        scf.yield %31 : !agent.json
+        scf.yield %27 : !agent.json
       } {agent.arms = 4 : i64, agent.case = "research", agent.name = "next"}
-      %25 = "agent.compute"(%arg1) {fn = "get", key = "done"} : (!agent.json) -> !agent.list
-      %26 = "agent.compute"(%16) {fn = "list"} : (!agent.text) -> !agent.list
-      %27 = "agent.compute"(%25, %26) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
-      %28 = "agent.compute"(%24, %16, %27) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
-      scf.yield %28 : !agent.json
+      %22 = "agent.compute"(%16) {fn = "list"} : (!agent.text) -> !agent.list
+      %23 = "agent.compute"(%10, %22) {fn = "add"} : (!agent.list, !agent.list) -> !agent.list
+      %24 = "agent.compute"(%21, %16, %23) {fn = "dict", keys = ["state", "to", "done"]} : (!agent.json, !agent.text, !agent.list) -> !agent.json
+      scf.yield %24 : !agent.json
     } attributes {agent.max_trips = 6 : i64, agent.name = "supervise"}
     %8 = "agent.compute"(%7) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
     return %8 : !agent.json

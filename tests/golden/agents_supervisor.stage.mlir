@@ -23,7 +23,7 @@ module attributes {agent.version = 2 : i64} {
       %14 = "stage.prefill"(%13) {model = "qwen2.5-coder-1.5b", name = "lead.prefill"} : (!stage.tokens) -> !agent.kv
       %15 = "stage.decode"(%14) {grammar = {kind = "regex", text = "research|write|review|finish"}, max_tokens = 16 : i64, model = "qwen2.5-coder-1.5b", name = "lead.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
       %16 = "stage.detokenize"(%15) {format = "text", model = "qwen2.5-coder-1.5b", name = "lead.detokenize"} : (!stage.tokens) -> !agent.text
-      %17 = "stage.constant"() {value = [unit, ["research", "research"], ["write", "write"], ["review", "review"], ["finish", "finish"]]} : () -> !agent.json
+      %17 = "stage.constant"() {value = {finish = "finish", research = "research", review = "review", write = "write"}} : () -> !agent.json
       %18 = "stage.compute"(%17, %16) {fn = "item"} : (!agent.json, !agent.text) -> !agent.text
       %19 = "stage.constant"() {value = "research"} : () -> !agent.text
       %20 = "stage.compute"(%18, %19) {fn = "eq"} : (!agent.text, !agent.text) -> i1
