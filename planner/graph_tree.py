@@ -43,6 +43,7 @@ def drawn_tree(program: Program, level: str = "stage", plans: Plans | None = Non
 class _Builder:
     def __init__(self, program: Program, calls: bool, plans: Plans) -> None:
         self.program, self.calls, self.plans = program, calls, plans
+        self.calls_drawn: set[str] = set()
 
     def region(self, index: int, title: str) -> Level:
         """Draw one region; its own arguments come from nowhere."""
@@ -89,7 +90,10 @@ class _Builder:
         if position is None:
             position = len(level.items)
             name = stage.name.replace(f".{stage.op}", "")
-            level.items.append(Item(name, _plain(name), "llm", [], within=_within(stage)))
+            # A decode of a prefill outside its region is an item of its own, beside that one.
+            own = stage.name if name in self.calls_drawn else name
+            self.calls_drawn.add(own)
+            level.items.append(Item(own, _plain(name), "llm", [], within=_within(stage)))
         level.items[position].stages.append(stage.name)
         # A second decode of one prefill is a call of its own: it may read what the first gave.
         groups.update(dict.fromkeys(stage.results, position))

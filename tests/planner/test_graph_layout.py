@@ -96,6 +96,20 @@ def test_two_decodes_of_one_prefill_are_two_calls_without_a_cycle() -> None:
     assert ("grammar", "d#2") in arrows(layout)
 
 
+def test_a_decode_in_a_map_is_not_the_prefill_before_it() -> None:
+    stages = (
+        Stage(0, "tokenize", "d.tokenize", (), (0,)),
+        Stage(1, "prefill", "d.prefill", (0,), (1,)),
+        Stage(2, "map", "map", (9,), (2,), {}, (1,)),
+        Stage(3, "decode", "d.decode", (1,), (4,)),
+    )
+    program = Program(
+        "forked", (), (Region((9,), (0, 1, 2), (2,)), Region((3,), (3,), (4,))), stages
+    )
+    layout = graph_layout(program, "agent")
+    assert [(node.id, node.box) for node in layout.nodes] == [("d", ""), ("d.decode", "map")]
+
+
 def test_a_value_from_two_levels_out_reaches_the_outermost_box() -> None:
     stages = (
         Stage(0, "tool", "a", (), (0,)),
