@@ -124,6 +124,7 @@ class _Decoder:
         self.ops: list[Any] = []
         self.first: list[int] = []
         self.bodies: dict[str, int] = {}
+        self.decoded: dict[Any, Any] = {}
         self.num_values = 0
 
     def define(self, value: Any) -> int:
@@ -196,7 +197,15 @@ class _Decoder:
         return None
 
     def attributes(self, op: Any) -> dict[str, Any]:
-        return decode_all(op)
+        # Attributes are unique in a context, and most are the same for many stages.
+        known = self.decoded
+        made = {}
+        for name, found in op.attributes.items():
+            value = known.get(found, known)
+            if value is known:
+                value = known[found] = decode(found)
+            made[name] = value
+        return made
 
     def place(self, op: Any) -> str:
         return where(op)

@@ -182,6 +182,8 @@ def location_text(location: Any) -> str:
 
 def _unescape(text: str) -> str:
     """Undo MLIR's string escapes (`\\22`, `\\\\`)."""
+    if "\\" not in text:
+        return text
     raw = _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]) if m[1] != b"\\" else b"\\", text.encode())
     return raw.decode(errors="replace")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 
@@ -42,5 +43,10 @@ def definition_line(fn: Callable[..., Any]) -> str:
 
 def at(filename: str, line: int) -> str:
     """Write `file:line`, relative to the working directory where the file is below it."""
-    short = os.path.relpath(filename) if os.path.isabs(filename) else filename
-    return f"{filename if short.startswith('..') else short}:{line}"
+    return f"{_shown(filename, os.getcwd())}:{line}"
+
+
+@lru_cache(1024)
+def _shown(filename: str, folder: str) -> str:
+    short = os.path.relpath(filename, folder) if os.path.isabs(filename) else filename
+    return filename if short.startswith("..") else short
