@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import gangline as gl
@@ -89,7 +90,7 @@ def phases(turns: int) -> tuple[int, dict[str, float]]:
     timed("verify_agent", lambda: verify(module, level="agent"))
     work = timed("copy", module.copy)
     for found in DEFAULT_PASSES:
-        timed(f"pass {found.name}", lambda found=found: run(work, (found,)))
+        timed(f"pass {found.name}", partial(run, work, (found,)))
     timed("lower", lambda: run(work, (LowerToStages(),)))
     timed("verify_stage", lambda: verify(work, level="stage"))
     timed("decode", lambda: decode_program(work))
