@@ -61,10 +61,8 @@ def workflow(turns: int) -> Any:
         for turn in range(turns):
             found = look(f"part {turn}")
             first = answer(found, query)
-            both = gl.map(lambda item, found=found: answer(item, found), [first, found])
-            side = gl.branch(
-                gl.length(both) > 1, lambda first=first: clean(first), lambda f=found: look(f)
-            )
+            both = gl.map(lambda item, found=found: answer(item, found), [first, found])  # type: ignore[misc]
+            side = gl.branch(gl.length(both) > 1, partial(clean, first), partial(look, found))
             last = gl.loop(lambda s: clean(s), side, until=lambda s: s == "x", max_trips=3)
             made.append(helper(last))
         return made
