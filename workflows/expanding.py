@@ -101,7 +101,7 @@ def expand(
         on_error: what a step that fails, or a plan that is not sound, does. `fail` ends the job.
             `keep` gives a `PlanOutcome` that tells of it: what waits for a failed step does not
             run, and all else does. A write of which it is not known whether it happened always
-            ends the job.
+            ends the job, and so does a step inside an agent that fails.
 
     Raises:
         TraceError: no tools, a database that the plan would choose, a value that no tool takes,

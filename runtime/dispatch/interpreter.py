@@ -82,6 +82,7 @@ class Interpreter:
     def plan(self, activation: Activation, step: Mapping[str, Any]) -> None:
         """Take a step of a plan that is not whole yet."""
         self._grow(self._expansion(activation), [step])
+        self._drain()
 
     def planned(self, step_id: str) -> tuple[Mapping[str, Any], ...]:
         """Give the steps so far of a plan that is not whole yet."""

@@ -15,6 +15,7 @@ from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.runtime.dispatch.commands import RunTool
 from gangline.runtime.dispatch.fork import fork, retry_from
+from gangline.runtime.dispatch.interpreter import Interpreter
 from gangline.runtime.dispatch.job import Job, result_of
 from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.pricing import Pricing
@@ -400,3 +401,37 @@ def test_keys_of_two_agents_of_a_plan_differ() -> None:
     done = whole(delegated, {"plan": plan})
     keys = [name for name in ids(done) if name.endswith("put_safely")]
     assert keys == ["expand/a/put_safely", "expand/b/put_safely"]
+
+
+def test_an_agent_begins_while_the_plan_is_still_being_written() -> None:
+    interpreter = Interpreter(delegated.program())
+    interpreter.start([[]])
+    interpreter.finish(interpreter.ready.popleft(), [])
+    expand = interpreter.ready.popleft()
+    interpreter.plan(expand, {**step("a", "scout", topic="x"), "after": []})
+    (begun,) = interpreter.ready
+    assert begun.id == "expand/a/find" and begun.operands == ("x",)
+
+
+@gl.tool(effects="read")
+def broken(text: str) -> str:
+    raise StepError(text)
+
+
+@gl.agent
+def fragile(text: str) -> str:
+    return broken(text)
+
+
+@gl.workflow
+def kept(plan: list[dict[str, Any]]) -> Any:
+    return gl.expand(planned(plan), tools=[fragile, find], on_error="keep")
+
+
+def test_a_step_that_fails_inside_an_agent_ends_the_job() -> None:
+    """Also where failures of planned tools are kept: half an agent has no outcome."""
+    run, _ = queued(kept.program(), {"plan": [step("a", "fragile", text="x")]})
+    (call,) = list[Any](run.start(100.0).actions)
+    (inner,) = list[Any](run.completed(call, call.arguments["plan"], 101, 100, 101).actions)
+    more = run.failed(inner.step, StepError("no"), 102.0)
+    assert more.events[-1].type == "job.failed" and inner.step.id == "expand/a/broken"
