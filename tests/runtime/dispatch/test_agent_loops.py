@@ -123,7 +123,7 @@ def planned(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @gl.workflow
 def delegated(plan: list[dict[str, Any]]) -> dict[str, Any]:
-    return gl.expand(planned(plan), tools=[scout, clerk, prober, find])
+    return gl.expand(planned(plan), tools=[scout, clerk, prober, find], granted=[clerk])
 
 
 def step(name: str, tool: str, /, **arguments: Any) -> dict[str, Any]:
