@@ -1,11 +1,14 @@
 """Operations that a stage on several devices or models is taken apart into.
 
 A prefill or a decode of tensor-parallel degree n is n shards and an all-reduce of their hidden
-states; one with experts is a gate, experts and a merge (arXiv 2507.19635, figure 7); a
-speculative decode is drafts of a small model that the large one verifies.
+states; one with experts is a gate, experts and a merge, and with both each shard of the experts
+is merged and the merges are summed (arXiv 2507.19635, figure 7); a speculative decode is drafts of
+a small model that the large one verifies.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from .attribute_sets import MODEL, NAME, NAMES, SAMPLING, SHARD
 from .spec import AttributeSpec, OpSpec, one
@@ -17,6 +20,8 @@ _EXPERT = (
     AttributeSpec("expert", "int", minimum=0, doc="Which expert group this is, from 0."),
     _EXPERTS,
 )
+_SHARD = tuple(replace(spec, required=False) for spec in SHARD)
+"""Experts whose layers are split too say which shard of them this is."""
 
 DECOMPOSED_OPS = (
     OpSpec(
@@ -97,7 +102,7 @@ DECOMPOSED_OPS = (
         (one("tokens"), one("routing")),
         one("kv"),
         (one("kv"), one("hidden")),
-        (NAME, MODEL, *_EXPERT),
+        (NAME, MODEL, *_EXPERT, *_SHARD),
         levels=_STAGE,
         doc="One expert group's part of a prefill.",
         operand_names=("tokens", "routing"),
@@ -108,7 +113,7 @@ DECOMPOSED_OPS = (
         (one("kv"), one("routing")),
         None,
         (one("hidden"),),
-        (NAME, MODEL, *_EXPERT),
+        (NAME, MODEL, *_EXPERT, *_SHARD),
         levels=_STAGE,
         doc="One expert group's part of decode steps.",
         operand_names=("kv", "routing"),
@@ -119,7 +124,7 @@ DECOMPOSED_OPS = (
         (one("routing"),),
         one("hidden"),
         (one("hidden"),),
-        (NAME, _EXPERTS),
+        (NAME, _EXPERTS, *_SHARD),
         pure=True,
         levels=_STAGE,
         doc="The experts' outputs weighted by the gate.",

@@ -8,9 +8,12 @@ from .batch_forks import BatchForks
 from .common_stages import CommonStages
 from .critical_path import CriticalPath
 from .dead_stages import DeadStages
+from .decompose_experts import DecomposeExperts, Experts
+from .decompose_tensor_parallel import DecomposeTensorParallel
 from .hoist_from_maps import HoistFromMaps
 from .insert_transfers import InsertTransfers
 from .shared_prefix import SharedPrefix
+from .speculate import Draft, Speculate
 from .split_llm import SplitLlm
 from .stream_plans import StreamPlans
 
@@ -22,10 +25,15 @@ __all__ = [
     "CommonStages",
     "CriticalPath",
     "DeadStages",
+    "DecomposeExperts",
+    "DecomposeTensorParallel",
+    "Draft",
+    "Experts",
     "HoistFromMaps",
     "InsertTransfers",
     "Pass",
     "SharedPrefix",
+    "Speculate",
     "SplitLlm",
     "StreamPlans",
     "run",

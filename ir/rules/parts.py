@@ -16,8 +16,15 @@ _EXPERTS = ("stage.expert_prefill", "stage.expert_decode")
 
 def numbers_are_below_counts(facts: Facts) -> Iterator[VerifyError]:
     """The rank of a shard is below its degree, an expert's number below their count."""
-    for names, number, count in ((_SHARDS, "rank", "degree"), (_EXPERTS, "expert", "experts")):
+    sharded = (*_EXPERTS, "stage.merge")
+    for names, number, count in (
+        (_SHARDS, "rank", "degree"),
+        (sharded, "rank", "degree"),
+        (_EXPERTS, "expert", "experts"),
+    ):
         for found in facts.of(*names):
+            if names is sharded and "degree" not in found.attrs and "rank" not in found.attrs:
+                continue
             if _int(found, number) >= _int(found, count):
                 yield found.error(f"{number} {_int(found, number)} of {_int(found, count)} parts")
     for found in facts.of("stage.gate"):
@@ -26,10 +33,11 @@ def numbers_are_below_counts(facts: Facts) -> Iterator[VerifyError]:
 
 
 def sums_are_complete(facts: Facts) -> Iterator[VerifyError]:
-    """An all-reduce sums every shard of one degree once."""
+    """An all-reduce sums every shard of one degree once, or the merges of sharded experts."""
     for found in facts.of("stage.all_reduce"):
         makers = [facts.producer(value) for value in found.operands]
-        problem = _incomplete(makers, _SHARDS, "rank", "degree", _int(found, "degree"))
+        kinds = (*_SHARDS, "stage.merge")
+        problem = _incomplete(makers, kinds, "rank", "degree", _int(found, "degree"))
         if problem:
             yield found.error(f"stage.all_reduce {problem}")
 
@@ -43,6 +51,13 @@ def caches_are_joined_whole(facts: Facts) -> Iterator[VerifyError]:
         number, count = ("rank", "degree") if by_rank else ("expert", "experts")
         names = ("stage.prefill_shard",) if by_rank else ("stage.expert_prefill",)
         total = _int(first, count) if first else 0
+        if not by_rank and first is not None and _int(first, "degree"):
+            by_shard = [m for m in makers if m is not None and _int(m, "rank") == 0]
+            numbers = sorted((_int(m, "rank"), _int(m, number)) for m in makers if m is not None)
+            degree = _int(first, "degree")
+            if numbers != [(r, e) for r in range(degree) for e in range(total)]:
+                yield found.error(f"stage.join_kv joins not every expert of {degree} shards once")
+            makers = [*by_shard]
         if problem := _incomplete(makers, names, number, count, total):
             yield found.error(f"stage.join_kv {problem}")
 
@@ -54,6 +69,8 @@ def merges_are_complete(facts: Facts) -> Iterator[VerifyError]:
         experts = _int(found, "experts")
         if problem := _incomplete(makers, _EXPERTS, "expert", "experts", experts):
             yield found.error(f"stage.merge {problem}")
+        elif any(m and _int(m, "rank") != _int(found, "rank") for m in makers):
+            yield found.error("stage.merge and its experts differ in rank")
         elif any(m and len(m.operands) > 1 and m.operands[1] != found.operands[0] for m in makers):
             yield found.error("stage.merge and its experts differ in their gate")
 
