@@ -14,12 +14,13 @@ import pytest
 from gangline.ir.critical_path import is_timed, paths
 from gangline.ir.program import STEP_OPS, Program
 from gangline.ir.specs.plan import Plan, StagePlan
+from gangline.ir.visits import visits
 from gangline.planner.draws import draw_jobs
 from gangline.planner.graph_items import Level
 from gangline.planner.graph_tree import drawn_tree
 from gangline.planner.profile import Profile
 from gangline.planner.tco.job_graph import job_graph, sample
-from gangline.planner.workload import complete, default_profile, visits
+from gangline.planner.workload import complete, default_profile
 from gangline.runtime.dispatch.remaining import Expectation
 from gangline.workflows.registry import load
 
