@@ -13,8 +13,7 @@ from .cli.models import pull_with_progress
 from .cli.output import console, exit_code, print_error
 from .cli.progress import JobProgress
 from .cli.run_command import print_job
-from .example_database import make_example_database
-from .folders import cache_dir
+from .example_database import example_database
 from .machine.probe import detect, probe
 
 QUESTIONS = (
@@ -58,7 +57,7 @@ def answer_all(model: str) -> int:
         err.print("measuring this machine once, for predictions (about ten seconds)", style="dim")
         probe()
     err.print("making the example database (12 tables, about 100,000 rows)", style="dim")
-    database = make_example_database(cache_dir("example") / "retailer.sqlite")
+    database = example_database()
     from gangline.workflows.text_to_sql import text_to_sql
 
     failed = 0

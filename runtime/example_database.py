@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from .folders import cache_dir
+
+NAME = "example"
+"""What workflows call the example database."""
+_making = threading.Lock()
 SEED = 20251123
 FIRST_DAY = date(2023, 1, 1)
 NUM_DAYS = 3 * 365
@@ -220,6 +226,12 @@ class Retailer:
             customer, joined = self.random.choice(self.customers)
             rating = self.random.choices((1, 2, 3, 4, 5), weights=(4, 7, 16, 35, 38))[0]
             yield number, product, customer, rating, self.day(joined).isoformat()
+
+
+def example_database() -> Path:
+    """Give the path of this user's example database, which is made if it is not there yet."""
+    with _making:
+        return make_example_database(cache_dir("example") / "retailer.sqlite")
 
 
 def make_example_database(

@@ -78,10 +78,13 @@ class Session:
         loop: asyncio.AbstractEventLoop | None = None,
         publish: Publish | None = None,
     ) -> None:
+        from gangline.workflows.databases import DATABASES
         from gangline.workflows.registry import TOOLS
 
+        from .example_database import NAME, example_database
         from .machine.default_backends import default_backends, default_fleet
 
+        DATABASES.provide(NAME, example_database)
         clock = clock or WallClock()
         if fleet is None and backends is None:
             fleet = default_fleet()

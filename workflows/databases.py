@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from gangline.ir.errors import ConfigError, InputError
@@ -22,6 +23,7 @@ class Databases:
 
     def __init__(self) -> None:
         self._locations: dict[str, str] = {}
+        self._makers: dict[str, Callable[[], Path]] = {}
         self._lock = threading.Lock()
 
     def add(self, name: str, location: str) -> None:
@@ -50,6 +52,15 @@ class Databases:
         with self._lock:
             self._locations[name] = location if "://" in location else _absolute(location)
 
+    def provide(self, name: str, make: Callable[[], Path]) -> None:
+        """Say how a database is made that is there when a tool first opens it by this name.
+
+        It is not registered by that: callers from outside may not name it, and a database that
+        is registered under the name comes before it.
+        """
+        with self._lock:
+            self._makers[name] = make
+
     def remove(self, name: str) -> None:
         """Forget a name; nothing happens if it is not registered."""
         with self._lock:
@@ -57,7 +68,9 @@ class Databases:
 
     def get(self, name: str) -> str | None:
         """Give the location of a name, or None."""
-        return self._locations.get(name)
+        found = self._locations.get(name)
+        make = self._makers.get(name)
+        return str(make()) if found is None and make is not None else found
 
     def require(self, name: str) -> str:
         """Give a name back if it is registered; InputError otherwise (for untrusted callers)."""

@@ -29,7 +29,10 @@ __all__ = ["BUILT_IN", "LLMS", "TOOLS", "WORKFLOWS", "Registry", "Tool", "load"]
 
 V = TypeVar("V")
 
-BUILT_IN = {"text_to_sql": "gangline.workflows.text_to_sql:text_to_sql"}
+BUILT_IN = {
+    "text_to_sql": "gangline.workflows.text_to_sql:text_to_sql",
+    "tool_agent": "gangline.workflows.tool_agent:tool_agent",
+}
 """Built-in workflows by name, as `module:attribute`."""
 
 
