@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from .workflows.handoff import FINISH, Handoff, Message, handoff
     from .workflows.memory import Entry, observe, recall, remember, retriever
     from .workflows.patterns import network, supervise
+    from .workflows.plan_outcome import PlanOutcome
     from .workflows.processes import run_process
     from .workflows.registry import load
     from .workflows.switching import switch
+    from .workflows.tool_agent import make_tool_agent
     from .workflows.values import Database, Free, Rows, Secret
 
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ __all__ = [
     "Free",
     "Handoff",
     "Message",
+    "PlanOutcome",
     "Policy",
     "Rows",
     "Secret",
@@ -54,6 +57,7 @@ __all__ = [
     "llm",
     "load",
     "loop",
+    "make_tool_agent",
     "map",
     "network",
     "observe",
@@ -88,6 +92,8 @@ _HOMES = {
     "branch": "workflows.branching",
     "expand": "workflows.expanding",
     "load": "workflows.registry",
+    "make_tool_agent": "workflows.tool_agent",
+    "PlanOutcome": "workflows.plan_outcome",
     "run_process": "workflows.processes",
     "switch": "workflows.switching",
 }

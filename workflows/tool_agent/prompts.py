@@ -1,12 +1,13 @@
 """The words the model reads. What is the same for every question comes first, so that the engine
-finds it in its prefix cache: the tools, an example, then the question."""
+finds it in its prefix cache: the tools, an example, then the question; a second plan begins as
+the first does."""
 
 from __future__ import annotations
 
-PLAN = """\
+_TASK = """\
 Write a plan of calls that answers the question. One call per line, numbered from 1.
 $1 stands for the result of line 1 (in text: ${{1}}, a member of it: $1.name).
-Use only these tools. Call nothing twice. The last line is join().
+Call only what the question asks for, with values that stand in it. The last line is join().
 
 {tools}
 
@@ -15,20 +16,15 @@ Plan:
 {example_plan}
 
 Question: {question}
-Plan:
 """
 
-AGAIN = """\
-Write a plan of calls that answers the question. One call per line, numbered from 1.
-$1 stands for the result of line 1 (in text: ${{1}}, a member of it: $1.name).
-Use only these tools. Call nothing twice. The last line is join().
+PLAN = f"{_TASK}Plan:\n"
 
-{tools}
-
-Question: {question}
-A first plan went wrong:
-{report}
-Write a better plan, with only the calls that are still needed.
+AGAIN = f"""{_TASK}\
+Calls so far:
+{{report}}
+Some of them failed. Plan without the calls that failed, or with better ones; leave out what gave
+a result.
 Plan:
 """
 

@@ -46,7 +46,7 @@ class Found(BaseModel):
 
 
 @tool(effects="none", timeout=5.0)
-def calculate(expression: str) -> float:
+def calculate(expression: str) -> int | float:
     """Work out an arithmetic expression, such as (2 + 3) * 4 or sqrt(2)."""
     return calculator.evaluate(expression)
 
@@ -59,7 +59,7 @@ def convert(value: float, unit_from: units.Unit, unit_to: units.Unit) -> float:
 
 @tool(effects="read", timeout=20.0)
 def find_customer(name: str, db: Database) -> Customer:
-    """Look up a customer of the shop by name: city, country, number of orders, money spent."""
+    """Look up one customer of the shop by name: city, country, number of orders, money spent."""
     rows = _rows(
         db,
         f"""SELECT c.name, c.city, c.country, c.loyalty_tier, COUNT(o.order_id),
@@ -74,12 +74,12 @@ def find_customer(name: str, db: Database) -> Customer:
 
 @tool(effects="read", timeout=20.0)
 def find_product(name: str, db: Database) -> Product:
-    """Look up a product of the shop by name: category, price, how many were sold."""
+    """Look up one product of the shop by its name: category, price, how many were sold."""
     rows = _rows(
         db,
         f"""SELECT p.name, c.name, p.price, COALESCE(SUM(i.quantity), 0) FROM product p
         JOIN category c USING (category_id) LEFT JOIN order_item i USING (product_id)
-        WHERE p.name LIKE {_like(name)} ESCAPE '\\' GROUP BY p.product_id
+        WHERE p.name || ' ' || c.name LIKE {_like(name)} ESCAPE '\\' GROUP BY p.product_id
         ORDER BY length(p.name), p.product_id""",
     )
     if not rows:
@@ -125,7 +125,7 @@ def search_catalogue(words: str, db: Database) -> list[Found]:
     return [Found(name=name, price=price) for name, price in rows]
 
 
-BUNDLED = (calculate, convert, find_customer, find_product, count_orders, search_catalogue)
+BUNDLED = (calculate, convert, count_orders, search_catalogue, find_product, find_customer)
 
 
 def _rows(db: str, sql: str) -> tuple[tuple[Any, ...], ...]:

@@ -81,7 +81,7 @@ def make_tool_agent(
     plan once more; then it answers from what the calls gave.
 
     The workflow takes `question`, and `db` if a tool takes a `Database`. Give it a name of its
-    own in your file: `assistant = gl.tool_agent([search, weather], name="assistant")`.
+    own in your file: `assistant = gl.make_tool_agent([search, weather], name="assistant")`.
 
     Args:
         tools: what a plan may call, by the names of their functions; a docstring's first
@@ -116,7 +116,7 @@ def make_tool_agent(
         grammar=grammar,
         template=prompts.AGAIN,
     )
-    def plan_again(tools: str, question: str, report: str) -> str:
+    def plan_again(tools: str, example: str, example_plan: str, question: str, report: str) -> str:
         """Write a plan, knowing what went wrong with the first."""
 
     @llm(model=model, max_tokens=settings.MAX_ANSWER_TOKENS, template=prompts.ANSWER)
@@ -139,7 +139,7 @@ def make_tool_agent(
         first = run(plan(listed, asked, example_plan, checked), "calls", filled)
 
         def again() -> PlanOutcome:
-            text = plan_again(listed, checked, told(first))
+            text = plan_again(listed, asked, example_plan, checked, told(first))
             return joined(first, run(text, "more_calls", filled))
 
         last = branch(first.ok, lambda: first, again)
