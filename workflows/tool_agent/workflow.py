@@ -71,6 +71,7 @@ def make_tool_agent(
     model: str = settings.MODEL,
     max_steps: int = settings.MAX_STEPS,
     example: tuple[str, str] | None = None,
+    granted: Sequence[Tool[..., Any]] = (),
     deadline: float = settings.DEADLINE_S,
 ) -> Workflow[..., Any]:
     """Make a workflow that answers a question with tools, along a plan that a model writes.
@@ -91,6 +92,7 @@ def make_tool_agent(
         max_steps: most calls of a plan.
         example: a question and its plan, as the model should write them; by default one that
             calls the first tool.
+        granted: tools that write and that plans may call without asking a person first.
         deadline: seconds one question should take at most.
 
     Raises:
@@ -129,6 +131,7 @@ def make_tool_agent(
             tools=tools,
             max_steps=max_steps,
             given=filled,
+            granted=granted,
             name=called,
             form="lines",
             on_error="keep",
