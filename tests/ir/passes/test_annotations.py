@@ -95,20 +95,22 @@ def test_times_are_those_of_the_one_algorithm(seed: int) -> None:
             assert annotation(op, "deadline_share") <= times.deadline_share + 1e-12
 
 
-def test_a_transfer_moves_what_its_value_is_through_casts_and_branches() -> None:
+def test_a_transfer_moves_the_bytes_of_the_result_it_reads() -> None:
     module = Flow(3).module()
     program = decode_program(module)
-    by_op = {"prefill": "a", "tokenize": "a", "decode": "b", "detokenize": "b", "tool": "b"}
+    by_op = {"tokenize": "a", "prefill": "b", "decode": "c", "detokenize": "c", "tool": "c"}
     placement = {s.name: by_op[s.op] for s in program.stages if s.op in by_op}
-    rows = {
-        s.name: Resources(kv_bytes=7e6, result_bytes=7e6)
-        for s in program.stages
-        if s.op == "prefill"
-    }
+    made = {"prefill": Resources(kv_bytes=7e6, result_bytes=7e6)}
+    made["tokenize"] = Resources(result_bytes=1600.0)
+    rows = {s.name: made[s.op] for s in program.stages if s.op in made}
     run(module, [InsertTransfers(placement), AnnotateResources(rows)])
-    moves = [op for f in module.functions() for op in walk(f) if op.name == "stage.kv_transfer"]
-    assert moves
-    assert {annotation(op, "network_bytes") for op in moves} == {7e6}
+    ops = [op for f in module.functions() for op in walk(f)]
+    caches = [op for op in ops if op.name == "stage.kv_transfer"]
+    tokens = [
+        op for op in ops if op.name == "stage.transfer" and "tokens" in str(op.operands[0].type)
+    ]
+    assert caches and {annotation(op, "network_bytes") for op in caches} == {7e6}
+    assert tokens and {annotation(op, "network_bytes") for op in tokens} == {1600.0}
 
 
 def long_chain(llms: int) -> Module:

@@ -218,3 +218,26 @@ def test_two_places_of_one_operation_are_refused_with_a_way_out() -> None:
         run(module, [InsertTransfers({"t": "a", "t#2": "b"})])
     run(module, [InsertTransfers({"t": "a", "t#2": "a"})])
     assert transfers(module) == []
+
+
+ORDERED = """
+module attributes {agent.version = 2 : i64} {
+  func.func @main(%a: !agent.text {agent.name = "a"}) -> !agent.text {
+    %0 = "agent.tool"(%a) {effects = "write", idempotent = true, name = "first", names = ["a"],
+      retries = 0 : i64, signature = "s", timeout_s = 1.0 : f64, tool = "t"}
+      : (!agent.text) -> !agent.text
+    %1 = "agent.tool"(%a, %0) {effects = "write", idempotent = true, name = "then", names = ["a"],
+      retries = 0 : i64, signature = "s", timeout_s = 1.0 : f64, tool = "t"}
+      : (!agent.text, !agent.text) -> !agent.text
+    return %1 : !agent.text
+  }
+}
+"""
+
+
+def test_what_only_says_that_something_came_first_does_not_move() -> None:
+    from gangline.ir.compiler import to_stages
+
+    module = to_stages(Module.parse(ORDERED), passes=())
+    run(module, [InsertTransfers({"first": "a", "then": "b"})])
+    assert transfers(module) == []
