@@ -24,13 +24,15 @@ OPTIONS = (
     "admit",
     "model",
     "metadata",
+    "policy",
+    "grants",
     "webhook",
     "job_id",
     "inputs",
 )
 """Keywords that say how a job runs; every other keyword is an input of the workflow."""
 
-_PLAIN = ("on_deadline", "budget_usd", "priority", "admit", "model", "metadata")
+_PLAIN = ("on_deadline", "budget_usd", "priority", "admit", "model", "metadata", "policy", "grants")
 
 
 def job_body(workflow: Workflow[..., Any] | str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +43,8 @@ def job_body(workflow: Workflow[..., Any] | str, given: Mapping[str, Any]) -> di
         given: inputs by name (models, dataclasses, enums and dates become JSON), and options:
             `deadline` in seconds from now, `on_deadline` (`late`, `expire`), `budget_usd`,
             `priority` (0 to 9, higher is sooner), `admit` (`always`, `feasible`), `model`,
-            `metadata`, `webhook` (a URL, or a mapping of `url`, `secret`, `events`), `job_id`,
+            `metadata`, `policy` (a mapping, or a `gl.Policy`), `grants` (names of tools that a
+            plan may use without asking), `webhook` (a URL, or a mapping of `url`, `secret`, `events`), `job_id`,
             and `inputs`, a mapping for inputs that are named like an option.
     """
     options = {name: given[name] for name in OPTIONS if given.get(name) is not None}
@@ -89,6 +92,8 @@ def plain(value: Any, where: str) -> Any:
             return value.isoformat()
         case UUID() | PurePath():
             return str(value)
+    if callable(document := getattr(value, "to_json", None)):
+        return document()
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value), where)
     if callable(dump := getattr(value, "model_dump", None)):
