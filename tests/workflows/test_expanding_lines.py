@@ -25,7 +25,7 @@ CALLED = {name: threading.Event() for name in "abc"}
 
 
 @gl.tool(effects="read")
-def noted_line(word: str) -> str:
+def memo(word: str) -> str:
     """Tell that this was called."""
     CALLED[word].set()
     return word.upper()
@@ -50,19 +50,19 @@ def plan(goal: str) -> str:
 
 @gl.workflow
 def flow(goal: str) -> dict[str, Any]:
-    return gl.expand(plan(goal), tools=[noted_line, glue], form="lines")
+    return gl.expand(plan(goal), tools=[memo, glue], form="lines")
 
 
 @gl.workflow
 def kept(goal: str) -> PlanOutcome:
     text = plan(goal)
-    return gl.expand(text, tools=[noted_line, glue, break_down], form="lines", on_error="keep")
+    return gl.expand(text, tools=[memo, glue, break_down], form="lines", on_error="keep")
 
 
 @gl.workflow
 def shown(goal: str) -> list[Any]:
     text = plan(goal)
-    return [text, gl.expand(text, tools=[noted_line, glue], form="lines")]
+    return [text, gl.expand(text, tools=[memo, glue], form="lines")]
 
 
 @gl.tool(effects="none")
@@ -73,17 +73,17 @@ def write_plan(goal: str) -> str:
 
 @gl.workflow
 def unstreamed(goal: str) -> dict[str, Any]:
-    return gl.expand(write_plan(goal), tools=[noted_line, glue], form="lines")
+    return gl.expand(write_plan(goal), tools=[memo, glue], form="lines")
 
 
 @gl.workflow
 def twice(goal: str) -> list[Any]:
     text = plan(goal)
-    first = gl.expand(text, tools=[noted_line, glue], form="lines")
-    return [first, gl.expand(text, tools=[noted_line, glue], form="lines")]
+    first = gl.expand(text, tools=[memo, glue], form="lines")
+    return [first, gl.expand(text, tools=[memo, glue], form="lines")]
 
 
-PLAN = '1. noted_line(word="a")\n2. noted_line(word="b")\n3. glue(parts=[$1, $2, "and $1"], sep=" ")\n4. join()'
+PLAN = '1. memo(word="a")\n2. memo(word="b")\n3. glue(parts=[$1, $2, "and $1"], sep=" ")\n4. join()'
 
 
 @pytest.fixture
@@ -144,8 +144,8 @@ def run(workflow: Any, store: Store, backend: Any = None) -> Any:
 def test_a_step_starts_before_the_next_line_is_written(store: Store) -> None:
     backend = PatientBackend(
         [
-            ('1. noted_line(word="a")', None),
-            ("\n2. no", None),
+            ('1. memo(word="a")', None),
+            ("\n2. me", None),
             ('te(word="b")\n', CALLED["a"]),
             ("3. glue(parts=[$1, $2])\n4. join()", CALLED["b"]),
         ]
@@ -177,7 +177,7 @@ def test_a_backend_that_streams_nothing_works_too(store: Store) -> None:
 def test_a_backend_whose_pieces_are_not_its_text_is_read_again(store: Store) -> None:
     class Confused(PatientBackend):
         def _say(self, request_id: str) -> None:
-            self.emit(TokenDelta(request_id, 0.0, '1. noted_line(word="a")\n2. no', 1))
+            self.emit(TokenDelta(request_id, 0.0, '1. memo(word="a")\n2. no', 1))
             self.emit(Finished(request_id, 0.0, (1,), PLAN, "stop", 1, 0))
 
     assert run(flow, store, Confused([])).output["3"] == "A B and A"
@@ -195,7 +195,7 @@ def test_two_expansions_read_one_text(store: Store) -> None:
 
 def test_failures_are_kept_and_what_needs_them_does_not_run(store: Store) -> None:
     text = (
-        '1. noted_line(word="a")\n2. break_down(word="b")\n3. glue(parts=[$2])\n'
+        '1. memo(word="a")\n2. break_down(word="b")\n3. glue(parts=[$2])\n'
         "4. glue(parts=[$3])\n5. glue(parts=[$1])\n6. join()"
     )
     result = run(kept, store, FakeBackend(lambda prompt: text))
@@ -211,15 +211,15 @@ def test_failures_are_kept_and_what_needs_them_does_not_run(store: Store) -> Non
     ("tail", "said"),
     [
         ('2. rm(path="/")\n3. join()', "'rm', which it may not use"),
-        ("2. noted_line(word=3)\n3. join()", "no string"),
+        ("2. memo(word=3)\n3. join()", "no string"),
         ("2. glue(parts=[$2])\n3. join()", "no step before it"),
         ("1. join()", "not above 1"),
         ("", "without join"),
-        ("2. noted_line(", "the name of an argument"),
+        ("2. memo(", "the name of an argument"),
     ],
 )
 def test_a_bad_line_ends_the_plan_and_not_what_ran(store: Store, tail: str, said: str) -> None:
-    text = f'1. noted_line(word="a")\n{tail}'
+    text = f'1. memo(word="a")\n{tail}'
     result = run(kept, store, FakeBackend(lambda prompt: text))
     assert result.status == "succeeded", result.error
     assert not result.output["ok"] and said in result.output["error"]
@@ -243,7 +243,7 @@ def test_the_program_reads_the_decode(store: Store) -> None:
 def test_unknown_words_are_refused(options: Any, said: str) -> None:
     @gl.workflow
     def wrong() -> Any:
-        return gl.expand("1. join()", tools=[noted_line], **options)
+        return gl.expand("1. join()", tools=[memo], **options)
 
     with pytest.raises(TraceError, match=said):
         wrong.trace()

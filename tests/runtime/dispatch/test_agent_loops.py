@@ -414,13 +414,13 @@ def test_an_agent_begins_while_the_plan_is_still_being_written() -> None:
 
 
 @gl.tool(effects="read")
-def broken(text: str) -> str:
+def broken_in_agent(text: str) -> str:
     raise StepError(text)
 
 
 @gl.agent
 def fragile(text: str) -> str:
-    return broken(text)
+    return broken_in_agent(text)
 
 
 @gl.workflow
@@ -434,4 +434,4 @@ def test_a_step_that_fails_inside_an_agent_ends_the_job() -> None:
     (call,) = list[Any](run.start(100.0).actions)
     (inner,) = list[Any](run.completed(call, call.arguments["plan"], 101, 100, 101).actions)
     more = run.failed(inner.step, StepError("no"), 102.0)
-    assert more.events[-1].type == "job.failed" and inner.step.id == "expand/a/broken"
+    assert more.events[-1].type == "job.failed" and inner.step.id == "expand/a/broken_in_agent"

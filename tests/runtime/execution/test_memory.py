@@ -96,7 +96,7 @@ def test_a_later_job_recalls_what_an_earlier_one_remembered(store: Store) -> Non
         "recall.embed",
     )
     assert embed.end_s is not None and embed.cached_tokens == 0
-    assert store.job(second.job_id).prompt_tokens == 14
+    assert store.job(second.job_id).prompt_tokens == 7  # the text of both is embedded once
     recorded = {e.step_id: e.data for e in store.events(second.job_id) if "value" in e.data}
     model, vector = vector_from_json(recorded["recall.embed"]["value"])
     assert model == "m" and len(vector) == 4 * 32
