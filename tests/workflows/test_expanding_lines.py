@@ -146,7 +146,7 @@ def test_a_step_starts_before_the_next_line_is_written(store: Store) -> None:
         [
             ('1. memo(word="a")', None),
             ("\n2. me", None),
-            ('te(word="b")\n', CALLED["a"]),
+            ('mo(word="b")\n', CALLED["a"]),
             ("3. glue(parts=[$1, $2])\n4. join()", CALLED["b"]),
         ]
     )
