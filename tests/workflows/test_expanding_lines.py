@@ -177,7 +177,7 @@ def test_a_backend_that_streams_nothing_works_too(store: Store) -> None:
 def test_a_backend_whose_pieces_are_not_its_text_is_read_again(store: Store) -> None:
     class Confused(PatientBackend):
         def _say(self, request_id: str) -> None:
-            self.emit(TokenDelta(request_id, 0.0, '1. memo(word="a")\n2. no', 1))
+            self.emit(TokenDelta(request_id, 0.0, '1. memo(word="a")\n3. gl', 1))
             self.emit(Finished(request_id, 0.0, (1,), PLAN, "stop", 1, 0))
 
     assert run(flow, store, Confused([])).output["3"] == "A B and A"

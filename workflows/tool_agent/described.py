@@ -81,9 +81,15 @@ def _argument(value: Any) -> str:
     if isinstance(value, Mapping) and "$ref" in value:
         return "$" + str(value["$ref"]).replace("/", ".")
     if isinstance(value, Mapping) and "$text" in value:
-        parts = (p if isinstance(p, str) else f"${{{_argument(p)[1:]}}}" for p in value["$text"])
-        return json.dumps("".join(parts), ensure_ascii=False)
+        return json.dumps("".join(map(_part, value["$text"])), ensure_ascii=False)
+    if isinstance(value, str):
+        return json.dumps(_part(value), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False)
+
+
+def _part(part: Any) -> str:
+    """Write a part of a text: letters, or a reference."""
+    return part.replace("$", "$$") if isinstance(part, str) else f"${{{_argument(part)[1:]}}}"
 
 
 def _came_of(call: PlannedCall) -> str:

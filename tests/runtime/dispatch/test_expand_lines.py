@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gangline.ir.errors import ConflictError, StepError, StepTimeout
 from gangline.ir.specs.event import Event
+from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.ir.specs.request import Finished, RequestFailed
-from gangline.runtime.dispatch.commands import Encode, RunTool, SubmitRequest
+from gangline.runtime.dispatch.commands import Encode, RetryAfter, RunTool, SubmitRequest
 from gangline.runtime.dispatch.fork import fork, retry_from
 from gangline.runtime.dispatch.job import Job, result_of
 from gangline.runtime.dispatch.job_run import Advance, JobRun
@@ -93,7 +94,8 @@ def test_any_text_is_a_line_or_a_step_error(text: str) -> None:
 def test_lines_do_not_depend_on_how_the_text_is_cut(size: int, draws: random.Random) -> None:
     text = f"Thought: so\n\n{TEXT}\nwhat follows is no plan ((("
     reader = PlanReader(TOOLS, 9, "")
-    found, at = [], 0
+    found: list[Any] = []
+    at = 0
     while at < len(text):
         step = draws.randint(1, size)
         found += reader.feed(text[at : at + step])
@@ -124,7 +126,8 @@ def program(builder: Any, **options: Any) -> Any:
     template = [{"role": "user", "text": "plan"}]
     tokens = p.op("tokenize", "plan.tokenize", model="m", template=template, names=[])
     kv = p.op("prefill", "plan.prefill", tokens, model="m")
-    out = p.op("decode", "plan.decode", kv, model="m", max_tokens=64, names=[])
+    retries = options.pop("retries", 0)
+    out = p.op("decode", "plan.decode", kv, model="m", max_tokens=64, names=[], retries=retries)
     attributes = {"names": ["plan"], "tools": TOOLS, "max_steps": 9, "form": "lines"}
     attributes["granted"] = ["send"]
     return p.done(p.op("expand", "expand", out, **{**attributes, **options}))
@@ -145,8 +148,7 @@ class World:
 
     def submit(self) -> Any:
         """Give the request of the decode, having done the tokenizing."""
-        (encode,) = [a for a in self.waiting if isinstance(a, Encode)] or [None]
-        if encode is not None:
+        for encode in [a for a in self.waiting if isinstance(a, Encode)]:
             self.waiting.remove(encode)
             self.take(self.run.completed(encode, [1], self.now, self.now, self.now))
         (found,) = [a for a in self.waiting if isinstance(a, SubmitRequest)]
@@ -333,12 +335,10 @@ def test_a_write_in_flight_at_a_crash_is_asked_about() -> None:
     assert again.waiting == [] and again.events[-1].data["interrupt"]["id"] == "expand/1"
 
 
-def test_a_decode_that_is_tried_again_is_read_again() -> None:
+def test_a_job_whose_decode_failed_can_be_retried() -> None:
     run, world = begun()
     request = world.submit()
     world.write(request, '1. look(a0="x")\n2. lo')
-    options = dict(program(_builder).stages[2].attributes)
-    assert options.get("retries", 0) == 0
     failed = RequestFailed(request.request_id, 1.0, StepError("gone").to_json())
     world.take(run.request_failed(request, failed, world.now))
     assert world.events[-1].type == "job.failed"
@@ -411,22 +411,55 @@ def test_expired_in_the_middle_of_a_plan() -> None:
     assert run.dispatcher.status == "expired" and len(world.types("step.planned")) == 2
 
 
-def test_a_decode_that_cannot_be_paid_ends_the_job() -> None:
-    from gangline.ir.specs.plan import Plan, StagePlan
-
-    made = program(_builder)
+@pytest.mark.parametrize("tried", [0, 1])
+def test_a_decode_that_cannot_be_paid_ends_the_job(tried: int) -> None:
+    """Also one whose plan is open, as its first attempt failed: the expand frees no money."""
+    made = program(_builder, retries=1)
+    usd = {"decode": 1.0 if tried else 9.0, "expand": 0.5}
     rows = tuple(
-        StagePlan(s.name, s.op, "cpu", 1.0, 9.0 if s.op == "decode" else 0.0) for s in made.stages
+        StagePlan(stage.name, stage.op, "cpu", 1.0, usd.get(stage.op, 0.0)) for stage in made.stages
     )
     plan = Plan("w", made.hash, "f", rows, 1.0, 1.0)
     run = JobRun("j", Pricing(None))
-    job = Job("w", made, {}, plan=plan, budget_usd=1.0)
+    job = Job("w", made, {}, plan=plan, budget_usd=1.6)
     world = World(run, list(run.queue(job.to_event_data(), 100.0).events))
     world.take(run.start(100.0))
     (encode,) = world.waiting
     world.take(run.completed(encode, [1], 101.0, 101.0, 101.0))
+    if tried:
+        (_, request) = world.waiting
+        world.write(request, "1. look(a0=1)\n")
+        spent = {"usd": 1.0, "op": "tool", "value": 1}
+        event = Event("j", run.last_seq + 1, "step.completed", 102.0, "expand/1", spent)
+        run.dispatcher.apply(event, 102.0)
+        run.last_seq += 1
+        failed = RequestFailed(request.request_id, 1.0, StepError("gone").to_json())
+        world.take(run.request_failed(request, failed, world.now))
+        (later,) = [a for a in world.waiting if isinstance(a, RetryAfter)]
+        world.take(run.retrying(later.step, 110.0))
     assert world.events[-1].type == "job.failed" and run.dispatcher.error is not None
     assert run.dispatcher.error["code"] == "budget"
+
+
+def test_a_decode_that_is_tried_again_repeats_no_line() -> None:
+    run = JobRun("j", Pricing(None))
+    job = Job("w", program(_builder, retries=1), {})
+    world = World(run, list(run.queue(job.to_event_data(), 100.0).events))
+    world.take(run.start(100.0))
+    request = world.submit()
+    world.write(request, '1. look(a0="x")\n2. lo')
+    failed = RequestFailed(request.request_id, 1.0, StepError("gone").to_json())
+    world.take(run.request_failed(request, failed, world.now))
+    (later,) = [a for a in world.waiting if isinstance(a, RetryAfter)]
+    world.waiting.remove(later)
+    world.take(run.retrying(later.step, 110.0))
+    world.write(request, "ok(a0=2)\n")
+    assert len(world.types("step.planned")) == 1, "what the first attempt still says is not heard"
+    again = world.submit()
+    world.write(again, f"{TEXT}\n")
+    world.finish(again, f"{TEXT}\n")
+    assert world.to_the_end()[-1].data["output"] == {"1": "v", "2": "v", "3": "v"}
+    assert len(world.types("step.planned")) == 3
 
 
 # Forks and retries ------------------------------------------------------------------------------
