@@ -119,6 +119,6 @@ def test_at_agent_level_an_embedding_belongs_to_its_reader(notebook: Any) -> Non
         return [item.id for item in drawn_tree(notebook.program(), level).items]
 
     assert names("agent") == ["recall", "as_lines", "reply", "remember", "observe"]
-    assert {"recall.embed", "remember.embed"} <= set(names("stage"))
+    assert {"recall.embed"} <= set(names("stage"))
     tree = drawn_tree(notebook.program(), "agent")
     assert (0, 1) in tree.edges
