@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from gangline.runtime.api import fork_job, run_job
 from gangline.runtime.dispatch.job import Job, JobResult
 from gangline.runtime.execution import memory_calls, step_calls
 from gangline.runtime.execution.executor import Executor
-from gangline.runtime.store import Store, open_store
+from gangline.runtime.store import JobRow, Store, open_store
 from gangline.runtime.store.memory_rows import Write
 
 
@@ -157,6 +158,15 @@ def test_a_recorded_lookup_is_not_made_again(store: Store) -> None:
     assert [entry["value"] for entry in again.output] == ["red dog"]
 
 
+def first_job(store: Store) -> JobRow:
+    """Give the one job; its step may begin a moment before it is stored."""
+    limit = time.monotonic() + 20
+    while not (rows := store.jobs()):
+        assert time.monotonic() < limit
+    (row,) = rows
+    return row
+
+
 def test_a_cancelled_job_waits_for_its_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
     real = memory_calls.use_memory
@@ -170,7 +180,7 @@ def test_a_cancelled_job_waits_for_its_write(store: Store, monkeypatch: pytest.M
     with Executor({"cpu/0": FakeBackend()}, lambda name: None, store=store) as executor:
         future = executor.submit(Job("w", slow_write.program(), {"text": "x"}, device="cpu/0"))
         assert begun.wait(20)
-        (row,) = store.jobs()
+        row = first_job(store)
         executor.cancel(row.id)
         assert not future.done()
         go_on.set()
