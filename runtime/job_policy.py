@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gangline.ir.errors import ConfigError, PolicyError
 from gangline.ir.policy import findings
@@ -77,9 +78,20 @@ def narrowed(
     return base.narrowed(wanted)
 
 
+def verdict(program: Program, policy: Policy) -> dict[str, Any]:
+    """Say what would become of a job: `allowed`, `asks` or `refused`, with what was found."""
+    found = _found(program, policy)
+    said = {"ask": "asks", "refuse": "refused"}[policy.on_violation] if found else "allowed"
+    return {"verdict": said, "findings": documents(found)}
+
+
 def checked(program: Program, policy: Policy) -> tuple[Finding, ...]:
     """Give what a person must decide on before a run; PolicyError where the policy refuses."""
-    found = _checked.of(lambda given: findings(given, policy), program, also=policy)
+    found = _found(program, policy)
     if found and policy.on_violation == "refuse":
         raise refused(documents(found), program.name)
     return found
+
+
+def _found(program: Program, policy: Policy) -> tuple[Finding, ...]:
+    return _checked.of(lambda given: findings(given, policy), program, also=policy)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from gangline.ir.specs.event import Event
+from gangline.ir.specs.policy import Grant, Policy
 
 SERVER = "GANGLINE_SERVER"
 STARTED = frozenset({"queued", "running"})
@@ -31,6 +32,8 @@ class Order:
     model: str | None = None
     fleet: str | None = None
     idempotency_key: str | None = None
+    policy: Policy | None = None
+    grants: Sequence[Grant] = ()
 
 
 class JobDesk(Protocol):

@@ -14,11 +14,13 @@ from .run_command import (
     Budget,
     Deadline,
     DeadlineRule,
+    Grants,
     InputJson,
     Inputs,
     Json,
     Model,
     OnDeadline,
+    PolicyFile,
     Workflow,
 )
 
@@ -55,6 +57,8 @@ def submit(
         int, typer.Option("--priority", min=0, max=9, help="Higher is sooner.")
     ] = 5,
     model: Model = None,
+    policy: PolicyFile = None,
+    grant: Grants = None,
     fleet: LocalFleet = None,
     key: Annotated[
         str | None,
@@ -66,7 +70,9 @@ def submit(
     as_json: Json = False,
 ) -> int:
     """Submit one job of WORKFLOW; a server runs it."""
-    from .arguments import parse_duration
+    from gangline.runtime.job_policy import load_policy
+
+    from .arguments import parse_duration, read_grants
     from .job_desk import Order, open_desk
     from .progress import JobProgress
 
@@ -81,6 +87,8 @@ def submit(
         model=model,
         fleet=fleet,
         idempotency_key=key,
+        policy=load_policy(policy) if policy else None,
+        grants=read_grants(grant or ()),
     )
     stay = wait or watch
     with open_desk(server, fleet) as desk:

@@ -47,6 +47,8 @@ class LocalDesk:
             absolute_reference(order.workflow),
             priority=order.priority,
             on_deadline=order.on_deadline,
+            policy=order.policy,
+            grants=tuple(order.grants),
         )
         with open_session(order.fleet) as session:
             if on_event is not None:

@@ -59,6 +59,8 @@ class RemoteDesk:
             budget_usd=order.budget_usd,
             priority=order.priority,
             model=order.model,
+            policy=order.policy,
+            grants=[str(grant) for grant in order.grants] or None,
             idempotency_key=order.idempotency_key,
         )
         return self._document(handle.last)

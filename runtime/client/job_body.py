@@ -43,9 +43,9 @@ def job_body(workflow: Workflow[..., Any] | str, given: Mapping[str, Any]) -> di
         given: inputs by name (models, dataclasses, enums and dates become JSON), and options:
             `deadline` in seconds from now, `on_deadline` (`late`, `expire`), `budget_usd`,
             `priority` (0 to 9, higher is sooner), `admit` (`always`, `feasible`), `model`,
-            `metadata`, `policy` (a mapping, or a `gl.Policy`), `grants` (names of tools that a
-            plan may use without asking), `webhook` (a URL, or a mapping of `url`, `secret`, `events`), `job_id`,
-            and `inputs`, a mapping for inputs that are named like an option.
+            `metadata`, `policy` (a mapping, or a `gl.Policy`), `grants` (those of the server's
+            that plans may use: tools, or texts such as `send:1`), `webhook` (a URL,
+            or a mapping of `url`, `secret`, `events`), `job_id`, and `inputs`, a mapping for inputs that are named like an option.
     """
     options = {name: given[name] for name in OPTIONS if given.get(name) is not None}
     inputs = {name: value for name, value in given.items() if name not in OPTIONS}
@@ -58,6 +58,8 @@ def job_body(workflow: Workflow[..., Any] | str, given: Mapping[str, Any]) -> di
     if "webhook" in options:
         hook = options["webhook"]
         body["webhook"] = {"url": hook} if isinstance(hook, str) else dict(hook)
+    if "grants" in options:
+        options["grants"] = [_grant(grant) for grant in options["grants"]]
     return body | {name: plain(options[name], name) for name in _PLAIN if name in options}
 
 
@@ -69,6 +71,11 @@ def _name(workflow: Workflow[..., Any] | str) -> str:
             next_step="Give a workflow, or the name of one that the server has registered.",
         )
     return name
+
+
+def _grant(grant: Any) -> str:
+    """Write a grant as its text: of a tool its name, with `:N` where it counts."""
+    return str(getattr(grant, "name", grant))
 
 
 def _inputs(workflow: Workflow[..., Any] | str, inputs: Mapping[str, Any]) -> dict[str, Any]:

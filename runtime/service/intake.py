@@ -85,7 +85,7 @@ class Intake:
             await offer.compiled()  # its inputs are checked against it
         inputs = offer.checked(request.input)
         program = await offer.compiled(request.model)
-        policy = self._policy(offer, request)
+        policy = self.policy(offer, request)
         # Before the plan: what is refused costs nothing.
         found = checked(program, policy)
         deadline_s, budget_usd = limits_of(offer, request)
@@ -111,7 +111,8 @@ class Intake:
         queued = Event(_job_id(request.id, now), 1, "job.queued", now, "", data)
         return Accepted(queued, offer, planned, keep)
 
-    def _policy(self, offer: Offer, request: JobRequest) -> Policy:
+    def policy(self, offer: Offer, request: JobRequest) -> Policy:
+        """Give the policy that a job of this request gets; PolicyError where it asks for more."""
         base = allowed(offer.workflow.policy, self._settings.policy)
         if request.policy is None and request.grants is None:
             return base

@@ -104,6 +104,7 @@ def plan_document(
     limits: tuple[float | None, float | None],
     calibration: Calibration | None,
     waiting: int,
+    policy: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Give what a job would take (schema: docs/schemas/job_plan.json); nothing was run.
 
@@ -111,6 +112,7 @@ def plan_document(
         percentiles: `p50_s` and `p95_s` of such jobs, waits on devices included.
         limits: seconds and US dollars the job may take.
         waiting: jobs of the caller that would go first.
+        policy: what its policy says of it (`job_policy.verdict`).
     """
     reasons = misses(plan, *limits)
     seconds = {"seconds": plan.seconds if plan else None, "usd": plan.usd if plan else None}
@@ -123,6 +125,7 @@ def plan_document(
         "budget_usd": limits[1],
         "predicted": {**seconds, "p50_s": None, "p95_s": None, **(percentiles or {})},
         "admission": {"feasible": not reasons, "reasons": reasons, "ahead": waiting},
+        "policy": dict(policy),
         "stages": document.get("stages", []),
         "critical_path": document.get("critical_path", []),
         "calibration": known_errors(plan, calibration),

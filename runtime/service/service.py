@@ -24,6 +24,7 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import STOPPED_STATUSES, Event
 from gangline.ir.specs.fleet import Fleet
 from gangline.runtime.clock import Clock, WallClock
+from gangline.runtime.job_policy import verdict
 from gangline.runtime.session import Session
 from gangline.runtime.store import JobRow, Store, open_store
 
@@ -218,6 +219,7 @@ class Service:
         offer.checked(request.input)
         program = await offer.compiled(request.model)
         limit = limits_of(offer, request)
+        policy = self._intake.policy(offer, request)
         planned = await self.plans.get(program, *limit)
         return plan_document(
             planned.plan,
@@ -227,6 +229,7 @@ class Service:
             limits=limit,
             calibration=await self.plans.calibration(),
             waiting=self.runner.queue.num_waiting(tenant.name),
+            policy=verdict(program, policy),
         )
 
     # -- jobs seen

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 from gangline.backends.fake import FakeBackend
+from gangline.ir.errors import GanglineError
 from gangline.ir.specs.event import JOB_EVENTS, STEP_EVENTS, Event
 from gangline.runtime.api import run_job
 from gangline.runtime.cli import app
@@ -64,6 +65,17 @@ def test_every_schema_is_one_and_closed(path: Path) -> None:
     schema = json.loads(path.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["title"] and schema["additionalProperties"] is False
+
+
+def test_every_error_of_the_tree_has_its_code_in_the_schema() -> None:
+    known = json.loads((SCHEMAS / "error.json").read_text())["properties"]["code"]["enum"]
+    kinds, codes = [GanglineError], set[str]()
+    while kinds:
+        kind = kinds.pop()
+        kinds.extend(kind.__subclasses__())
+        if kind.__module__ == GanglineError.__module__:
+            codes.add(kind.code)
+    assert set(known) == codes
 
 
 def test_a_job_that_succeeded(document: Document, validate: Validate) -> None:

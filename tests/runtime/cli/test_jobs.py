@@ -67,6 +67,22 @@ def located(db: gl.Database) -> str:
 def asking(number: int) -> str:
     """Ask a person."""
     return gl.ask("Which colour?", returns=str, choices=["red", "blue"])
+
+
+@gl.tool(effects="write")
+def jot(number: int) -> int:
+    return number
+
+
+@gl.tool(effects="none")
+def plan_jots(number: int) -> list[dict]:
+    return [{"id": f"s{at}", "tool": "jot", "arguments": {"number": at}} for at in range(number)]
+
+
+@gl.workflow
+def jotting(number: int) -> dict:
+    """Carry out a plan that writes."""
+    return gl.expand(plan_jots(number), tools=[jot])
 '''
 
 
@@ -83,7 +99,7 @@ def held(number: int) -> int:
     return at_the_gate(number)
 
 
-NAMES = ("add_two", "breaking", "located", "asking")
+NAMES = ("add_two", "breaking", "located", "asking", "jotting")
 
 
 @pytest.fixture
@@ -218,7 +234,41 @@ def test_ids_that_match_nothing(anywhere: str, run: Run, validate: Validate) -> 
     validate("failure", refused)
 
 
+def test_a_plan_uses_what_is_granted(
+    run: Run, monkeypatch: pytest.MonkeyPatch, wf: Callable[[str], str]
+) -> None:
+    monkeypatch.delenv("GANGLINE_SERVER", raising=False)
+    monkeypatch.setattr(default_backends, "default_backends", lambda *_: {"cpu/0": FakeBackend({})})
+    order = ("submit", wf("jotting"), "--wait", "--json", "-i")
+    assert run(*order, "number=1", "--grant", "jot:1")["status"] == "succeeded"
+    asked = run(*order, "number=2", "--grant", "jot:1", code=1)
+    assert asked["interrupts"][0]["findings"][0]["rule"] == "repeated-write"
+    assert run(*order, "number=1", "--grant", "jot:0", code=2)["error"]["where"] == "--grant"
+    api.close_sessions()
+
+
+def test_a_policy_file_goes_with_the_job(
+    anywhere: str, run: Run, wf: Callable[[str], str], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text('on_violation = "refuse"\n')
+    order = ("submit", wf("jotting"), "-i", "number=1", "--wait", "--policy")
+    failed = run(*order, str(rules), "--json", code=1)
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "policy")
+    assert run(*order, str(tmp_path / "none.toml"), "--json", code=2)["error"]["code"] == "config"
+
+
 # -- on a server only
+
+
+def test_no_grant_goes_beyond_the_server_s(
+    server: str, run: Run, wf: Callable[[str], str], validate: Validate
+) -> None:
+    order = ("submit", wf("jotting"), "-i", "number=1", "--json", "--grant")
+    refused = run(*order, "jot", code=1)
+    validate("failure", refused)
+    assert refused["error"]["code"] == "policy" and "grant jot" in refused["error"]["detail"]
+    assert run("list", "--json")["data"] == []
 
 
 def test_submitting_does_not_wait(server: str, run: Run) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import gangline as gl
 from gangline.ir.errors import InputError, UsageError
+from gangline.ir.specs.policy import Grant, Policy
 from gangline.runtime.client.job_body import OPTIONS, job_body, plain
 from gangline.runtime.service.job_request import JobRequest
 
@@ -76,6 +77,13 @@ def test_every_field_of_a_request_has_an_option() -> None:
     renamed = {"deadline_ms": "deadline", "id": "job_id", "input": "inputs"}
     fields = set(JobRequest.model_fields) - {"workflow", "mode"}
     assert {renamed.get(name, name) for name in fields} == set(OPTIONS)
+
+
+def test_grants_are_texts_and_a_policy_its_document() -> None:
+    policy = Policy(grants=(Grant("log"),), on_violation="refuse")
+    body = job_body("w", {"grants": [Grant("send", 1), twice, "log"], "policy": policy})
+    assert body["grants"] == ["send:1", twice.name, "log"]
+    assert Policy.from_json(JobRequest.model_validate(body).policy) == policy
 
 
 def test_what_is_not_said_is_not_sent() -> None:
