@@ -10,7 +10,7 @@ import typer
 from gangline.ir.errors import GanglineError, UsageError
 
 from .output import console, print_document
-from .run_command import Fleet, Json, Model, Workflow
+from .run_command import Fleet, Json, Model
 
 if TYPE_CHECKING:
     from gangline.ir.module import Module
@@ -22,12 +22,17 @@ STAGES = ("agent", "stage", "plan", "timeline")
 
 
 def explain(
-    workflow: Workflow,
+    workflow: Annotated[
+        str | None, typer.Argument(help="A built-in name (text_to_sql) or path/to/file.py:name.")
+    ] = None,
     stage: Annotated[str, typer.Option(help="agent, stage, plan or timeline.")] = "agent",
     fleet: Fleet = None,
     model: Model = None,
     out: Annotated[
         Path | None, typer.Option(help="Write to a file instead (.mlir, .svg, .html).")
+    ] = None,
+    job: Annotated[
+        str | None, typer.Option(help="A job id: show the graph this job made instead.")
     ] = None,
     annotate: Annotated[
         bool, typer.Option("--annotate", help="Write needs, times and the critical path too.")
@@ -39,8 +44,16 @@ def explain(
     Agent and stage level are printed as MLIR; with --fleet or --annotate, stages have devices and
     transfers. With --out FILE.svg or FILE.html all but the timeline are drawn as a graph: nested
     agents are boxes, colours are kinds of devices, the critical path is red. With --json they are
-    nodes and edges.
+    nodes and edges. With --job the graph that a job made is shown: each step, when it ran, and
+    the plans that were written while it ran.
     """
+    if job is not None:
+        _explain_job(job, out, as_json)
+        return
+    if workflow is None:
+        raise UsageError(
+            "Nothing is named to explain", next_step="Name a workflow, or a job with --job ID."
+        )
     if stage not in STAGES:
         raise UsageError(
             f"There is no stage {stage!r}", next_step=f"Use one of: {', '.join(STAGES)}."
@@ -49,6 +62,22 @@ def explain(
         _explain_module(workflow, stage, fleet, model, out, annotate, as_json)
     else:
         _explain_plan(workflow, stage, fleet, model, out, as_json)
+
+
+def _explain_job(job: str, out: Path | None, as_json: bool) -> None:
+    from gangline.runtime.job_graph import job_graph
+    from gangline.runtime.store import Store
+
+    with Store() as store:
+        made = job_graph(store.events(store.resolve(job)))
+    if as_json:
+        print_document(made.document())
+    elif out is None:
+        console().print(made.text().rstrip("\n"), markup=False, soft_wrap=True)
+    elif out.suffix == ".html":
+        _write(out, _html(f"{made.program.name}, job {made.job_id}", made.svg()))
+    else:
+        _write(out, made.svg() if out.suffix == ".svg" else made.text())
 
 
 def _explain_module(
