@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from gangline.ir.program import Program
@@ -16,6 +17,8 @@ from .dispatch.job import result_of
 from .dispatch.programs import program_of
 
 _RANK = ("failed", "running", "queued", "cancelled", "succeeded")
+_WIDTH = 44
+"""Characters of what stands before the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +56,37 @@ class JobGraph:
         return graph_svg(self.program, status=status, plans=self.plans)
 
     def text(self) -> str:
-        """Tell it in lines: the steps as they began, and under an expand its plan."""
+        """Tell it as a tree: frames, the steps in them as they began, and under an expand its plan."""
         lines = [f"{self.program.name}, job {self.job_id}: {self.status}"]
+        planned = {f"{step.id}/{row['id']}" for step, row in self._planned()}
+        open_frames: list[str] = []
+        # Invariant: `open_frames` are the parts of the id that the last lines were indented under.
         for step in self.steps:
-            plan = self.plans.get(step.stage, ()) if step.op == "expand" else ()
-            lines.append(_line(step.id, step))
-            lines += [f"    {row['id']}. {_call(row)}" for row in plan]
+            if step.id in planned:
+                continue
+            *frames, name = step.id.split("/")
+            pairs = zip(open_frames, frames, strict=False)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            lines += [_line(depth, frames[depth]) for depth in range(shared, len(frames))]
+            lines.append(_line(len(frames), name, step))
+            open_frames = frames
+            if step.op == "expand":
+                lines += self._plan_lines(step, len(frames) + 1)
+                open_frames = [*frames, name]
         return "\n".join(lines) + "\n"
+
+    def _planned(self) -> Iterator[tuple[StepRecord, Mapping[str, Any]]]:
+        """Yield the steps of plans with the step records of their expands."""
+        for step in self.steps:
+            if step.op == "expand":
+                for row in self.plans.get(step.stage, ()):
+                    yield step, row
+
+    def _plan_lines(self, step: StepRecord, depth: int) -> Iterator[str]:
+        ran = {record.id: record for record in self.steps}
+        for row in self.plans.get(step.stage, ()):
+            record = ran.get(f"{step.id}/{row['id']}")
+            yield _line(depth, f"{row['id']}. {_call(row)}", record)
 
     def _became(self, node: str) -> dict[str, Any]:
         found = [step for step in self.steps if _belongs(step, node)]
@@ -109,11 +136,17 @@ def _is_planned(step: StepRecord) -> bool:
     return step.op == "tool" and step.id.rpartition("/")[0].endswith(step.stage)
 
 
-def _line(name: str, step: StepRecord) -> str:
+def _line(depth: int, name: str, step: StepRecord | None = None) -> str:
+    """Write a line: what it is, and if it ran how it went, from when to when."""
+    shown = "  " * (depth + 1) + name
+    if step is None:
+        return shown
     when = ""
     if step.start_s is not None and step.end_s is not None:
         when = f"{step.start_s:8.3f} s to {step.end_s:8.3f} s"
-    return f"  {name:<28} {step.op:<10} {step.status:<10} {when}".rstrip()
+    elif step.start_s is not None:
+        when = f"{step.start_s:8.3f} s on"
+    return f"{shown:<{_WIDTH}} {step.op:<10} {step.status:<10} {when}".rstrip()
 
 
 def _call(step: Mapping[str, Any]) -> str:

@@ -34,6 +34,10 @@ def explain(
     job: Annotated[
         str | None, typer.Option(help="A job id: show the graph this job made instead.")
     ] = None,
+    db: Annotated[
+        str | None,
+        typer.Option("--db", help="With --job: the job store, a file or postgresql:// URL."),
+    ] = None,
     annotate: Annotated[
         bool, typer.Option("--annotate", help="Write needs, times and the critical path too.")
     ] = False,
@@ -47,13 +51,14 @@ def explain(
     nodes and edges. With --job the graph that a job made is shown: each step, when it ran, and
     the plans that were written while it ran.
     """
+    if (workflow is None) == (job is None):
+        both = "A workflow and a job are named at once" if job else "Nothing is named to explain"
+        raise UsageError(both, where="--job", next_step="Name a workflow, or a job with --job ID.")
     if job is not None:
-        _explain_job(job, out, as_json)
+        _explain_job(job, db, out, as_json)
         return
-    if workflow is None:
-        raise UsageError(
-            "Nothing is named to explain", next_step="Name a workflow, or a job with --job ID."
-        )
+    if workflow is None or db is not None:
+        raise UsageError("--db is for a job", where="--db", next_step="Add --job ID.")
     if stage not in STAGES:
         raise UsageError(
             f"There is no stage {stage!r}", next_step=f"Use one of: {', '.join(STAGES)}."
@@ -64,11 +69,11 @@ def explain(
         _explain_plan(workflow, stage, fleet, model, out, as_json)
 
 
-def _explain_job(job: str, out: Path | None, as_json: bool) -> None:
+def _explain_job(job: str, db: str | None, out: Path | None, as_json: bool) -> None:
     from gangline.runtime.job_graph import job_graph
-    from gangline.runtime.store import Store
+    from gangline.runtime.store import open_store
 
-    with Store() as store:
+    with open_store(db) as store:
         made = job_graph(store.events(store.resolve(job)))
     if as_json:
         print_document(made.document())

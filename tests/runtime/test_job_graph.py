@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import gangline as gl
 from gangline.backends.fake import FakeBackend
 from gangline.runtime.api import run_job
+from gangline.runtime.cli import app
 from gangline.runtime.job_graph import JobGraph, job_graph
 from gangline.runtime.store import Store
 from gangline.workflows.plan_outcome import PlanOutcome
@@ -76,7 +79,78 @@ def test_text_and_drawing(events: Any) -> None:
     graph: JobGraph = job_graph(events)
     lines = graph.text().splitlines()
     at = next(n for n, line in enumerate(lines) if line.split()[:1] == ["calls"])
-    assert lines[at + 1].strip() == "1. pick(word='a')"
-    assert lines[at + 2].strip() == "2. pick(word=$1), after 1"
+    told = [line.split() for line in lines[at + 1 : at + 4]]
+    assert [row[:2] for row in told] == [
+        ["1.", "pick(word='a')"],
+        ["2.", "pick(word=$1),"],
+        ["3.", "pick(word='')"],
+    ]
+    assert told[1][2:6] == ["after", "1", "tool", "succeeded"] and "failed" in told[2]
+    assert lines[at + 1].startswith("    1."), "deeper than the expand"
+    assert sum("pick" in line for line in lines) == 3, "each call is told once"
+    shown = graph.steps[-1]
+    assert f"{shown.end_s:.3f} s" in graph.text()
     drawn = graph.svg()
     assert "1: pick" in drawn and "<svg" in drawn
+
+
+def test_frames_are_indented(events: Any) -> None:
+    graph: JobGraph = job_graph(events)
+    steps = [
+        replace(graph.steps[0], id=name, op="tool", stage=name)
+        for name in ("a", "loop[0]/b", "loop[0]/then/c", "loop[1]/b", "d")
+    ]
+    lines = replace(graph, steps=steps).text().splitlines()[1:]
+    assert [line[: len(line) - len(line.lstrip())] + line.split()[0] for line in lines] == [
+        "  a",
+        "  loop[0]",
+        "    b",
+        "    then",
+        "      c",
+        "  loop[1]",
+        "    b",
+        "  d",
+    ]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> str:
+    """A store elsewhere with one job; what is deeper in it asks for no workflow."""
+    return str(tmp_path / "jobs")
+
+
+def test_the_command_reads_any_store(
+    events: Any,
+    db: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    validate: Callable[[str, Any], None],
+) -> None:
+    job = events[0].job_id
+    assert app.run(["explain", "--job", job[-8:], "--db", db, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    validate("explain_job", document)
+    assert (document["job_id"], document["status"]) == (job, "succeeded")
+    assert app.run(["explain", "--job", job, "--db", db]) == 0
+    assert "1. pick(word='a')" in capsys.readouterr().out
+    for suffix, mark in (("svg", "<svg"), ("html", "<!doctype html>"), ("txt", "graphed, job")):
+        path = tmp_path / f"graph.{suffix}"
+        assert app.run(["explain", "--job", job, "--db", db, "--out", str(path)]) == 0
+        assert path.read_text().startswith(mark)
+    assert "1: pick" in (tmp_path / "graph.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "--job ID"),
+        (("--job", "nobody"), "nobody"),
+        (("text_to_sql", "--job", "x"), "at once"),
+        (("text_to_sql", "--db", "x"), "--job"),
+    ],
+)
+def test_what_cannot_be_explained(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(["explain", *arguments, "--json"]) == (1 if "nobody" in arguments else 2)
+    assert told in json.dumps(json.loads(capsys.readouterr().out)["error"])

@@ -15,6 +15,7 @@ from gangline.workflows.values import Database
 
 from . import calculator, settings, units
 
+_SHORT_WORD = 3
 Status = Literal["completed", "returned", "cancelled"]
 
 
@@ -79,7 +80,7 @@ def find_product(name: str, db: Database) -> Product:
         db,
         f"""SELECT p.name, c.name, p.price, COALESCE(SUM(i.quantity), 0) FROM product p
         JOIN category c USING (category_id) LEFT JOIN order_item i USING (product_id)
-        WHERE p.name || ' ' || c.name LIKE {_like(name)} ESCAPE '\\' GROUP BY p.product_id
+        WHERE p.name || ' ' || c.name LIKE {_like(_singular(name))} ESCAPE '\\' GROUP BY p.product_id
         ORDER BY length(p.name), p.product_id""",
     )
     if not rows:
@@ -115,7 +116,7 @@ def search_catalogue(words: str, db: Database) -> list[Found]:
         if woken.wait(settings.SEARCH_S):
             return []
     tests = " AND ".join(
-        f"p.name || ' ' || c.name LIKE {_like(w)} ESCAPE '\\'" for w in words.split()
+        f"p.name || ' ' || c.name LIKE {_like(_singular(w))} ESCAPE '\\'" for w in words.split()
     )
     rows = _rows(
         db,
@@ -147,6 +148,13 @@ def _like(text: str) -> str:
     for mark in ("\\", "%", "_"):
         escaped = escaped.replace(mark, f"\\{mark}")
     return _quoted(f"%{escaped}%")
+
+
+def _singular(text: str) -> str:
+    """Take the plural from the last word, so that ropes are found in a shop that has a rope."""
+    word = text.strip()
+    ends = word.lower().endswith("s") and not word.lower().endswith("ss")
+    return word[:-1] if ends and len(word.split()[-1]) > _SHORT_WORD else word
 
 
 def _nothing(detail: str) -> InputError:

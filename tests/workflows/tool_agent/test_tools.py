@@ -136,3 +136,13 @@ def test_a_search_reads_names_and_categories(db: str, monkeypatch: pytest.Monkey
     assert found and all("Ridge" in row.name for row in found)
     assert [row.price for row in found] == sorted(row.price for row in found)
     assert Path(db).exists()
+
+
+def test_a_plural_finds_the_singular(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "SEARCH_S", 0.0)
+    ropes = tools.search_catalogue.fn("ropes", db)
+    assert ropes and ropes == tools.search_catalogue.fn("rope", db)
+    found = tools.find_product.fn("Cirrus Duffels", db)
+    assert found == tools.find_product.fn("cirrus duffel", db) and found.name == "Cirrus Duffel"
+    assert tools.find_product.fn("Fjord Compass", db).name == "Fjord Compass"
+    assert tools.find_product.fn("GPS", db).name.endswith("GPS Watch")
