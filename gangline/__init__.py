@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .workflows.patterns import network, supervise
     from .workflows.plan_outcome import PlanOutcome
     from .workflows.processes import run_process
+    from .workflows.prompt_cache import PromptCache
     from .workflows.registry import load
     from .workflows.switching import switch
     from .workflows.tool_agent import make_tool_agent
@@ -42,6 +43,7 @@ __all__ = [
     "Message",
     "PlanOutcome",
     "Policy",
+    "PromptCache",
     "Rows",
     "Secret",
     "__version__",
@@ -94,6 +96,7 @@ _HOMES = {
     "load": "workflows.registry",
     "make_tool_agent": "workflows.tool_agent",
     "PlanOutcome": "workflows.plan_outcome",
+    "PromptCache": "workflows.prompt_cache",
     "run_process": "workflows.processes",
     "switch": "workflows.switching",
 }

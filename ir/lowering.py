@@ -1,6 +1,7 @@
 """Lowering: from what an author wrote (agent level) to what devices run (stage level).
 
     agent.llm  ->  stage.tokenize, stage.prefill, stage.decode, stage.detokenize
+    agent.cache  ->  stage.tokenize, stage.prefill
     agent.recall  ->  stage.embed (by vector), stage.lookup
     agent.remember  ->  stage.embed (with a model), stage.store
     agent.tool, agent.ask, agent.expand, agent.constant, agent.compute  ->  the stage of that name
@@ -20,12 +21,13 @@ from .ops import OPS
 from .passes import Pass
 from .passes.memory_stages import lookup, store
 from .passes.rewrite import replace
-from .passes.split_llm import split
+from .passes.split_llm import fill, split
 
 Lowering = Callable[[Any], Sequence[Any]]
 """Make the stages of an operation in front of it; give what replaces its results."""
 
 LOWERINGS: Mapping[str, Lowering] = {
+    "agent.cache": fill,
     "agent.llm": split,
     "agent.recall": lookup,
     "agent.remember": store,

@@ -269,6 +269,12 @@ def _check_grammar(parameters: Signature, grammar: Any) -> None:
 
 
 def _check_used(parameters: Signature, used: list[str], grammar: Any) -> None:
+    if "cache" in parameters.fields:
+        raise TraceError(
+            f"{parameters.name}() has a parameter 'cache', which is what a call continues",
+            where=parameters.where,
+            next_step="Give the parameter another name.",
+        )
     needed = set(used) | STEERING
     if isinstance(grammar, Tool):
         needed |= set(grammar.parameters.fields)

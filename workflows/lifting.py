@@ -11,6 +11,7 @@ from gangline.ir.errors import TraceError
 
 from . import hints
 from .hints import adapter, describe
+from .prompt_cache import PromptCache
 from .signature import near
 from .sources import author_line
 from .symbols import Symbol, kind_of
@@ -29,6 +30,8 @@ class Lifter:
         """Give the symbol of a value wanted as `annotation`; TraceError where it cannot be."""
         if isinstance(value, Symbol):
             return value
+        if isinstance(value, PromptCache):
+            value.refuse()
         if not holds_symbol(value):
             return self._constant(value, annotation)
         if isinstance(value, Mapping):
@@ -102,7 +105,7 @@ def _defaults(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any
 
 def holds_symbol(value: Any) -> bool:
     """Tell whether a list, tuple or dict holds a symbol at any depth."""
-    if isinstance(value, Symbol):
+    if isinstance(value, Symbol | PromptCache):
         return True
     if isinstance(value, Mapping):
         return any(holds_symbol(item) for item in value.values())

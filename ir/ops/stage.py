@@ -118,10 +118,17 @@ _MODEL = (
             NAMES,
             MODEL,
             *TEMPLATE,
+            AttributeSpec(
+                "open",
+                "bool",
+                required=False,
+                doc="Whether its last message goes on: only what continues it can be answered.",
+            ),
         ),
         pure=True,
         levels=_STAGE,
-        doc="A prompt's tokens; an operand named `prefix` is what the prompt begins with.",
+        doc="A prompt's tokens. An operand named `prefix` is what they begin with; the template "
+        "still says the whole prompt, so that it is encoded in one go.",
         result_names=("tokens",),
     ),
     OpSpec(

@@ -59,6 +59,37 @@ def prefills_continue_one_cache(facts: Facts) -> Iterator[VerifyError]:
                 yield found.error(f"{found.name} continues a cache of other tokens")
 
 
+def continuations_fit(facts: Facts) -> Iterator[VerifyError]:
+    """What goes on from a cache of this level begins in the message that the cache ends in."""
+    for found in facts.of("agent.llm", "agent.cache"):
+        cache = found.named("cache")
+        if cache is None or facts.kind(cache) != "kv":
+            continue
+        before = facts.producer(cache)
+        if before is None or before.name != "agent.cache":
+            yield found.error(f"{found.name} takes its cache from an agent.cache")
+        elif _role(found, 0) != _role(before, -1):
+            yield found.error(f"{found.name} begins as another role than its cache ends")
+
+
+def open_prompts_go_on(facts: Facts) -> Iterator[VerifyError]:
+    """A prompt that is not complete is never answered."""
+    for found in facts.of(*_READERS):
+        maker = origin(facts, found.operands[0]) if found.operands else None
+        if maker is None or maker.name not in _PREFILLS or not maker.operands:
+            continue
+        prompt = origin(facts, maker.operands[0])
+        if prompt is not None and prompt.attrs.get("open"):
+            yield found.error(f"{found.name} answers a prompt that is not complete")
+
+
+def _role(found: OpFacts, at: int) -> Any:
+    """Give the role of a message of a template; None where there is none."""
+    rows = found.attrs.get("template")
+    row = rows[at] if isinstance(rows, list) and rows else None
+    return row.get("role") if isinstance(row, dict) else None
+
+
 def models_agree(facts: Facts) -> Iterator[VerifyError]:
     """Tokens and caches are of one model, from the prompt to the answer."""
     for found in facts.of(*_MODELLED):
@@ -95,5 +126,7 @@ RULES: tuple[Rule, ...] = (
     caches_are_named,
     caches_come_from_prefills,
     prefills_continue_one_cache,
+    continuations_fit,
+    open_prompts_go_on,
     models_agree,
 )

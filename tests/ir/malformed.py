@@ -681,6 +681,39 @@ BAD: dict[str, tuple[str, str, int, bool]] = {
         3,
         NO,
     ),
+    "cache of a branch": (
+        function(
+            CACHE
+            + "%k = scf.if %b -> (!agent.kv) {\nscf.yield %c : !agent.kv\n} else {\n"
+            + 'scf.yield %c : !agent.kv\n} {agent.name = "b"}\n'
+            + '%0 = "agent.llm"(%k, %q) {'
+            + LLM.replace('["q"]', '["cache", "q"]')
+            + "} : (!agent.kv, !agent.text) -> !agent.text"
+        ),
+        "takes its cache from an agent.cache",
+        8,
+        NO,
+    ),
+    "cache that ends in another role": (
+        function(
+            CACHE.replace('role = "user"', 'role = "system"')
+            + '%0 = "agent.llm"(%c, %q) {'
+            + LLM.replace('["q"]', '["cache", "q"]')
+            + "} : (!agent.kv, !agent.text) -> !agent.text"
+        ),
+        "begins as another role than its cache ends",
+        3,
+        NO,
+    ),
+    "answer to an open prompt": (
+        function(
+            STAGES.replace('"stage.tokenize"(%q) {', '"stage.tokenize"(%q) {open = true, '),
+            "%r : !agent.text",
+        ),
+        "stage.decode answers a prompt that is not complete",
+        5,
+        NO,
+    ),
     "decode of a draft's cache": (
         function(
             '%c = "agent.cache"(%q) {model = "m", name = "c", names = ["q"], template = [{role = "user", text = "{q}"}]} : (!agent.text) -> !agent.kv\n'
