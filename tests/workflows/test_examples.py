@@ -67,6 +67,7 @@ def test_a_topic_without_notes_needs_no_model(tmp_path: Path) -> None:
     "example",
     [
         "research_brief.py:brief",
+        "many_questions.py:reading",
         "research_plan.py:research",
         "agents/single.py:clerk",
         "agents/network.py:desk",
