@@ -15,8 +15,8 @@ from gangline.ir.errors import LoweringError
 from gangline.ir.program import Parameter, Program, Region, Stage
 
 from .attributes import decode, decode_all
-from .module import Module, blocks, where
-from .ops import TYPE_NAMES
+from .module import Module, blocks, walk, where
+from .ops import ANNOTATIONS, TYPE_NAMES
 
 MAX_STAGES = 200_000
 """Calls are copied, so a few calls of calls can grow beyond any use."""
@@ -48,8 +48,27 @@ def decode_program(module: Module) -> Program:
         stages=tuple(stage for stage in decoder.stages if stage is not None),
         deadline_s=_number(root, "agent.deadline_s"),
         budget_usd=_number(root, "agent.budget_usd"),
-        text=module.text,
+        text=_plain_text(module),
     )
+
+
+def _plain_text(module: Module) -> str:
+    """Give the text of a module without annotations: programs that differ in them are equal."""
+    text = module.text
+    keys = [key for key in ANNOTATIONS if f"{key} = " in text]
+    if not keys:
+        return text
+    noted = []
+    for function in module.functions():
+        for op in walk(function):
+            given = op.attributes
+            noted += [(given, key, given[key]) for key in keys if key in given]
+    for given, key, _ in noted:
+        del given[key]
+    text = module.text
+    for given, key, value in noted:
+        given[key] = value
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +155,15 @@ class _Decoder:
         return tuple(self.numbers[value] for value in values)
 
     def unique(self, base: str) -> str:
-        """Give `base`, or `base#2`, `base#3` ... where it is taken."""
+        """Give `base`, or `base#2`, `base#3` ... where it is taken.
+
+        Of `agent/step`, which was inlined, `step` counts: so it is called what it is in a call.
+        """
+        own = base.rpartition("/")[2]
         # Invariant: every name given so far is in `taken`, so the loop ends at a new one.
         while True:
-            self.names[base] += 1
-            count = self.names[base]
+            self.names[own] += 1
+            count = self.names[own]
             name = base if count == 1 else f"{base}#{count}"
             if name not in self.taken:
                 self.taken.add(name)
@@ -310,7 +333,7 @@ class _Skeleton(_Decoder):
 
 def _labels(op: Any) -> dict[str, Any]:
     return {
-        name.removeprefix("agent."): decode(found)
+        name if name in ANNOTATIONS else name.removeprefix("agent."): decode(found)
         for name, found in op.attributes.items()
         if name.startswith("agent.") and name != "agent.parallel"
     }

@@ -21,7 +21,8 @@ may read a value of any region around it.
     map         list                     body(item) -> value          list, in input order
     branch      condition                then() -> v, else() -> v     value
     loop        initial value            until(v) -> bool, body(v)    last value
-    call        arguments                body(parameters) -> value    value (a nested workflow)
+    call        arguments, then values   body(parameters) -> value    value (a nested workflow)
+                that it only waits for
 
 `compute` functions are those of `COMPUTE_FUNCTIONS`; each is total on JSON values or raises
 StepError. A loop tests `until` first, then runs `body`, at most `max_trips` times.

@@ -111,17 +111,9 @@ class Workflow(Generic[P, R]):
             for key, field in self.signature.fields.items()
         ]
         effects = tracer.effects_of(name)
-        before = tracer.after(effects)
-        if before and not values:
-            raise TraceError(
-                f"{self.name}() takes nothing that it could wait for, and steps before it write",
-                where=author_line(),
-                next_step="Give it a parameter, or call it before the steps that write.",
-            )
-        if before:
-            values[0] = _delayed(tracer, values[0], before)
         attributes = {"name": name, "callee": name, "pattern": tracer.pattern_of(name)}
-        made = tracer.emit("agent.call", values, attributes, self.returns)
+        operands = [*values, *tracer.after(effects)]
+        made = tracer.emit("agent.call", operands, attributes, self.returns)
         tracer.happened(effects, made._gl_value)
         return made
 
@@ -221,11 +213,3 @@ def _input(field: Field, where: str) -> Input:
         default=default,
         secret=hints.is_secret(field.annotation),
     )
-
-
-def _delayed(tracer: Tracer, value: Any, before: list[Any]) -> Any:
-    """Give `value` only after the `before` values: a call takes no operands but its arguments."""
-    listing = tracer.emit("agent.compute", [value, *before], {"fn": "list"}, list[Any])
-    operands = [listing._gl_value, tracer.constant(0, int)._gl_value]
-    made = tracer.emit("agent.compute", operands, {"fn": "item"}, Any, ir_type=value.type)
-    return made._gl_value

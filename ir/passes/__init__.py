@@ -11,6 +11,7 @@ from .dead_stages import DeadStages
 from .decompose_experts import DecomposeExperts, Experts
 from .decompose_tensor_parallel import DecomposeTensorParallel
 from .hoist_from_maps import HoistFromMaps
+from .inline_agents import InlineAgents
 from .insert_transfers import InsertTransfers
 from .shared_prefix import SharedPrefix
 from .speculate import Draft, Speculate
@@ -30,6 +31,7 @@ __all__ = [
     "Draft",
     "Experts",
     "HoistFromMaps",
+    "InlineAgents",
     "InsertTransfers",
     "Pass",
     "SharedPrefix",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 DEFAULT_PASSES: tuple[Pass, ...] = (
+    InlineAgents(),
     HoistFromMaps(),
     CommonStages(),
     SharedPrefix(),

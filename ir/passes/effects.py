@@ -38,6 +38,11 @@ class Effects:
             return str(op.attributes["effects"].value)
         return strongest(str(row["effects"]) for row in decode(op.attributes["tools"]))
 
+    def of_value(self, value: Any) -> str:
+        """Give the effect of the operation that gives a value."""
+        owner = value.owner
+        return "none" if isinstance(owner, mlir.Block) else self.of(owner.operation)
+
     def of_function(self, name: str) -> str:
         """Give the strongest effect of a function."""
         if name not in self._effects:

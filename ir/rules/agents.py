@@ -13,7 +13,7 @@ from .functions import argument_rows
 
 
 def calls_resolve(facts: Facts) -> Iterator[VerifyError]:
-    """A call names a function of the module, with its types."""
+    """A call names a function of the module, with its types; further operands only order effects."""
     for found in facts.of("agent.call"):
         callee = str(found.attrs.get("callee"))
         function = facts.functions.get(callee)
@@ -21,7 +21,9 @@ def calls_resolve(facts: Facts) -> Iterator[VerifyError]:
             yield found.error(f"agent.call of @{callee}, which is not there")
             continue
         kind = mlir.FunctionType(function.given["function_type"].value)
-        if found.types != (tuple(kind.inputs), tuple(kind.results)):
+        operands, results = found.types
+        inputs = tuple(kind.inputs)
+        if (operands[: len(inputs)], results) != (inputs, tuple(kind.results)):
             yield found.error(f"agent.call of @{callee} does not fit {kind}")
 
 

@@ -247,8 +247,7 @@ class Interpreter:
                 control = Control(frame, position, [operands[0]], 0)
                 self._trip(control, operands[0])
             case "call":
-                control = Control(frame, position, [Bound(None)], 1)
-                self._inner(control, 0, 0, "/", (), operands)
+                self._call(frame, position, operands)
             case _:
                 self.ready.append(_activation(frame, position, stage, operands))
 
@@ -284,6 +283,13 @@ class Interpreter:
         for slot, item in enumerate(items.value):
             argument = Bound(item, items.parents)
             self._inner(control, 0, slot, f"[{slot}]/", (), (argument,))
+
+    def _call(self, frame: Frame, position: int, operands: list[Bound]) -> None:
+        stage = frame.layout.stages[position]
+        count = len(self._layouts[stage.regions[0]].region.arguments)
+        control = Control(frame, position, [Bound(None)], 1)
+        waited = merge([bound.parents for bound in operands[count:]])
+        self._inner(control, 0, 0, "/", waited, operands[:count])
 
     def _branch(self, frame: Frame, position: int, condition: Bound) -> None:
         control = Control(frame, position, [Bound(None)], 1)

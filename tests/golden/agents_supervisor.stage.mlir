@@ -28,20 +28,29 @@ module attributes {agent.version = 2 : i64} {
       %19 = "stage.constant"() {value = "research"} : () -> !agent.text
       %20 = "stage.compute"(%18, %19) {fn = "eq"} : (!agent.text, !agent.text) -> i1
       %21 = scf.if %20 -> (!agent.json) {
-        %25 = "agent.call"(%6) {callee = @research, name = "research", pattern = "single"} : (!agent.json) -> !agent.json
-        scf.yield %25 : !agent.json
+        %25 = "stage.tool"(%8) {effects = "read", idempotent = true, name = "research/find_facts", names = ["topic"], retries = 0 : i64, signature = "7d448baf9836628c", timeout_s = 3.000000e+01 : f64, tool = "find_facts"} : (!agent.text) -> !agent.list
+        %26 = "stage.compute"(%8, %25, %10, %11) {fn = "dict", keys = ["topic", "facts", "text", "remarks"]} : (!agent.text, !agent.list, !agent.text, !agent.text) -> !agent.json
+        scf.yield %26 : !agent.json
       } else {
         %25 = "stage.constant"() {value = "write"} : () -> !agent.text
         %26 = "stage.compute"(%18, %25) {fn = "eq"} : (!agent.text, !agent.text) -> i1
         %27 = scf.if %26 -> (!agent.json) {
-          %28 = "agent.call"(%6) {callee = @write, name = "write", pattern = "single"} : (!agent.json) -> !agent.json
-          scf.yield %28 : !agent.json
+          %28 = "stage.tokenize"(%9, %11, %8) {model = "qwen2.5-coder-1.5b", name = "write/compose.tokenize", names = ["facts", "remarks", "topic"], prefix_ids = [{chars = 7 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Facts: {facts}\0ARemarks on the last version: {remarks}\0AWrite two sentences about {topic}. Use the facts."}]} : (!agent.list, !agent.text, !agent.text) -> !stage.tokens
+          %29 = "stage.prefill"(%28) {model = "qwen2.5-coder-1.5b", name = "write/compose.prefill"} : (!stage.tokens) -> !agent.kv
+          %30 = "stage.decode"(%29) {max_tokens = 64 : i64, model = "qwen2.5-coder-1.5b", name = "write/compose.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
+          %31 = "stage.detokenize"(%30) {format = "text", model = "qwen2.5-coder-1.5b", name = "write/compose.detokenize"} : (!stage.tokens) -> !agent.text
+          %32 = "stage.compute"(%8, %9, %31, %11) {fn = "dict", keys = ["topic", "facts", "text", "remarks"]} : (!agent.text, !agent.list, !agent.text, !agent.text) -> !agent.json
+          scf.yield %32 : !agent.json
         } else {
           %28 = "stage.constant"() {value = "review"} : () -> !agent.text
           %29 = "stage.compute"(%18, %28) {fn = "eq"} : (!agent.text, !agent.text) -> i1
           %30 = scf.if %29 -> (!agent.json) {
-            %31 = "agent.call"(%6) {callee = @review, name = "review", pattern = "single"} : (!agent.json) -> !agent.json
-            scf.yield %31 : !agent.json
+            %31 = "stage.tokenize"(%10) {model = "qwen2.5-coder-1.5b", name = "review/criticise.tokenize", names = ["text"], prefix_ids = [{chars = 59 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Say in one short sentence what this text lacks, or \22good\22: {text}"}]} : (!agent.text) -> !stage.tokens
+            %32 = "stage.prefill"(%31) {model = "qwen2.5-coder-1.5b", name = "review/criticise.prefill"} : (!stage.tokens) -> !agent.kv
+            %33 = "stage.decode"(%32) {max_tokens = 32 : i64, model = "qwen2.5-coder-1.5b", name = "review/criticise.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
+            %34 = "stage.detokenize"(%33) {format = "text", model = "qwen2.5-coder-1.5b", name = "review/criticise.detokenize"} : (!stage.tokens) -> !agent.text
+            %35 = "stage.compute"(%8, %9, %10, %34) {fn = "dict", keys = ["topic", "facts", "text", "remarks"]} : (!agent.text, !agent.list, !agent.text, !agent.text) -> !agent.json
+            scf.yield %35 : !agent.json
           } else {
             scf.yield %6 : !agent.json
           } {agent.arms = 2 : i64, agent.case = "review", agent.name = "next"}
@@ -56,35 +65,5 @@ module attributes {agent.version = 2 : i64} {
     } attributes {agent.max_trips = 6 : i64, agent.name = "supervise"}
     %5 = "stage.compute"(%4) {fn = "get", key = "state"} : (!agent.json) -> !agent.json
     return %5 : !agent.json
-  }
-  func.func private @research(%arg0: !agent.json {agent.name = "report", agent.schema = {description = "What the agents work on.", properties = [unit, ["topic", {title = "Topic", type = "string"}], ["facts", {items = {type = "string"}, title = "Facts", type = "array"}], ["text", {title = "Text", type = "string"}], ["remarks", {title = "Remarks", type = "string"}]], required = ["topic", "facts", "text", "remarks"], title = "Report", type = "object"}}) -> !agent.json attributes {agent.pattern = "single", agent.role = "finds facts"} {
-    %0 = "stage.compute"(%arg0) {fn = "get", key = "topic"} : (!agent.json) -> !agent.text
-    %1 = "stage.tool"(%0) {effects = "read", idempotent = true, name = "find_facts", names = ["topic"], retries = 0 : i64, signature = "7d448baf9836628c", timeout_s = 3.000000e+01 : f64, tool = "find_facts"} : (!agent.text) -> !agent.list
-    %2 = "stage.compute"(%arg0) {fn = "get", key = "text"} : (!agent.json) -> !agent.text
-    %3 = "stage.compute"(%arg0) {fn = "get", key = "remarks"} : (!agent.json) -> !agent.text
-    %4 = "stage.compute"(%0, %1, %2, %3) {fn = "dict", keys = ["topic", "facts", "text", "remarks"]} : (!agent.text, !agent.list, !agent.text, !agent.text) -> !agent.json
-    return %4 : !agent.json
-  }
-  func.func private @write(%arg0: !agent.json {agent.name = "report", agent.schema = {description = "What the agents work on.", properties = [unit, ["topic", {title = "Topic", type = "string"}], ["facts", {items = {type = "string"}, title = "Facts", type = "array"}], ["text", {title = "Text", type = "string"}], ["remarks", {title = "Remarks", type = "string"}]], required = ["topic", "facts", "text", "remarks"], title = "Report", type = "object"}}) -> !agent.json attributes {agent.pattern = "single", agent.role = "writes the text from the facts"} {
-    %0 = "stage.compute"(%arg0) {fn = "get", key = "topic"} : (!agent.json) -> !agent.text
-    %1 = "stage.compute"(%arg0) {fn = "get", key = "facts"} : (!agent.json) -> !agent.list
-    %2 = "stage.compute"(%arg0) {fn = "get", key = "remarks"} : (!agent.json) -> !agent.text
-    %3 = "stage.tokenize"(%1, %2, %0) {model = "qwen2.5-coder-1.5b", name = "compose.tokenize", names = ["facts", "remarks", "topic"], prefix_ids = [{chars = 7 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Facts: {facts}\0ARemarks on the last version: {remarks}\0AWrite two sentences about {topic}. Use the facts."}]} : (!agent.list, !agent.text, !agent.text) -> !stage.tokens
-    %4 = "stage.prefill"(%3) {model = "qwen2.5-coder-1.5b", name = "compose.prefill"} : (!stage.tokens) -> !agent.kv
-    %5 = "stage.decode"(%4) {max_tokens = 64 : i64, model = "qwen2.5-coder-1.5b", name = "compose.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
-    %6 = "stage.detokenize"(%5) {format = "text", model = "qwen2.5-coder-1.5b", name = "compose.detokenize"} : (!stage.tokens) -> !agent.text
-    %7 = "stage.compute"(%0, %1, %6, %2) {fn = "dict", keys = ["topic", "facts", "text", "remarks"]} : (!agent.text, !agent.list, !agent.text, !agent.text) -> !agent.json
-    return %7 : !agent.json
-  }
-  func.func private @review(%arg0: !agent.json {agent.name = "report", agent.schema = {description = "What the agents work on.", properties = [unit, ["topic", {title = "Topic", type = "string"}], ["facts", {items = {type = "string"}, title = "Facts", type = "array"}], ["text", {title = "Text", type = "string"}], ["remarks", {title = "Remarks", type = "string"}]], required = ["topic", "facts", "text", "remarks"], title = "Report", type = "object"}}) -> !agent.json attributes {agent.pattern = "single", agent.role = "criticises the text"} {
-    %0 = "stage.compute"(%arg0) {fn = "get", key = "text"} : (!agent.json) -> !agent.text
-    %1 = "stage.tokenize"(%0) {model = "qwen2.5-coder-1.5b", name = "criticise.tokenize", names = ["text"], prefix_ids = [{chars = 59 : i64, message = 0 : i64, scope = "constant"}], template = [{role = "user", text = "Say in one short sentence what this text lacks, or \22good\22: {text}"}]} : (!agent.text) -> !stage.tokens
-    %2 = "stage.prefill"(%1) {model = "qwen2.5-coder-1.5b", name = "criticise.prefill"} : (!stage.tokens) -> !agent.kv
-    %3 = "stage.decode"(%2) {max_tokens = 32 : i64, model = "qwen2.5-coder-1.5b", name = "criticise.decode", names = [], temperature = 0.000000e+00 : f64} : (!agent.kv) -> !stage.tokens
-    %4 = "stage.detokenize"(%3) {format = "text", model = "qwen2.5-coder-1.5b", name = "criticise.detokenize"} : (!stage.tokens) -> !agent.text
-    %5 = "stage.compute"(%arg0) {fn = "get", key = "topic"} : (!agent.json) -> !agent.text
-    %6 = "stage.compute"(%arg0) {fn = "get", key = "facts"} : (!agent.json) -> !agent.list
-    %7 = "stage.compute"(%5, %6, %0, %4) {fn = "dict", keys = ["topic", "facts", "text", "remarks"]} : (!agent.text, !agent.list, !agent.text, !agent.text) -> !agent.json
-    return %7 : !agent.json
   }
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,21 +45,35 @@ class World:
     """What tools change and see, and how often work was done that passes may save."""
 
     written: list[str] = field(default_factory=list)
-    calls: dict[str, int] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    reads: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def count(self, kind: str) -> None:
-        self.calls[kind] = self.calls.get(kind, 0) + 1
+        self.calls[kind] += 1
 
     def pure(self, left: str, right: str) -> str:
         self.count("pure")
         return f"({left}+{right})"[-40:]
 
     def read(self, text: str) -> str:
+        self.reads[text, len(self.written)] += 1
         return f"{text}@{len(self.written)}"[-40:]
 
     def write(self, text: str) -> str:
         self.written.append(text)
         return f"w{len(self.written)}"
+
+    def agent(self, text: str) -> str:
+        return self.read(self.write(text))
+
+    def planned(self, steps: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Carry a plan out in its own order."""
+        found: dict[str, str] = {}
+        for step in steps:
+            text = step["arguments"]["text"]
+            called = getattr(self, step["tool"].removeprefix("fuzz_"))
+            found[step["id"]] = called(found[text["$ref"]] if isinstance(text, dict) else text)
+        return found
 
     def model(self, prompt: str, seed: int | None) -> str:
         self.count("llm")
@@ -83,6 +98,37 @@ def fuzz_write(text: str) -> str:
     raise NotImplementedError
 
 
+@gl.agent
+def fuzz_agent(text: str) -> str:
+    """An agent that a plan may call."""
+    return fuzz_read(fuzz_write(text))
+
+
+PLANS: tuple[list[dict[str, Any]], ...] = (
+    [{"id": "a", "tool": "fuzz_read", "arguments": {"text": "p"}}],
+    [
+        {"id": "a", "tool": "fuzz_write", "arguments": {"text": "p"}},
+        {"id": "b", "tool": "fuzz_read", "arguments": {"text": {"$ref": "a"}}},
+        {"id": "c", "tool": "fuzz_write", "arguments": {"text": "q"}},
+    ],
+    [
+        {"id": "a", "tool": "fuzz_agent", "arguments": {"text": "p"}},
+        {"id": "b", "tool": "fuzz_read", "arguments": {"text": "q"}},
+    ],
+)
+
+
+@gl.tool(effects="none")
+def fuzz_shown(value: Any) -> str:
+    """Only its name and signature are used."""
+    raise NotImplementedError
+
+
+def shown(value: Any) -> str:
+    """What `fuzz_shown` gives: any value as text."""
+    return str(value)[-40:]
+
+
 @gl.llm(model="m", max_tokens=8)
 def fuzz_greedy(text: str) -> str:
     """Say {text}"""
@@ -95,8 +141,10 @@ def fuzz_seeded(text: str, seed: int) -> str:
     raise NotImplementedError
 
 
-_LEAVES = ("constant", "pure", "pure", "read", "read", "write", "greedy", "seeded")
-_CONTROL = ("branch", "map", "loop", "call")
+_READS = ("read", "read", "ask", "recall")
+_WRITES = ("write", "write", "remember", "observe", "plan")
+_LEAVES = ("constant", "pure", "pure", *_READS, *_WRITES, "greedy", "seeded")
+_CONTROL = ("branch", "map", "loop", "call", "call")
 _BLOCKS = {"branch": 2, "map": 1, "loop": 1, "call": 1}
 _ARGUMENTS = {"branch": 0, "map": 1, "loop": 1, "call": 1}
 
@@ -104,30 +152,46 @@ _ARGUMENTS = {"branch": 0, "map": 1, "loop": 1, "call": 1}
 @st.composite
 def flows(draw: st.DrawFn, leaves: Sequence[str] = _LEAVES) -> Block:
     """Draw a flow of one input, value 0; `leaves` are the kinds without blocks it may have."""
-    return _block(draw, 1, 0, leaves, writes=True)
+    return _Author(draw, leaves).block(1, 0, writes=True)
 
 
-def _block(
-    draw: st.DrawFn, known: int, depth: int, leaves: Sequence[str], *, writes: bool
-) -> Block:
-    statements = []
-    for _ in range(draw(st.integers(1, 6 if depth == 0 else 3))):
-        kinds = [kind for kind in leaves if writes or kind != "write"]
-        kind = draw(st.sampled_from([*kinds, *_CONTROL] if depth < 2 else kinds))
-        reads = tuple(draw(st.integers(0, known - 1)) for _ in range(3))
-        # The items of a map run side by side: what they wrote would have no order.
-        inside = writes and kind != "map"
-        more = known + _ARGUMENTS.get(kind, 0)
-        if kind == "call":
-            more = 1  # a nested workflow sees its own input only
-        blocks = tuple(
-            _block(draw, more, depth + 1, leaves, writes=inside)
-            for _ in range(_BLOCKS.get(kind, 0))
-        )
-        statements.append(Statement(kind, reads, blocks, draw(st.integers(0, 2))))
-        known += 1
-    gives = draw(st.lists(st.integers(0, known - 1), min_size=1, max_size=4))
-    return Block(tuple(statements), tuple(gives))
+class _Author:
+    """Draws blocks; keeps those of agents, which are called again elsewhere."""
+
+    def __init__(self, draw: st.DrawFn, leaves: Sequence[str]) -> None:
+        self.draw, self.leaves = draw, leaves
+        self.agents: list[tuple[Block, int, bool]] = []
+
+    def block(self, known: int, depth: int, *, writes: bool) -> Block:
+        draw, statements = self.draw, []
+        for _ in range(draw(st.integers(1, 6 if depth == 0 else 3))):
+            kinds = [kind for kind in self.leaves if writes or kind not in _WRITES]
+            kind = draw(st.sampled_from([*kinds, *_CONTROL] if depth < 2 else kinds))
+            reads = tuple(draw(st.integers(0, known - 1)) for _ in range(3))
+            number = draw(st.integers(0, 2))
+            if kind == "call":
+                block, number = self.agent(number, depth + 1, writes=writes)
+                blocks: tuple[Block, ...] = (block,)
+            else:
+                # The items of a map run side by side: what they wrote would have no order.
+                inside = writes and kind != "map"
+                more = known + _ARGUMENTS.get(kind, 0)
+                count = range(_BLOCKS.get(kind, 0))
+                blocks = tuple(self.block(more, depth + 1, writes=inside) for _ in count)
+            statements.append(Statement(kind, reads, blocks, number))
+            known += 1
+        gives = draw(st.lists(st.integers(0, known - 1), min_size=1, max_size=4))
+        return Block(tuple(statements), tuple(gives))
+
+    def agent(self, inputs: int, depth: int, *, writes: bool) -> tuple[Block, int]:
+        """Draw an agent of so many inputs, or one that was drawn before."""
+        fit = [(found, count) for found, count, wrote in self.agents if writes or not wrote]
+        if fit and self.draw(st.booleans()):
+            return self.draw(st.sampled_from(fit))
+        # It sees its own inputs only, and a constant where it has none.
+        made = self.block(max(inputs, 1), depth, writes=writes)
+        self.agents.append((made, inputs, writes))
+        return made, inputs
 
 
 def carried_out(block: Block, values: Sequence[str], world: World) -> str:
@@ -148,8 +212,18 @@ def _done(statement: Statement, known: list[str], world: World) -> str:
             return world.pure(one, other)
         case "read":
             return world.read(one)
+        case "ask":
+            return world.read(f"{one}?")
+        case "recall":
+            return shown([{"key": world.read(one)}])
         case "write":
             return world.write(one)
+        case "remember":
+            return world.write(f"{one}={other}")
+        case "observe":
+            return shown(world.write(one))
+        case "plan":
+            return shown(world.planned(PLANS[number]))
         case "greedy":
             return world.model(f"Say {one}", None)
         case "seeded":
@@ -167,7 +241,7 @@ def _done(statement: Statement, known: list[str], world: World) -> str:
                 value = carried_out(blocks[0], [*known, value], world)
             return value
         case _:
-            return carried_out(blocks[0], [one], world)
+            return carried_out(blocks[0], [one, other][:number] or ["z"], world)
 
 
 @gl.tool(effects="none")
@@ -178,16 +252,31 @@ def fuzz_joined(parts: list[str]) -> str:
 
 def traced(block: Block) -> Module:
     """Trace the same flow through the public combinators."""
-    made: Module = _workflow(block).trace()
+    _agents.clear()
+    made: Module = _workflow(block, 1).trace()
     return made
 
 
-def _workflow(block: Block) -> Any:
-    def flow(text: str) -> str:
-        return _written(block, [text])
+_agents: dict[int, Any] = {}
 
-    flow.__name__ = flow.__qualname__ = f"fuzz_{next(_numbers)}"
-    return gl.workflow(flow)
+
+def _workflow(block: Block, inputs: int) -> Any:
+    """Give the workflow of a block; a block that is called twice is one agent."""
+    if id(block) not in _agents:
+
+        def bare() -> str:
+            return _written(block, ["z"])
+
+        def one(text: str) -> str:
+            return _written(block, [text])
+
+        def two(text: str, other: str) -> str:
+            return _written(block, [text, other])
+
+        flow = (bare, one, two)[inputs]
+        flow.__name__ = flow.__qualname__ = f"fuzz_{next(_numbers)}"
+        _agents[id(block)] = gl.workflow(flow)
+    return _agents[id(block)]
 
 
 def _written(block: Block, values: Sequence[Any]) -> str:
@@ -214,8 +303,20 @@ def _line(statement: Statement, known: list[Any]) -> Any:
             return fuzz_pure(one, other)
         case "read":
             return fuzz_read(one)
+        case "ask":
+            return gl.ask(one)
+        case "recall":
+            return fuzz_shown(gl.recall(one))
         case "write":
             return fuzz_write(one)
+        case "remember":
+            return gl.remember(other, key=one)
+        case "observe":
+            return fuzz_shown(gl.observe(one))
+        case "plan":
+            tools = [fuzz_read, fuzz_write, fuzz_agent]
+            granted = [fuzz_write, fuzz_agent]
+            return fuzz_shown(gl.expand(PLANS[number], tools=tools, granted=granted))
         case "greedy":
             return fuzz_greedy(one)
         case "seeded":
@@ -227,4 +328,4 @@ def _line(statement: Statement, known: list[Any]) -> Any:
         case "loop":
             return gl.loop(body, one, until=lambda value: value == other, max_trips=number + 1)
         case _:
-            return _workflow(blocks[0])(one)
+            return _workflow(blocks[0], number)(*[one, other][:number])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gangline.ir.compiler import compile_module
 from gangline.ir.module import Module
-from gangline.ir.passes import DEFAULT_PASSES, CommonStages, DeadStages, HoistFromMaps, Pass
+from gangline.ir.passes import DEFAULT_PASSES, CommonStages, DeadStages, HoistFromMaps, InlineAgents, Pass
 from gangline.ir.program import Program
 from gangline.ir.verifier import verify
 from gangline.runtime.dispatch.interpreter import Activation, Interpreter
@@ -23,6 +23,8 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
     "common": (CommonStages(),),
     "dead": (DeadStages(),),
     "hoist": (HoistFromMaps(),),
+    "inline": (InlineAgents(),),
+    "inline a little": (InlineAgents(max_ops=6),),
     "all": DEFAULT_PASSES,
     "twice": (*DEFAULT_PASSES, *DEFAULT_PASSES),
 }

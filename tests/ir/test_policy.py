@@ -245,7 +245,7 @@ LEAKS: list[tuple[Flows, str, str]] = [
     (looped, DATA, "input:s > plain > loop > post"),
     (inside_loop, DATA, "input:s > loop > post"),
     (until_secret, DECIDES, "input:s > loop > post"),
-    (nested, DATA, "input:s > inner_post > post"),
+    (nested, DATA, "input:s > inner_post/post"),
     (remembered, DATA, "input:s > remember > recall > map > post"),
     (offered, DATA, "input:s > ask > post"),
     (planned_text, DATA, "input:s > draft > expand > expand.post"),

@@ -158,14 +158,14 @@ def test_the_ir_shows_the_hierarchy() -> None:
     verify(Module.parse(text), level="agent")
 
 
-def test_an_agent_with_nothing_to_wait_for_is_not_called_after_a_write() -> None:
+def test_an_agent_without_inputs_waits_for_the_write_before_it() -> None:
     @gl.agent
     def bare() -> str:
         return put("x")
 
     assert "agent.call" in traced(lambda t, b: bare()).text
-    error = wrong(lambda t, b: [put(t), bare()])
-    assert "takes nothing that it could wait for" in error.detail
+    text = traced(lambda t, b: [put(t), bare()]).text
+    assert '"agent.call"(%0) {callee = @bare' in text
 
 
 # Switch -------------------------------------------------------------------------------------

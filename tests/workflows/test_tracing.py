@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import gangline as gl
+from gangline.ir.compiler import compile_module
 from gangline.ir.program import Program, Stage
 from gangline.workflows.registry import load
 
@@ -91,7 +92,7 @@ def test_the_example_of_the_design_becomes_a_program() -> None:
     # The prompt of the three drafts is one: it is computed before the map.
     assert ops[:5] == ["tool", "constant", "tool", "tokenize", "prefill"]
     assert ops[5:] == ["map", "tool", "tool", "loop"]
-    mapped, loop, call = stages(program, "map", "loop", "repair")
+    mapped, loop, ran = stages(program, "map", "loop", "repair/execute#2")
     body = program.regions[mapped.regions[0]]
     inside = [program.stages[i].name for i in body.stages]
     assert inside == ["draft.decode", "draft.detokenize"]
@@ -103,9 +104,10 @@ def test_the_example_of_the_design_becomes_a_program() -> None:
     (tested,) = (program.stages[i] for i in until.stages)
     assert (tested.attributes, tested.operands) == ({"fn": "get", "key": "ok"}, until.arguments)
     assert until.yields == tested.results
-    assert trip.stages == (call.id,) and call.operands == (1, *trip.arguments)
-    nested = program.regions[call.regions[0]]
-    assert len(nested.arguments) == 2 and nested.yields == program.stages[nested.stages[-1]].results
+    # The nested workflow `repair` stands in the loop's body, on the loop's own values.
+    assert trip.stages[-1] == ran.id and trip.yields == ran.results
+    assert ran.operands[0] == 1 and ran.attributes["agent.within"] == ["repair"]
+    assert [program.stages[i].operands for i in trip.stages[:2]] == [trip.arguments] * 2
     assert Program.from_json(program.to_json()) == program
 
 
@@ -120,13 +122,13 @@ def test_a_prompt_keeps_its_marks_and_its_options() -> None:
     assert tokenize.attributes["names"] == ["schema", "question"]
     assert tokenize.attributes["free"] == ["schema"]
     assert decode.attributes["stop"] == [";"] and decode.attributes["max_tokens"] == 16
-    (fixed,) = stages(answer.program(), "fix.tokenize")
+    (fixed,) = stages(answer.program(), "repair/fix.tokenize")
     assert [row["role"] for row in fixed.attributes["template"]] == ["system", "user"]
     assert fixed.attributes["names"] == ["error", "sql"]
 
 
 def test_tool_options_reach_the_stage() -> None:
-    execute_stage, again = stages(answer.program(), "execute", "execute#2")
+    execute_stage, again = stages(answer.program(), "execute", "repair/execute#2")
     kept = execute_stage.attributes
     assert (kept["timeout_s"], kept["retries"], kept["effects"]) == (5.0, 2, "read")
     assert kept["names"] == ["db", "sql"] and kept["signature"] == again.attributes["signature"]
@@ -289,12 +291,26 @@ def test_effects_inside_bodies_and_calls_are_ordered_too() -> None:
         return save("after")
 
     program = flow.program()
-    inside, branch, call, last = stages(program, "save", "branch", "store", "save#3")
+    inside, branch, called, last = stages(program, "save", "branch", "store/save#2", "save#3")
     assert len(inside.operands) == 1
-    waits = [s for s in program.stages if s.attributes.get("fn") == "item"]
-    assert call.operands == waits[0].results
-    producers = program.producers()
-    assert branch.results[0] in producers[waits[0].operands[0]].operands
+    assert called.operands[1:] == branch.results
+    assert last.operands[1:] == called.results
+
+
+def test_a_call_that_stays_one_waits_for_effects_before_it() -> None:
+    @gl.workflow
+    def store() -> int:
+        return save("stored")
+
+    @gl.workflow
+    def flow(text: str) -> int:
+        save(text)
+        store()
+        return save("after")
+
+    program = compile_module(flow.trace(), ())
+    first, call, last = stages(program, "save", "store", "save#3")
+    assert call.operands == first.results
     assert last.operands[1:] == call.results
 
 
