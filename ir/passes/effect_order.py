@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gangline.ir.attributes import encode
 from gangline.ir.builder import create, mlir_type
 from gangline.ir.module import blocks, mlir
 from gangline.ir.ops import OPS
@@ -169,6 +168,4 @@ def _delayed(call: Any, value: Any, waited: Sequence[Any]) -> Any:
             "agent.compute", [value, *waited], {"fn": "list"}, [mlir_type("list")]
         ).results[0]
         first = create("agent.constant", (), {"value": 0}, [mlir_type("int")]).results[0]
-        return create(
-            "agent.compute", [listing, first], {"fn": "item"}, [value.type]
-        ).results[0]
+        return create("agent.compute", [listing, first], {"fn": "item"}, [value.type]).results[0]

@@ -13,8 +13,8 @@ from gangline.ir.ops import OPS
 
 from .base import Pass
 from .dead_stages import callees
-from .effects import Effects
 from .effect_order import Arrival, Departure
+from .effects import Effects
 from .rewrite import text, texts
 
 _WITHIN = "agent.within"

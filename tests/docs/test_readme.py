@@ -46,4 +46,4 @@ def test_the_figures_of_the_service_are_those_of_the_result() -> None:
 
 def labels(svg: str) -> list[str]:
     """Give the stage names of a timeline, top to bottom."""
-    return re.findall(r">([\w.#]+) \(\w+\)</text>", svg)
+    return re.findall(r">([\w.#/]+) \(\w+\)</text>", svg)

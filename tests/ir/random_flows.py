@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,11 +43,12 @@ class Block:
 
 @dataclass
 class World:
-    """What tools change and see, and how often work was done that passes may save."""
+    """What tools change and see, how often work was done that passes may save, and step ids."""
 
     written: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     reads: Counter[tuple[str, int]] = field(default_factory=Counter)
+    steps: list[str] = field(default_factory=list)
 
     def count(self, kind: str) -> None:
         self.calls[kind] += 1
@@ -76,7 +78,10 @@ class World:
         return found
 
     def model(self, prompt: str, seed: int | None) -> str:
+        """Answer by chance, and write one of `PLANS` where it is asked to plan."""
         self.count("llm")
+        if prompt.startswith("Plan "):
+            return json.dumps(PLANS[sum(prompt.encode()) % len(PLANS)])
         return hashlib.blake2b(f"{prompt}|{seed or 0}".encode(), digest_size=1).hexdigest()
 
 
@@ -141,8 +146,14 @@ def fuzz_seeded(text: str, seed: int) -> str:
     raise NotImplementedError
 
 
+@gl.llm(model="m", max_tokens=8)
+def fuzz_planner(text: str) -> str:
+    """Plan {text}"""
+    raise NotImplementedError
+
+
 _READS = ("read", "read", "ask", "recall")
-_WRITES = ("write", "write", "remember", "observe", "plan")
+_WRITES = ("write", "write", "remember", "observe", "plan", "planner")
 _LEAVES = ("constant", "pure", "pure", *_READS, *_WRITES, "greedy", "seeded")
 _CONTROL = ("branch", "map", "loop", "call", "call")
 _BLOCKS = {"branch": 2, "map": 1, "loop": 1, "call": 1}
@@ -224,6 +235,8 @@ def _done(statement: Statement, known: list[str], world: World) -> str:
             return shown(world.write(one))
         case "plan":
             return shown(world.planned(PLANS[number]))
+        case "planner":
+            return shown(world.planned(json.loads(world.model(f"Plan {one}", None))))
         case "greedy":
             return world.model(f"Say {one}", None)
         case "seeded":
@@ -314,9 +327,9 @@ def _line(statement: Statement, known: list[Any]) -> Any:
         case "observe":
             return fuzz_shown(gl.observe(one))
         case "plan":
-            tools = [fuzz_read, fuzz_write, fuzz_agent]
-            granted = [fuzz_write, fuzz_agent]
-            return fuzz_shown(gl.expand(PLANS[number], tools=tools, granted=granted))
+            return _expanded(PLANS[number])
+        case "planner":
+            return _expanded(fuzz_planner(one))
         case "greedy":
             return fuzz_greedy(one)
         case "seeded":
@@ -329,3 +342,8 @@ def _line(statement: Statement, known: list[Any]) -> Any:
             return gl.loop(body, one, until=lambda value: value == other, max_trips=number + 1)
         case _:
             return _workflow(blocks[0], number)(*[one, other][:number])
+
+
+def _expanded(plan: Any) -> Any:
+    tools, granted = [fuzz_read, fuzz_write, fuzz_agent], [fuzz_write, fuzz_agent]
+    return fuzz_shown(gl.expand(plan, tools=tools, granted=granted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import os
 from typing import Any
 
 import pytest
@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 
 from gangline.ir.compiler import compile_module
 from gangline.ir.module import Module
-from gangline.ir.passes import DEFAULT_PASSES, CommonStages, DeadStages, HoistFromMaps, InlineAgents, Pass
-from gangline.ir.program import Program
+from gangline.ir.passes import (
+    DEFAULT_PASSES,
+    CommonStages,
+    DeadStages,
+    HoistFromMaps,
+    InlineAgents,
+    Pass,
+)
 from gangline.ir.verifier import verify
-from gangline.runtime.dispatch.interpreter import Activation, Interpreter
-from gangline.runtime.dispatch.prompt import render
+from tests.ir.flow_runs import dispatched
 from tests.ir.random_flows import Block, Statement, World, carried_out, flows, traced
+
+EXAMPLES = int(os.environ.get("GANGLINE_FUZZ", "60"))
 
 PIPELINES: dict[str, tuple[Pass, ...]] = {
     "none": (),
@@ -30,60 +37,24 @@ PIPELINES: dict[str, tuple[Pass, ...]] = {
 }
 
 
-def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
-    """Run a program on the dispatcher's interpreter, ready steps in an order of chance."""
-    interpreter, order, ready = Interpreter(program), random.Random(seed), list[Activation]()
-    interpreter.start([text])
-    # Invariant: every step is in `ready` once, and finished once.
-    while True:
-        ready += interpreter.ready
-        interpreter.ready.clear()
-        if not ready:
-            break
-        step = ready.pop(order.randrange(len(ready)))
-        interpreter.finish(step, result(step, world))
-    assert interpreter.error is None and interpreter.output is not None
-    return interpreter.output.value
-
-
-def result(step: Activation, world: World) -> Any:
-    attributes, operands = step.stage.attributes, step.operands
-    match step.stage.op:
-        case "tokenize":
-            named = dict(zip(attributes["names"], operands, strict=False))
-            (message,) = render(attributes["template"], named)
-            return list(message["content"].encode())
-        case "decode":
-            named = dict(zip(attributes["names"], operands[1:], strict=False))
-            prompt = bytes(operands[0].tokens).decode()
-            return {"text": world.model(prompt, named.get("seed", attributes.get("seed")))}
-        case "detokenize":
-            return operands[0]["text"]
-    match attributes["tool"].rpartition(".")[2]:
-        case "fuzz_pure":
-            return world.pure(operands[0], operands[1])
-        case "fuzz_read":
-            return world.read(operands[0])
-        case "fuzz_write":
-            return world.write(operands[0])
-        case _:
-            return "".join(part[-9:] for part in operands[0])
-
-
 @given(flow=flows(), seed=st.integers(0, 9))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 def test_results_and_writes_are_those_of_the_obvious_order(flow: Block, seed: int) -> None:
     expected = World()
     output = carried_out(flow, ["q"], expected)
-    module = traced(flow)
+    module, worlds = traced(flow), dict[str, World]()
     for name, passes in PIPELINES.items():
-        world = World()
+        world = worlds[name] = World()
         program = compile_module(module, passes)
         assert dispatched(program, "q", world, seed) == output, name
         assert world.written == expected.written, name
+        assert len(set(world.steps)) == len(world.steps), name
         for kind, count in world.calls.items():
             # A branch or a map may hold what another place computes too, never more of it.
             assert count <= expected.calls.get(kind, 0), f"{name}: more {kind}"
+    # What was recorded of a call's steps is that of the same steps inlined.
+    for name in ("inline", "inline a little"):
+        assert set(worlds[name].steps) == set(worlds["none"].steps), name
 
 
 def test_a_loop_without_a_trip_has_not_waited_for_what_was_before_it() -> None:
@@ -96,7 +67,7 @@ def test_a_loop_without_a_trip_has_not_waited_for_what_was_before_it() -> None:
 
 
 @given(flow=flows())
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=EXAMPLES // 2, suppress_health_check=[HealthCheck.too_slow])
 def test_text_and_bytecode_come_back_as_they_were(flow: Block) -> None:
     module = traced(flow)
     for found in (Module.parse(module.text), Module.from_bytecode(module.bytecode)):

@@ -1,0 +1,66 @@
+"""A run of a random workflow's program on the dispatcher's interpreter, with fake work."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from gangline.ir.program import Program
+from gangline.runtime.dispatch.interpreter import Activation, Interpreter
+from gangline.runtime.dispatch.planned_steps import checked_plan
+from gangline.runtime.dispatch.prompt import render
+from tests.ir.random_flows import World, shown
+
+
+def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
+    """Run a program on the dispatcher's interpreter, ready steps in an order of chance."""
+    interpreter, order, ready = Interpreter(program), random.Random(seed), list[Activation]()
+    interpreter.start([text])
+    # Invariant: every step is in `ready` once, and finished once.
+    while True:
+        ready += interpreter.ready
+        interpreter.ready.clear()
+        if not ready:
+            break
+        step = ready.pop(order.randrange(len(ready)))
+        world.steps.append(step.id)
+        interpreter.finish(step, result(step, world))
+    assert interpreter.error is None and interpreter.output is not None
+    return interpreter.output.value
+
+
+def result(step: Activation, world: World) -> Any:
+    attributes, operands = step.stage.attributes, step.operands
+    match step.stage.op:
+        case "tokenize":
+            named = dict(zip(attributes["names"], operands, strict=False))
+            (message,) = render(attributes["template"], named)
+            return list(message["content"].encode())
+        case "decode":
+            named = dict(zip(attributes["names"], operands[1:], strict=False))
+            prompt = bytes(operands[0].tokens).decode()
+            return {"text": world.model(prompt, named.get("seed", attributes.get("seed")))}
+        case "detokenize":
+            return operands[0]["text"]
+        case "ask":
+            return world.read(f"{operands[0]}?")
+        case "lookup":
+            return [{"key": world.read(operands[0])}]
+        case "store":
+            return world.write(f"{operands[1]}={operands[0]}")
+        case "observe":
+            return world.write(operands[0])
+        case "expand":
+            rows, most = attributes["tools"], attributes["max_steps"]
+            return {"steps": checked_plan(operands[0], rows, most, step.stage.where)}
+    match attributes["tool"].rpartition(".")[2]:
+        case "fuzz_pure":
+            return world.pure(operands[0], operands[1])
+        case "fuzz_read":
+            return world.read(operands[0])
+        case "fuzz_write":
+            return world.write(operands[0])
+        case "fuzz_shown":
+            return shown(operands[0])
+        case _:
+            return "".join(part[-9:] for part in operands[0])
