@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 from gangline.ir.errors import StepError
@@ -266,20 +267,29 @@ class PlanCheck:
 
     def _ordered(self, needs: Mapping[str, Sequence[str]]) -> list[str]:
         """Give the steps so that each comes after what it needs, else as the plan has them."""
+        names = list(needs)
+        users: dict[str, list[int]] = {}
+        waiting = [len(needs[name]) for name in names]
+        for place, name in enumerate(names):
+            for other in needs[name]:
+                users.setdefault(other, []).append(place)
+        ready = [place for place, count in enumerate(waiting) if count == 0]
         order: list[str] = []
-        placed: set[str] = set()
-        left = list(needs)
-        # Invariant: every step in `order` comes after all that it needs.
-        while left:
-            ready = [name for name in left if placed.issuperset(needs[name])]
-            if not ready:
-                raise self._error(
-                    f"Steps of the plan wait for each other: {', '.join(left)}",
-                    "A step may refer to steps that do not need its own result.",
-                )
-            order += ready
-            placed.update(ready)
-            left = [name for name in left if name not in placed]
+        # Invariant: `ready` is a heap of the places not in `order` whose needs all are.
+        while ready:
+            name = names[heappop(ready)]
+            order.append(name)
+            for place in users.get(name, ()):
+                waiting[place] -= 1
+                if waiting[place] == 0:
+                    heappush(ready, place)
+        if len(order) < len(names):
+            placed = set(order)
+            left = ", ".join(name for name in names if name not in placed)
+            raise self._error(
+                f"Steps of the plan wait for each other: {left}",
+                "A step may refer to steps that do not need its own result.",
+            )
         return order
 
     def _error(self, detail: str, next_step: str = "") -> StepError:

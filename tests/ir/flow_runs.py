@@ -11,6 +11,8 @@ from gangline.runtime.dispatch.planned_steps import checked_plan
 from gangline.runtime.dispatch.prompt import render
 from tests.ir.random_flows import World, shown
 
+_ACTS = frozenset({"ask", "lookup", "store", "observe", "expand"})
+
 
 def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
     """Run a program on the dispatcher's interpreter, ready steps in an order of chance."""
@@ -23,7 +25,8 @@ def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
         if not ready:
             break
         step = ready.pop(order.randrange(len(ready)))
-        world.steps.append(step.id)
+        if step.stage.op in _ACTS or step.stage.attributes.get("effects", "none") != "none":
+            world.acts.append(step.id)
         interpreter.finish(step, result(step, world))
     assert interpreter.error is None and interpreter.output is not None
     return interpreter.output.value

@@ -43,12 +43,12 @@ class Block:
 
 @dataclass
 class World:
-    """What tools change and see, how often work was done that passes may save, and step ids."""
+    """What tools change and see, how often work was done that passes may save; ids of steps with effects."""
 
     written: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     reads: Counter[tuple[str, int]] = field(default_factory=Counter)
-    steps: list[str] = field(default_factory=list)
+    acts: list[str] = field(default_factory=list)
 
     def count(self, kind: str) -> None:
         self.calls[kind] += 1
@@ -197,8 +197,10 @@ class _Author:
     def agent(self, inputs: int, depth: int, *, writes: bool) -> tuple[Block, int]:
         """Draw an agent of so many inputs, or one that was drawn before."""
         fit = [(found, count) for found, count, wrote in self.agents if writes or not wrote]
-        if fit and self.draw(st.booleans()):
-            return self.draw(st.sampled_from(fit))
+        again = st.one_of(st.none(), st.sampled_from(fit)) if fit else st.none()
+        found = self.draw(again)
+        if found is not None:
+            return found
         # It sees its own inputs only, and a constant where it has none.
         made = self.block(max(inputs, 1), depth, writes=writes)
         self.agents.append((made, inputs, writes))
@@ -345,5 +347,5 @@ def _line(statement: Statement, known: list[Any]) -> Any:
 
 
 def _expanded(plan: Any) -> Any:
-    tools, granted = [fuzz_read, fuzz_write, fuzz_agent], [fuzz_write, fuzz_agent]
-    return fuzz_shown(gl.expand(plan, tools=tools, granted=granted))
+    granted: list[Any] = [fuzz_write, fuzz_agent]
+    return fuzz_shown(gl.expand(plan, tools=[fuzz_read, *granted], granted=granted))

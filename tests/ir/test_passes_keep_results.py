@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -48,13 +51,18 @@ def test_results_and_writes_are_those_of_the_obvious_order(flow: Block, seed: in
         program = compile_module(module, passes)
         assert dispatched(program, "q", world, seed) == output, name
         assert world.written == expected.written, name
-        assert len(set(world.steps)) == len(world.steps), name
+        assert len(set(world.acts)) == len(world.acts), name
         for kind, count in world.calls.items():
             # A branch or a map may hold what another place computes too, never more of it.
             assert count <= expected.calls.get(kind, 0), f"{name}: more {kind}"
-    # What was recorded of a call's steps is that of the same steps inlined.
+    # Inlined steps are called what they are in a call, but for the numbers of equal names: those
+    # change where a step without effects is saved.
     for name in ("inline", "inline a little"):
-        assert set(worlds[name].steps) == set(worlds["none"].steps), name
+        assert _plain(worlds[name].acts) == _plain(worlds["none"].acts), name
+
+
+def _plain(steps: Iterable[str]) -> Counter[str]:
+    return Counter(re.sub(r"#\d+", "", step) for step in steps)
 
 
 def test_a_loop_without_a_trip_has_not_waited_for_what_was_before_it() -> None:

@@ -48,11 +48,11 @@ def test_each_arm_of_a_switch_is_expected_equally_often() -> None:
     """Of six trips three are expected; of research, write, review and finish each a quarter."""
     counted = expected(program("supervisor.py:report"))
     assert counted["lead.decode"] == 3.0
-    for name in ("find_facts", "compose.decode", "criticise.decode"):
+    for name in ("research/find_facts", "write/compose.decode", "review/criticise.decode"):
         assert counted[name] == pytest.approx(0.75)
     counted = expected(program("network.py:desk"))
-    for name in ("sort_question.decode", "answer_billing.decode", "answer_technical.decode"):
-        assert counted[name] == pytest.approx(2.5 / 3)
+    for name in ("triage/sort_question", "billing/answer_billing", "technical/answer_technical"):
+        assert counted[f"{name}.decode"] == pytest.approx(2.5 / 3)
 
 
 def test_an_agent_of_a_plan_is_expected_once() -> None:

@@ -108,6 +108,11 @@ def test_writes_keep_the_order_of_the_plan() -> None:
     assert [row["after"] for row in rows] == [[], ["r1"], ["w1"], ["w1", "r2"]]
 
 
+def test_a_write_does_not_overtake_a_read_that_waits_for_more_than_it_does() -> None:
+    rows = check(step("w1", "send", a0=1), step("r", a0=ref("w1")), step("w2", "send", a0=1))
+    assert [row["after"] for row in rows] == [[], ["w1"], ["w1", "r"]]
+
+
 @settings(max_examples=300, deadline=None)
 @given(plan=st.recursive(
     st.none() | st.integers() | st.text(max_size=5) | st.just({"$ref": "a"}),
