@@ -78,7 +78,7 @@ class Dispatcher:
         # Prefills that a decode in flight pays for; others that share them do not.
         self._paid: set[str] = set()
         self.policing: Policing
-        self._denied: Fail | None = None  # by an answer at rest; the next start ends with it
+        self._denied: Fail | None = None  # by a person; the job ends with it, whoever starts it
         self._gate: Activation | None = None
         self._interpreter: Interpreter
         self._expectation: Expectation
@@ -201,16 +201,15 @@ class Dispatcher:
     def _started(self, event: Event, now: float) -> list[Command]:
         """Begin, or go on after a crash, a failure or a question."""
         self.status, self._running, self._closing = "running", True, False
-        denied, self._denied = self._denied, None
         self._failure = self.error = self.output = None
         if self._missing:
             return [Fail("job.failed", incomplete_fork(self.job_id).to_json())]
         self._times_dropped.update(event.data.get("dropped", ()))
         self.spent_usd += event.data.get("spent_usd", 0.0)
         self._limits(event.data, event.at_s)
-        if denied is not None:
+        if self._denied is not None:
             self._closing = True
-            return [denied]
+            return [self._denied]
         rerun = frozenset(event.data.get("rerun", ()))
         flights = self._flights
         for step_id, flight in flights.items():
@@ -376,7 +375,7 @@ class Dispatcher:
         flight.waiting, flight.reserved_usd = True, 0.0
         flight.held, flight.interrupt = False, None
         self._flights[event.step_id] = flight
-        if event.data.get("denied") and not self._running:
+        if event.data.get("denied"):
             self._denied = Fail("job.failed", error, event.step_id)
         commands: list[Command] = []
         left = stage.attributes.get("retries", 0) - flight.attempt + 1
@@ -528,7 +527,7 @@ class Dispatcher:
 
     def _ended(self, event: Event) -> list[Command]:
         self.status = STATUS_AFTER[event.type]
-        self._running = False
+        self._running, self._denied = False, None  # a retry asks again
         if event.type == "job.completed":
             self.output = event.data.get("output")
         self.error = event.data.get("error")

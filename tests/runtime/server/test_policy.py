@@ -206,3 +206,25 @@ def test_a_batch_refuses_each_on_its_own() -> None:
         answer = client.post("/v1/jobs:batch", json={"jobs": rows}).json()["data"]
         assert [(row.get("error") or {}).get("code") for row in answer] == ["policy", None]
         assert len(jobs(client)) == 1
+
+
+def test_a_question_is_answered_once_with_yes_or_no() -> None:
+    with served() as client:
+        asked = client.post("/v1/jobs", json=LEAK).json()
+        path, interrupt = asked["links"]["self"], asked["interrupt"]["id"]
+        assert asked["status"] == "input_required" and asked["interrupt"]["choices"] == [
+            "yes",
+            "no",
+        ]
+        wrong = client.post(f"{path}:resume", json={"interrupt": interrupt, "value": "maybe"})
+        assert wrong.status_code == 422
+        told = client.post(f"{path}:resume", json={"interrupt": interrupt, "value": "no"})
+        assert told.status_code < 300
+        ended = client.get(path, headers={"prefer": "wait=20"}).json()
+        assert (ended["status"], ended["error"]["code"]) == ("failed", "policy")
+        assert [hop["step"] for hop in ended["error"]["findings"][0]["path"]] == [
+            "rest_record",
+            "rest_mail",
+        ]
+        late = client.post(f"{path}:resume", json={"interrupt": interrupt, "value": "yes"})
+        assert late.status_code == 409 and SENT == []
