@@ -15,10 +15,10 @@ from typing import Any
 from gangline.ir.errors import ConfigError, PolicyError
 from gangline.ir.policy import findings
 from gangline.ir.program import Program
-from gangline.ir.specs.finding import Finding
+from gangline.ir.specs.finding import Finding, refused
 from gangline.ir.specs.policy import Grant, Policy
 
-from .dispatch.policing import documents, refused
+from .dispatch.policing import documents
 from .kept import Kept
 
 MAX_POLICY_BYTES = 1 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .annotate_resources import AnnotateResources
 from .base import Pass, run
 from .batch_forks import BatchForks
+from .check_policy import CheckPolicy
 from .common_stages import CommonStages
 from .critical_path import CriticalPath
 from .dead_stages import DeadStages
@@ -23,6 +24,7 @@ __all__ = [
     "STAGE_PASSES",
     "AnnotateResources",
     "BatchForks",
+    "CheckPolicy",
     "CommonStages",
     "CriticalPath",
     "DeadStages",

@@ -15,11 +15,13 @@ class Pass:
     """Base of every pass: `apply` changes a valid module in place and leaves it valid.
 
     The first line of a pass's docstring says what it does; its section of docs/passes.md begins
-    with the same words. `idempotent` says that applying it twice changes no more than once.
+    with the same words. `idempotent` says that applying it twice changes no more than once, and
+    `changes` that it is there to change something; one that is not raises where it finds fault.
     """
 
     name: ClassVar[str] = ""
     idempotent: ClassVar[bool] = True
+    changes: ClassVar[bool] = True
 
     @classmethod
     def example(cls) -> Self:

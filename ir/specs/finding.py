@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from gangline.ir.errors import PolicyError
 
 RULES = (
     "write-not-granted",  # a tool with write effects is reached that nobody granted
@@ -75,3 +77,12 @@ def told(findings: Iterable[Finding], limit: int = 5) -> str:
     if len(rows) > limit:
         texts.append(f"and {len(rows) - limit} more")
     return "; ".join(texts)
+
+
+def refused(
+    findings: Sequence[Mapping[str, Any]], where: str, by: str = "The policy refuses this"
+) -> PolicyError:
+    """Give the error of what may not run, with the findings (as JSON) and their paths."""
+    what = told([Finding.from_json(row) for row in findings])
+    next_step = str(findings[0]["next_step"])
+    return PolicyError(f"{by}: {what}", where=where, next_step=next_step, findings=findings)

@@ -8,12 +8,13 @@ from typing import Any
 
 from gangline.ir.errors import GanglineError, PolicyError, StepError
 from gangline.ir.plan_policy import PlanCheck
+from gangline.ir.specs.finding import refused
 
 from .commands import AskPerson, CheckPlan, ReadPlan, Step
 from .dispatcher import Dispatcher
 from .plan_reader import PlanReader
 from .planned_steps import checked_plan
-from .policing import SCHEMA, documents, question, refused
+from .policing import SCHEMA, documents, question
 
 PlanNews = tuple[str, Step, Mapping[str, Any]]
 """An event to record: its type, the expand step, and its data."""

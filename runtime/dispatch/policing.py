@@ -15,7 +15,7 @@ from gangline.ir.errors import PolicyError
 from gangline.ir.plan_policy import CallCounts, PlanCheck, Secrets, whole_plan_findings
 from gangline.ir.policy import exposure
 from gangline.ir.program import Program, Stage
-from gangline.ir.specs.finding import Finding, told
+from gangline.ir.specs.finding import Finding, refused, told
 from gangline.ir.specs.policy import Flow, Policy
 
 GATE = "policy.check"
@@ -94,14 +94,6 @@ def question(step_id: str, findings: Documents) -> str:
     """Give what a person is asked."""
     what = "This job" if step_id == GATE else f"The plan of step {step_id}"
     return f"{what} needs a permission. {_told(findings)}. Let it run?"
-
-
-def refused(findings: Documents, where: str, by: str = "The policy refuses this") -> PolicyError:
-    """Give the error of what may not run, with the first finding's path."""
-    next_step = str(findings[0]["next_step"])
-    return PolicyError(
-        f"{by}: {_told(findings)}", where=where, next_step=next_step, findings=findings
-    )
 
 
 def denied(findings: Documents, where: str) -> PolicyError:

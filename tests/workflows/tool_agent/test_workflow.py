@@ -30,7 +30,7 @@ SENT: list[str] = []
 
 
 @gl.tool(effects="read")
-def weather(city: str, day: int | None = None) -> Weather:
+def sky_over(city: str, day: int | None = None) -> Weather:
     """Say how the weather is.
 
     What stands below is for people.
@@ -47,9 +47,9 @@ def send(text: str) -> str:
     return "sent"
 
 
-assistant = make_tool_agent([weather], name="assistant", model="m")
-secretary = make_tool_agent([weather, send], name="secretary", model="m")
-trusted = make_tool_agent([weather, send], name="trusted", model="m", granted=[send])
+assistant = make_tool_agent([sky_over], name="assistant", model="m")
+secretary = make_tool_agent([sky_over, send], name="secretary", model="m")
+trusted = make_tool_agent([sky_over, send], name="trusted", model="m", granted=[send])
 
 
 class Model:
@@ -73,8 +73,8 @@ def ask(workflow: Any, model: Model, tmp_path: Path, question: str = "How is it?
         )
 
 
-GOOD = '1. weather(city="Rome")\n2. weather(city="${1.sky} $$", day=$1.degrees)\n3. join()'
-BAD = '1. weather(city="Rome")\n2. weather(city="Atlantis")\n3. join()'
+GOOD = '1. sky_over(city="Rome")\n2. sky_over(city="${1.sky} $$", day=$1.degrees)\n3. join()'
+BAD = '1. sky_over(city="Rome")\n2. sky_over(city="Atlantis")\n3. join()'
 
 
 def test_a_plan_and_an_answer(tmp_path: Path) -> None:
@@ -85,10 +85,12 @@ def test_a_plan_and_an_answer(tmp_path: Path) -> None:
     assert [call["result"]["sky"] for call in output["calls"]] == ["blue", "blue"]
     first, last = model.prompts
     assert (
-        "- weather(city: text, day?: integer) -> {sky, degrees}: Say how the weather is." in first
+        "- sky_over(city: text, day?: integer) -> {sky, degrees}: Say how the weather is." in first
     )
     assert "for people" not in first and first.endswith("Question: How is it?\nPlan:\n")
-    assert '2. weather(city="${1.sky} $$", day=$1.degrees) = {"sky": "blue", "degrees": 20}' in last
+    assert (
+        '2. sky_over(city="${1.sky} $$", day=$1.degrees) = {"sky": "blue", "degrees": 20}' in last
+    )
 
 
 def test_a_failed_call_is_fed_back_exactly_once(tmp_path: Path) -> None:
@@ -121,17 +123,17 @@ def test_questions_that_are_none_are_refused(tmp_path: Path, question: str) -> N
 
 
 def test_a_write_that_nobody_granted_asks(tmp_path: Path) -> None:
-    model = Model('1. weather(city="Rome")\n2. send(text="hello")\n3. join()')
+    model = Model('1. sky_over(city="Rome")\n2. send(text="hello")\n3. join()')
     result = ask(secretary, model, tmp_path)
     assert result.status == "input_required" and SENT == []
-    granted = Model('1. weather(city="Rome")\n2. send(text="hello")\n3. join()')
+    granted = Model('1. sky_over(city="Rome")\n2. send(text="hello")\n3. join()')
     assert ask(trusted, granted, tmp_path).output["calls"][1]["result"] == "sent"
 
 
 def test_the_grammar_goes_to_the_engine() -> None:
     stages = [stage for stage in assistant.program().stages if stage.op == "decode"]
     grammars = [stage.attributes.get("grammar", {}).get("text", "") for stage in stages]
-    assert sum("weather(" in text for text in grammars) == 2
+    assert sum("sky_over(" in text for text in grammars) == 2
     assert any("degrees|sky" in text for text in grammars)
 
 
