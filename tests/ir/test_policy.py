@@ -47,7 +47,7 @@ def listing(text: str) -> list[str]:
 
 
 @gl.tool(effects="write")
-def note(text: str) -> str:
+def note_down(text: str) -> str:
     return text
 
 
@@ -166,7 +166,7 @@ def planned_result(s: str, p: str) -> str:
 
 
 def kept(s: str, p: str) -> str:
-    return note(s)
+    return note_down(s)
 
 
 def public(s: str, p: str) -> str:
@@ -183,7 +183,7 @@ def redacted(s: str, p: str) -> str:
 
 
 def other_member(s: str, p: str) -> str:
-    note(s)
+    note_down(s)
     return post(gl.record(Pair, a=p, b=s).a)
 
 
@@ -196,12 +196,12 @@ def other_result(s: str, p: str) -> str:
 
 
 def after_a_write(s: str, p: str) -> str:
-    note(s)  # the post waits for it, and learns nothing from it
+    note_down(s)  # the post waits for it, and learns nothing from it
     return post(p)
 
 
 def call_after_a_write(s: str, p: str) -> str:
-    note(s)
+    note_down(s)
     return inner_post(p, p)
 
 
@@ -219,12 +219,12 @@ def other_space(s: str, p: str) -> list[str]:
 
 
 def branch_beside(s: str, p: str) -> str:
-    gl.branch(s == "x", lambda: note(p), lambda: p)
+    gl.branch(s == "x", lambda: note_down(p), lambda: p)
     return post(p)
 
 
 def planned_internal(s: str, p: str) -> dict[str, Any]:
-    return gl.expand(draft(s), tools=[plain, note], granted=[note])
+    return gl.expand(draft(s), tools=[plain, note_down], granted=[note_down])
 
 
 DATA, DECIDES = "secret-to-external", "secret-decides-external"
@@ -298,7 +298,9 @@ def test_a_policy_allows_one_flow_and_labels_more() -> None:
     assert found_in(direct, Policy.from_json({"flows": ["input:s -> post"]})) == ()
     assert len(found_in(direct, Policy.from_json({"flows": ["input:p -> post"]}))) == 1
     assert found_in(decided, Policy(implicit=False)) == ()
-    assert [path(row) for row in found_in(kept, Policy(external=("note",)))] == ["input:s > note"]
+    assert [path(row) for row in found_in(kept, Policy(external=("note_down",)))] == [
+        "input:s > note_down"
+    ]
     assert [path(row) for row in found_in(public, Policy(secret=("input:p",)))] == [
         "input:p > post"
     ]
@@ -310,7 +312,7 @@ def test_what_an_author_calls_needs_a_grant_where_the_policy_says_so() -> None:
         return [row.rule for row in found_in(body, policy)]
 
     assert rules(kept) == ["write-not-granted"]
-    assert rules(kept, "note:1") == []
+    assert rules(kept, "note_down:1") == []
     assert rules(public, "post:1") == []
     assert rules(counted, "post:9") == ["repeated-write"]
     assert rules(until_secret, "post:2") == ["repeated-write"]

@@ -39,7 +39,7 @@ def draft(question: str, seed: int = 0) -> str:  # type: ignore[empty-body]
 
 
 @gl.tool(effects="read")
-def shout(text: str) -> str:
+def shout_out(text: str) -> str:
     return text.upper()
 
 
@@ -52,7 +52,7 @@ def sometimes(text: str) -> str:
 
 @gl.workflow
 def three(question: str) -> list[str]:
-    return gl.map(lambda seed: shout(draft(question, seed=seed)), [1, 2, 3])
+    return gl.map(lambda seed: shout_out(draft(question, seed=seed)), [1, 2, 3])
 
 
 @gl.workflow

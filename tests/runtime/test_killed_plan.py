@@ -21,7 +21,7 @@ import gangline as gl
 
 
 @gl.tool(effects="read")
-def work(path: str, name: str) -> str:
+def do_line(path: str, name: str) -> str:
     with open(path, "a") as file:
         file.write(name + "\\n")
     return name
@@ -34,7 +34,7 @@ def plan(path: str) -> str:
 
 @gl.workflow
 def flow(path: str) -> dict:
-    return gl.expand(plan(path), tools=[work], given={"path": path}, form="lines")
+    return gl.expand(plan(path), tools=[do_line], given={"path": path}, form="lines")
 """
 RUN = """
 import sys
@@ -44,7 +44,7 @@ from gangline.ir.specs.request import Finished, FirstToken, Submit, TokenDelta
 from gangline.runtime.api import run_job
 from gangline.workflows.registry import load
 
-LINES = ['1. work(name="a")', '2. work(name="b")', '3. work(name="$1$2")', "4. join()"]
+LINES = ['1. do_line(name="a")', '2. do_line(name="b")', '3. do_line(name="$1$2")', "4. join()"]
 
 
 class Halting:
@@ -108,7 +108,7 @@ def test_no_line_that_is_recorded_runs_twice(tmp_path: Path, count: int) -> None
         (row,) = store.jobs()
         recorded = {e.step_id for e in store.events(row.id) if e.type == "step.completed"}
     before = Counter(words(path))
-    text = '1. work(name="a")\n2. work(name="b")\n3. work(name="$1$2")\n4. join()'
+    text = '1. do_line(name="a")\n2. do_line(name="b")\n3. do_line(name="$1$2")\n4. join()'
     done = retry_job(row.id, backends={"cpu/0": FakeBackend(lambda prompt: text)})
     assert done.output == {"1": "a", "2": "b", "3": "ab"}, done.error
     calls = Counter(words(path))

@@ -39,7 +39,7 @@ def see(text: str) -> str:
 
 
 @gl.tool(effects="write")
-def put(text: str) -> str:
+def put_word(text: str) -> str:
     return text
 
 
@@ -78,7 +78,7 @@ def writer(board: Board) -> Board:
     """Writes things down.
 
     And this is not part of the role."""
-    return gl.replace(board, log=board.log + [put("w")])  # noqa: RUF005
+    return gl.replace(board, log=board.log + [put_word("w")])  # noqa: RUF005
 
 
 @gl.agent(role="talks")
@@ -161,10 +161,10 @@ def test_the_ir_shows_the_hierarchy() -> None:
 def test_an_agent_without_inputs_waits_for_the_write_before_it() -> None:
     @gl.agent
     def bare() -> str:
-        return put("x")
+        return put_word("x")
 
     assert "agent.call" in traced(lambda t, b: bare()).text
-    text = traced(lambda t, b: [put(t), bare()]).text
+    text = traced(lambda t, b: [put_word(t), bare()]).text
     assert '"agent.call"(%0) {callee = @bare' in text
 
 
@@ -328,7 +328,7 @@ def test_an_agent_that_a_plan_may_call_cannot_plan_itself() -> None:
 def test_effects_of_an_agent_count_for_the_plan() -> None:
     @gl.agent
     def scribe(text: str) -> str:
-        return put(text)
+        return put_word(text)
 
     @gl.workflow
     def flow(text: str) -> list[Any]:
@@ -362,14 +362,14 @@ def test_both_sides_of_a_branch_may_begin() -> None:
 @pytest.mark.parametrize(
     ("side", "said"),
     [
-        (lambda: put("x"), "put writes"),
+        (lambda: put_word("x"), "put_word writes"),
         (lambda: gl.ask("x"), "ask asks a person"),
         (lambda: asker("x"), "ask asks a person"),
-        (lambda: writer(gl.record(Board, log=[], left=[])).log[0], "put writes"),
+        (lambda: writer(gl.record(Board, log=[], left=[])).log[0], "put_word writes"),
         (lambda: gl.expand([], tools=[writer]), "expand writes"),
-        (lambda: gl.expand([], tools=[put]), "expand writes"),
+        (lambda: gl.expand([], tools=[put_word]), "expand writes"),
         (lambda: gl.expand([], tools=[asker]), "ask asks a person"),
-        (lambda: gl.map(lambda x: put("x"), [1, 2]), "put writes"),
+        (lambda: gl.map(lambda x: put_word("x"), [1, 2]), "put_word writes"),
         (lambda: gl.remember("v", key="k"), "remember writes"),
     ],
 )

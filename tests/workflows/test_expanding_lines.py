@@ -66,14 +66,14 @@ def shown(goal: str) -> list[Any]:
 
 
 @gl.tool(effects="none")
-def write_plan(goal: str) -> str:
+def write_lines(goal: str) -> str:
     """Give a plan that no model wrote."""
     return PLAN
 
 
 @gl.workflow
 def unstreamed(goal: str) -> dict[str, Any]:
-    return gl.expand(write_plan(goal), tools=[memo, glue], form="lines")
+    return gl.expand(write_lines(goal), tools=[memo, glue], form="lines")
 
 
 @gl.workflow

@@ -53,7 +53,7 @@ async def fetch(name: str) -> dict[str, Any]:
 
 
 @gl.tool(effects="none")
-def fails(name: str) -> str:
+def fails_by_name(name: str) -> str:
     raise LookupError(name)
 
 
@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_a_step_error(
 
 def test_what_the_function_raises_passes_through() -> None:
     with pytest.raises(LookupError):
-        fails.call({"name": "x"})
+        fails_by_name.call({"name": "x"})
 
 
 def test_an_async_tool_gives_an_awaitable() -> None:

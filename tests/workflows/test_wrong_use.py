@@ -180,7 +180,7 @@ def defined(name: str) -> None:
     elif name == "no return type":
 
         @gl.tool
-        def nothing(topic: str):
+        def nothing_typed(topic: str):
             return topic
 
     elif name == "star":
@@ -257,10 +257,10 @@ def defined(name: str) -> None:
     elif name == "grammar that writes":
 
         @gl.tool(effects="write")
-        def save(topic: str) -> str:
+        def save_text(topic: str) -> str:
             return topic
 
-        @gl.llm(model="m", max_tokens=8, grammar=save)
+        @gl.llm(model="m", max_tokens=8, grammar=save_text)
         def careless(topic: str) -> str:
             """Say {topic}."""
 
@@ -285,7 +285,7 @@ def defined(name: str) -> None:
 
 DEFINITIONS = {
     "no type": ("parameter 'topic' of untyped() has no type", "topic: str"),
-    "no return type": ("nothing() has no return type", "-> str"),
+    "no return type": ("nothing_typed() has no return type", "-> str"),
     "star": ("many() takes *topics", "Name every parameter"),
     "unknown type": ("annotation of lost() cannot be read", "above the function"),
     "effects": ("effects='some'", "'none', 'read', 'write'"),

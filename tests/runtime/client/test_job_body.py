@@ -34,13 +34,13 @@ class Point:
 
 
 @gl.tool(effects="read")
-def twice(number: int) -> int:
+def two_fold(number: int) -> int:
     return 2 * number
 
 
 @gl.workflow
 def doubled(number: int) -> int:
-    return twice(number)
+    return two_fold(number)
 
 
 def test_options_and_inputs_are_told_apart() -> None:
@@ -81,8 +81,8 @@ def test_every_field_of_a_request_has_an_option() -> None:
 
 def test_grants_are_texts_and_a_policy_its_document() -> None:
     policy = Policy(grants=(Grant("log"),), on_violation="refuse")
-    body = job_body("w", {"grants": [Grant("send", 1), twice, "log"], "policy": policy})
-    assert body["grants"] == ["send:1", twice.name, "log"]
+    body = job_body("w", {"grants": [Grant("send", 1), two_fold, "log"], "policy": policy})
+    assert body["grants"] == ["send:1", two_fold.name, "log"]
     assert Policy.from_json(JobRequest.model_validate(body).policy) == policy
 
 

@@ -44,14 +44,14 @@ def greeting(number: int) -> str:
 
 
 @gl.tool(effects="read")
-def broken(number: int) -> int:
+def broken_number(number: int) -> int:
     raise ValueError(f"no {number}")
 
 
 @gl.workflow
 def failing(number: int) -> int:
     """Fail."""
-    return broken(number)
+    return broken_number(number)
 
 
 GATE = threading.Event()

@@ -45,12 +45,12 @@ def noted(board: Board, word: str) -> Board:
 
 
 @gl.tool(effects="read")
-def find(text: str) -> str:
+def find_text(text: str) -> str:
     return text + "!"
 
 
 @gl.tool(effects="write")
-def put(text: str) -> str:
+def put_on(text: str) -> str:
     WRITTEN.append(text)
     return text
 
@@ -63,7 +63,7 @@ def put_safely(text: str) -> str:
 
 @gl.agent
 def research(board: Board) -> Board:
-    return noted(board, find("r"))
+    return noted(board, find_text("r"))
 
 
 @gl.agent
@@ -103,7 +103,7 @@ def played(left: list[str]) -> Board:
 
 @gl.agent
 def scout(topic: str, mark: str = "?") -> str:
-    return find(find(topic) + mark)
+    return find_text(find_text(topic) + mark)
 
 
 @gl.agent
@@ -123,7 +123,7 @@ def planned(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @gl.workflow
 def delegated(plan: list[dict[str, Any]]) -> dict[str, Any]:
-    return gl.expand(planned(plan), tools=[scout, clerk, prober, find], granted=[clerk])
+    return gl.expand(planned(plan), tools=[scout, clerk, prober, find_text], granted=[clerk])
 
 
 def step(name: str, tool: str, /, **arguments: Any) -> dict[str, Any]:
@@ -134,7 +134,7 @@ PLAN = [
     step("a", "scout", topic="x"),
     step("b", "clerk", text={"$ref": "a"}),
     step("c", "scout", topic={"$ref": "b"}, mark="."),
-    step("d", "find", text={"$ref": "c"}),
+    step("d", "find_text", text={"$ref": "c"}),
 ]
 JOBS: list[tuple[Any, str, Any, Any]] = [
     (supervised, "left", ["research", "write"], ["r!", "w"]),
@@ -186,11 +186,11 @@ def test_ids_say_which_trip_and_which_agent() -> None:
     assert ids(done) == [
         "supervise[0]/next_name",
         "supervise[0]/lead/inner[0]/second_name",
-        "supervise[0]/lead/inner[0]/research#2/find#2",
+        "supervise[0]/lead/inner[0]/research#2/find_text#2",
         "supervise[0]/lead/inner[0]/research#2/noted#3",
         "supervise[0]/lead/inner[1]/second_name",
         "supervise[1]/next_name",
-        "supervise[1]/research/find",
+        "supervise[1]/research/find_text",
         "supervise[1]/research/noted",
         "supervise[2]/next_name",
     ]
@@ -200,7 +200,7 @@ def test_a_team_runs_in_the_order_that_was_decided() -> None:
     done = whole(supervised, {"left": ["research", "write"]})
     assert ids(done) == [
         "supervise[0]/next_name",
-        "supervise[0]/research/find",
+        "supervise[0]/research/find_text",
         "supervise[0]/research/noted",
         "supervise[1]/next_name",
         "supervise[1]/write/put_safely",
@@ -314,18 +314,18 @@ def test_an_agent_of_a_plan_runs_as_a_frame() -> None:
     assert ids(done) == [
         "planned",
         "expand",
-        "expand/a/find",
-        "expand/a/find#2",
+        "expand/a/find_text",
+        "expand/a/find_text#2",
         "expand/b/put_safely",
-        "expand/c/find",
-        "expand/c/find#2",
+        "expand/c/find_text",
+        "expand/c/find_text#2",
         "expand/d",
     ]
     records = {record.id: record for record in result_of(done).steps}
-    assert records["expand/a/find"].parents == ("expand",)
-    assert "expand/a/find#2" in records["expand/b/put_safely"].parents
-    assert "expand/c/find#2" in records["expand/d"].parents
-    assert records["expand/a/find"].stage == records["expand/c/find"].stage == "find"
+    assert records["expand/a/find_text"].parents == ("expand",)
+    assert "expand/a/find_text#2" in records["expand/b/put_safely"].parents
+    assert "expand/c/find_text#2" in records["expand/d"].parents
+    assert records["expand/a/find_text"].stage == records["expand/c/find_text"].stage == "find_text"
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_arguments_of_agents_are_checked_before_anything_runs(wrong: Any, said: 
 
 
 def test_a_result_that_misfits_an_agent_stops_the_plan() -> None:
-    plan = [step("a", "find", text="x"), step("b", "scout", topic=["t"])]
+    plan = [step("a", "find_text", text="x"), step("b", "scout", topic=["t"])]
     plan[1]["arguments"] = {"topic": {"$ref": "a/0"}}
     error = whole(delegated, {"plan": plan})[-1].data["error"]
     assert "leads nowhere" in error["detail"] and "expand/b" in error["where"]
@@ -363,7 +363,10 @@ def test_agents_that_do_not_need_each_other_run_side_by_side() -> None:
     run, _ = queued(delegated.program(), {"plan": plan})
     (call,) = list[Any](run.start(100.0).actions)
     more = run.completed(call, plan, 101.0, 100.0, 101.0)
-    assert [a.step.id for a in list[Any](more.actions)] == ["expand/a/find", "expand/b/find"]
+    assert [a.step.id for a in list[Any](more.actions)] == [
+        "expand/a/find_text",
+        "expand/b/find_text",
+    ]
 
 
 def test_a_question_inside_an_agent_of_a_plan_is_asked() -> None:
@@ -379,10 +382,16 @@ def test_a_question_inside_an_agent_of_a_plan_is_asked() -> None:
 
 def test_fork_and_retry_inside_an_agent_of_a_plan() -> None:
     done = whole(delegated, {"plan": PLAN})
-    kept = [event.step_id for event in fork(done, "expand/c/find", job_id="n", now=1.0)[1:]]
-    assert kept == ["planned", "expand", "expand/a/find", "expand/a/find#2", "expand/b/put_safely"]
-    told = retry_from(done, "expand/c/find#2")
-    assert sorted(told["dropped"]) == ["expand/c/find#2", "expand/d"]
+    kept = [event.step_id for event in fork(done, "expand/c/find_text", job_id="n", now=1.0)[1:]]
+    assert kept == [
+        "planned",
+        "expand",
+        "expand/a/find_text",
+        "expand/a/find_text#2",
+        "expand/b/put_safely",
+    ]
+    told = retry_from(done, "expand/c/find_text#2")
+    assert sorted(told["dropped"]) == ["expand/c/find_text#2", "expand/d"]
 
 
 def test_a_failed_step_inside_an_agent_is_tried_again() -> None:
@@ -410,7 +419,7 @@ def test_an_agent_begins_while_the_plan_is_still_being_written() -> None:
     expand = interpreter.ready.popleft()
     interpreter.plan(expand, {**step("a", "scout", topic="x"), "after": []})
     (begun,) = interpreter.ready
-    assert begun.id == "expand/a/find" and begun.operands == ("x",)
+    assert begun.id == "expand/a/find_text" and begun.operands == ("x",)
 
 
 @gl.tool(effects="read")
@@ -425,7 +434,7 @@ def fragile(text: str) -> str:
 
 @gl.workflow
 def kept(plan: list[dict[str, Any]]) -> Any:
-    return gl.expand(planned(plan), tools=[fragile, find], on_error="keep")
+    return gl.expand(planned(plan), tools=[fragile, find_text], on_error="keep")
 
 
 def test_a_step_that_fails_inside_an_agent_ends_the_job() -> None:

@@ -26,7 +26,7 @@ import os, time
 import gangline as gl
 
 @gl.tool(effects="read")
-def hold(folder: str) -> str:
+def hold_gate(folder: str) -> str:
     open(os.path.join(folder, "entered"), "w").close()
     while not os.path.exists(os.path.join(folder, "go")):
         time.sleep(0.01)
@@ -34,7 +34,7 @@ def hold(folder: str) -> str:
 
 @gl.workflow
 def held(folder: str) -> str:
-    return hold(folder)
+    return hold_gate(folder)
 
 @gl.workflow
 def echo(text: str) -> str:

@@ -41,15 +41,15 @@ def sky_over(city: str, day: int | None = None) -> Weather:
 
 
 @gl.tool(effects="write")
-def send(text: str) -> str:
+def send_off(text: str) -> str:
     """Send a letter."""
     SENT.append(text)
     return "sent"
 
 
 assistant = make_tool_agent([sky_over], name="assistant", model="m")
-secretary = make_tool_agent([sky_over, send], name="secretary", model="m")
-trusted = make_tool_agent([sky_over, send], name="trusted", model="m", granted=[send])
+secretary = make_tool_agent([sky_over, send_off], name="secretary", model="m")
+trusted = make_tool_agent([sky_over, send_off], name="trusted", model="m", granted=[send_off])
 
 
 class Model:
@@ -123,10 +123,10 @@ def test_questions_that_are_none_are_refused(tmp_path: Path, question: str) -> N
 
 
 def test_a_write_that_nobody_granted_asks(tmp_path: Path) -> None:
-    model = Model('1. sky_over(city="Rome")\n2. send(text="hello")\n3. join()')
+    model = Model('1. sky_over(city="Rome")\n2. send_off(text="hello")\n3. join()')
     result = ask(secretary, model, tmp_path)
     assert result.status == "input_required" and SENT == []
-    granted = Model('1. sky_over(city="Rome")\n2. send(text="hello")\n3. join()')
+    granted = Model('1. sky_over(city="Rome")\n2. send_off(text="hello")\n3. join()')
     assert ask(trusted, granted, tmp_path).output["calls"][1]["result"] == "sent"
 
 

@@ -20,14 +20,14 @@ Serve = Callable[..., Any]
 
 
 @gl.tool
-def twice(number: int) -> int:
+def twofold(number: int) -> int:
     return 2 * number
 
 
 @gl.workflow
 def double(number: int) -> int:
     """Double a number."""
-    return twice(number)
+    return twofold(number)
 
 
 def says(prompt: str) -> str:
