@@ -27,8 +27,13 @@ UNKNOWN_FILE = "<text>"
 VERSION = "agent.version"
 """Attribute of a module: the version of the op table it was written for."""
 
+MAX_BRACKETS = 500
+"""How deep brackets of a text may nest. The parser is recursive, in C++: 1,000 scf operations
+inside each other are read, and 10,000 end the process (8 MB of stack)."""
+
+_BRACKET = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|->|[\[\](){}<>]')
 _PREFIX = "gangline_dialects"
-_FILE_LOCATION = re.compile(r'loc\("((?:[^"\\]|\\.)*)":(\d+):\d+')
+_FILE_LOCATION = re.compile(r'loc\("((?:[^"\\]|\\.)*)":(\d+):(\d+)')
 _ESCAPE = re.compile(rb"\\([0-9A-Fa-f]{2}|\\)")
 
 
@@ -103,12 +108,19 @@ class Module:
 
     @classmethod
     def parse(cls, text: str, *, filename: str = UNKNOWN_FILE) -> Module:
-        """Read a module from text; raises VerifyError with the line MLIR stopped at."""
+        """Read a module from text; raises VerifyError with the line MLIR stopped at.
+
+        `filename` is what locations of the text call it, in later errors too.
+        """
+        _require_shallow(text, filename)
         try:
             with context():
-                return cls(mlir.Module.parse(text))
+                made = cls(mlir.Module.parse(text))
         except mlir.MLIRError as error:
             raise _parse_error(error, filename) from None
+        if filename != UNKNOWN_FILE:
+            _name_file(made, filename)
+        return made
 
     @classmethod
     def from_bytecode(cls, data: bytes) -> Module:
@@ -159,10 +171,49 @@ def blocks(op: Any) -> Iterator[Any]:
 
 def walk(op: Any) -> Iterator[Any]:
     """Yield every operation inside `op`, in program order, outer before inner."""
+    # A stack of its own, not calls: a module read from outside may nest deeply.
+    pending = [_inner(op)]
+    while pending:
+        for inner in pending[-1]:
+            yield inner
+            if len(inner.regions):
+                pending.append(_inner(inner))
+                break
+        else:
+            pending.pop()
+
+
+def _inner(op: Any) -> Iterator[Any]:
     for block in blocks(op):
         for inner in block.operations:
             yield inner.operation
-            yield from walk(inner.operation)
+
+
+def _name_file(module: Module, filename: str) -> None:
+    """Give the operations read from a text the name of its file, where they have no other."""
+    with context():
+        for op in (module.mlir.operation, *walk(module.mlir.operation)):
+            found = _FILE_LOCATION.match(str(op.location))
+            if found is not None and found[1] == "-":
+                op.location = mlir.Location.file(filename, int(found[2]), int(found[3]))
+
+
+def _require_shallow(text: str, filename: str) -> None:
+    """Refuse a text whose brackets nest so deeply that MLIR's parser would end the process."""
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        mark = found[0]
+        if mark in "([{<":
+            depth += 1
+            if depth > MAX_BRACKETS:
+                line = text.count("\n", 0, found.start()) + 1
+                raise VerifyError(
+                    f"brackets nest deeper than {MAX_BRACKETS}",
+                    where=f"{filename}:{line}",
+                    next_step="Put what is inside into functions of its own, and call them.",
+                )
+        elif mark in ")]}>":
+            depth -= depth > 0
 
 
 def where(op: Any) -> str:

@@ -12,10 +12,10 @@ from gangline.ir.errors import VerifyError
 
 from .facts import Facts, OpFacts, Rule
 
-_MAKERS = frozenset(
-    {"stage.prefill", "stage.prefill_shard", "stage.expert_prefill", "stage.join_kv"}
-)
-_READERS = ("stage.decode", "stage.draft", "stage.verify", "stage.decode_shard")
+_WHOLE = frozenset({"stage.prefill", "stage.join_kv"})
+_MAKERS = frozenset({*_WHOLE, "stage.prefill_shard", "stage.expert_prefill"})
+_WHOLE_READERS = ("stage.decode", "stage.draft", "stage.verify")
+_READERS = (*_WHOLE_READERS, "stage.decode_shard", "stage.expert_decode")
 _MOVED = frozenset({"stage.transfer", "stage.kv_transfer"})
 _PREFILLS = ("stage.prefill", "stage.prefill_shard", "stage.expert_prefill")
 
@@ -33,11 +33,15 @@ def caches_are_named(facts: Facts) -> Iterator[VerifyError]:
 
 
 def caches_come_from_prefills(facts: Facts) -> Iterator[VerifyError]:
-    """What a decode continues was made by a prefill, wherever it was moved since."""
+    """What a decode continues was made by a prefill, wherever it was moved since.
+
+    A part of a decode continues a part's cache; a whole one needs a whole one.
+    """
     for found in facts.of(*_READERS):
         if found.operands and facts.kind(found.operands[0]) == "kv":
             maker = origin(facts, found.operands[0])
-            if maker is None or maker.name not in _MAKERS:
+            makers = _WHOLE if found.name in _WHOLE_READERS else _MAKERS
+            if maker is None or maker.name not in makers:
                 yield found.error(f"{found.name} takes its kv from a stage.prefill")
 
 
@@ -90,6 +94,18 @@ def _role(found: OpFacts, at: int) -> Any:
     return row.get("role") if isinstance(row, dict) else None
 
 
+def tokens_are_of_their_kind(facts: Facts) -> Iterator[VerifyError]:
+    """A prefill reads a prompt; what is read as an answer was written by a model."""
+    for names, makers in ((_PREFILLS, _PROMPTS), (_ANSWER_READERS, _ANSWERS)):
+        for found in facts.of(*names):
+            tokens = found.operands[0] if found.operands else None
+            if tokens is None or facts.kind(tokens) != "tokens":
+                continue
+            maker = origin(facts, tokens)
+            if maker is not None and maker.name not in makers:
+                yield found.error(f"{found.name} reads what a {maker.name} made")
+
+
 def models_agree(facts: Facts) -> Iterator[VerifyError]:
     """Tokens and caches are of one model, from the prompt to the answer."""
     for found in facts.of(*_MODELLED):
@@ -105,6 +121,9 @@ def models_agree(facts: Facts) -> Iterator[VerifyError]:
                 yield found.error(f"{found.name} and its {maker.name} differ in model")
 
 
+_PROMPTS = frozenset({"stage.tokenize"})
+_ANSWERS = frozenset({"stage.decode", "stage.sample", "stage.verify"})
+_ANSWER_READERS = ("stage.detokenize", "stage.expand")
 _MODELLED = (
     *("agent.llm", "agent.cache", "stage.tokenize", "stage.prefill", "stage.decode"),
     *("stage.detokenize", "stage.kv_transfer", "stage.prefill_shard", "stage.decode_shard"),
@@ -128,5 +147,6 @@ RULES: tuple[Rule, ...] = (
     prefills_continue_one_cache,
     continuations_fit,
     open_prompts_go_on,
+    tokens_are_of_their_kind,
     models_agree,
 )

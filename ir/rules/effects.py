@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gangline.ir.errors import VerifyError
+from gangline.ir.ops import EFFECTS
 
 from .expands import EXPANDS, planned_agents, planned_rows
 from .facts import Facts, OpFacts, Rule
@@ -45,6 +46,32 @@ def speculation_has_no_effects(facts: Facts) -> Iterator[VerifyError]:
                     yield found.error(f"{found.name} {what} in a speculative branch{how}")
 
 
+def planned_agents_say_their_effects(facts: Facts) -> Iterator[VerifyError]:
+    """An agent that a plan may call does no more than its row says.
+
+    It may do less: a pass may have removed the effect since.
+    """
+    known: dict[str, str] = {}
+    for found in facts.of(*EXPANDS):
+        for row in planned_agents(found):
+            name = row["agent"]
+            if name not in facts.functions:
+                continue
+            if name not in known:
+                known[name] = _effect_of(facts, facts.functions[name])
+            if EFFECTS.index(known[name]) > EFFECTS.index(row["effects"]):
+                yield found.error(
+                    f"{found.name} says that the agent @{name} has the effects "
+                    f"{row['effects']!r}, and it has {known[name]!r}"
+                )
+
+
+def _effect_of(facts: Facts, function: OpFacts) -> str:
+    """Give the strongest effect of a function, through what it calls."""
+    effects = {own_effect(found) for found, _ in _inside(facts, function)}
+    return next((kind for kind in reversed(EFFECTS) if kind in effects), "none")
+
+
 def own_effect(found: OpFacts) -> str:
     """Give what an operation does itself, without what it calls: empty for nothing."""
     spec = found.spec
@@ -82,4 +109,9 @@ def _inside(
                 pending += [(inner, f" (in @{callee})") for inner in facts.inside[function]]
 
 
-RULES: tuple[Rule, ...] = (only_effects_order, tests_do_not_write, speculation_has_no_effects)
+RULES: tuple[Rule, ...] = (
+    only_effects_order,
+    tests_do_not_write,
+    speculation_has_no_effects,
+    planned_agents_say_their_effects,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.ir.malformed_parts import BAD_PARTS
 from tests.ir.modules import (
     AGENT_ROW,
     BRANCH,
@@ -767,6 +768,7 @@ BAD: dict[str, tuple[str, str, int, bool]] = {
             SHARDS.replace('"stage.all_reduce"(%k0#1, %k1#1)', '"stage.all_reduce"(%k0#1)').replace(
                 "(!stage.hidden, !stage.hidden) -> !stage.hidden",
                 "(!stage.hidden) -> !stage.hidden",
+                1,
             )
         ),
         "joins 1 parts, not 2",
@@ -787,7 +789,7 @@ BAD: dict[str, tuple[str, str, int, bool]] = {
         function(
             SHARDS.replace(
                 '"stage.all_reduce"(%k0#1, %k1#1)', '"stage.all_reduce"(%k0#1, %k1#0)'
-            ).replace("(!stage.hidden, !stage.hidden)", "(!stage.hidden, !agent.kv)")
+            ).replace("(!stage.hidden, !stage.hidden)", "(!stage.hidden, !agent.kv)", 1)
         ),
         "operand 1 of stage.all_reduce is !agent.kv",
         6,
@@ -814,8 +816,8 @@ BAD: dict[str, tuple[str, str, int, bool]] = {
     "merge of another gate": (
         function(
             EXPERTS.replace(
-                '"stage.merge"(%g',
-                '%i = "stage.gate"(%t) {experts = 2 : i64, model = "m", name = "g", top_k = 1 : i64} : (!stage.tokens) -> !stage.routing\n%m = "stage.merge"(%i',
+                '"stage.merge"(%g,',
+                '%i = "stage.gate"(%t) {experts = 2 : i64, model = "m", name = "g", top_k = 1 : i64} : (!stage.tokens) -> !stage.routing\n%m = "stage.merge"(%i,',
             )
             .replace("%m = %i", "%i")
             .replace("%m = %m", "%m")
@@ -969,5 +971,6 @@ BAD: dict[str, tuple[str, str, int, bool]] = {
         6,
         YES,
     ),
+    **BAD_PARTS,
 }
 """By name: the text, a part of the message, the line it names, and whether iree-opt refuses it."""

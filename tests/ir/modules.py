@@ -92,7 +92,9 @@ SHARDS = (
     %h = "stage.all_reduce"(%k0#1, %k1#1) {degree = 2 : i64, name = "h"} : (!stage.hidden, !stage.hidden) -> !stage.hidden
     %j = "stage.join_kv"(%h, %k0#0, %k1#0) {model = "m", name = "j"} : (!stage.hidden, !agent.kv, !agent.kv) -> !agent.kv
     %d0 = "stage.decode_shard"(%j) {degree = 2 : i64, model = "m", name = "c", rank = 0 : i64} : (!agent.kv) -> !stage.hidden
-    %s = "stage.sample"(%h) {max_tokens = 8 : i64, model = "m", name = "s", names = []} : (!stage.hidden) -> !stage.tokens
+    %d1 = "stage.decode_shard"(%j) {degree = 2 : i64, model = "m", name = "d", rank = 1 : i64} : (!agent.kv) -> !stage.hidden
+    %y = "stage.all_reduce"(%d0, %d1) {degree = 2 : i64, name = "y"} : (!stage.hidden, !stage.hidden) -> !stage.hidden
+    %s = "stage.sample"(%y) {max_tokens = 8 : i64, model = "m", name = "s", names = []} : (!stage.hidden) -> !stage.tokens
 """
 )
 EXPERTS = (
@@ -102,7 +104,12 @@ EXPERTS = (
     %e0:2 = "stage.expert_prefill"(%t, %g) {expert = 0 : i64, experts = 2 : i64, model = "m", name = "a"} : (!stage.tokens, !stage.routing) -> (!agent.kv, !stage.hidden)
     %e1:2 = "stage.expert_prefill"(%t, %g) {expert = 1 : i64, experts = 2 : i64, model = "m", name = "b"} : (!stage.tokens, !stage.routing) -> (!agent.kv, !stage.hidden)
     %m = "stage.merge"(%g, %e0#1, %e1#1) {experts = 2 : i64, name = "x"} : (!stage.routing, !stage.hidden, !stage.hidden) -> !stage.hidden
-    %x = "stage.expert_decode"(%e0#0, %g) {expert = 0 : i64, experts = 2 : i64, model = "m", name = "y"} : (!agent.kv, !stage.routing) -> !stage.hidden
+    %j = "stage.join_kv"(%m, %e0#0, %e1#0) {model = "m", name = "j"} : (!stage.hidden, !agent.kv, !agent.kv) -> !agent.kv
+    %gi = "stage.gate"(%j) {experts = 2 : i64, model = "m", name = "i", top_k = 1 : i64} : (!agent.kv) -> !stage.routing
+    %x0 = "stage.expert_decode"(%j, %gi) {expert = 0 : i64, experts = 2 : i64, model = "m", name = "y"} : (!agent.kv, !stage.routing) -> !stage.hidden
+    %x1 = "stage.expert_decode"(%j, %gi) {expert = 1 : i64, experts = 2 : i64, model = "m", name = "z"} : (!agent.kv, !stage.routing) -> !stage.hidden
+    %y = "stage.merge"(%gi, %x0, %x1) {experts = 2 : i64, name = "w"} : (!stage.routing, !stage.hidden, !stage.hidden) -> !stage.hidden
+    %s = "stage.sample"(%y) {max_tokens = 8 : i64, model = "m", name = "s", names = []} : (!stage.hidden) -> !stage.tokens
 """
 )
 DRAFT = (

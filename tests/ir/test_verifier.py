@@ -77,3 +77,35 @@ def test_levels_do_not_mix() -> None:
 def test_damaged_bytecode_is_refused(data: bytes) -> None:
     with pytest.raises(VerifyError):
         verify(Module.from_bytecode(data))
+
+
+def test_a_file_that_was_named_is_in_every_location() -> None:
+    module = Module.parse(function(tool(TOOL + ", color = 1")), filename="flow.mlir")
+    with pytest.raises(VerifyError) as caught:
+        verify(module)
+    assert caught.value.where == "flow.mlir:2"
+    assert 'loc("flow.mlir":2:' in module.copy().text_with_locations
+    with pytest.raises(VerifyError) as caught:
+        Module.parse("func.func @main(", filename="flow.mlir")
+    assert caught.value.where == "flow.mlir:1"
+
+
+def test_a_location_that_the_text_gives_is_kept() -> None:
+    text = Module.parse(GOOD["tool"], filename="first.py").text_with_locations
+    again = Module.parse(text, filename="second.mlir")
+    assert again.text_with_locations == text
+
+
+def test_deep_nesting_is_refused_and_ends_no_process() -> None:
+    deep = "scf.if %b {\n" * 10_000 + "}" * 10_000
+    with pytest.raises(VerifyError, match="nest deeper than") as caught:
+        Module.parse(function(deep), filename="deep.mlir")
+    assert caught.value.where == "deep.mlir:501"
+    brackets = "[" * 10_000 + "]" * 10_000
+    with pytest.raises(VerifyError, match="nest deeper than"):
+        Module.parse(function(tool(TOOL + f", agent.within = {brackets}")))
+
+
+def test_brackets_in_texts_and_comments_are_no_nesting() -> None:
+    text = "{[(<" * 1_000 + '\\"' + "{" * 1_000
+    verify(Module.parse(function(f"// {text}\n" + tool(TOOL.replace('"0"', f'"{text}"')))))
