@@ -131,7 +131,9 @@ def parts_continue_their_own(facts: Facts) -> Iterator[VerifyError]:
         maker = origin(facts, found.operands[0]) if found.operands else None
         if maker is not None and maker.name == "stage.join_kv" and len(maker.operands) > 1:
             maker = origin(facts, maker.operands[1])
-            numbers = ("degree",) if found.name == "stage.decode_shard" else ("experts",)
+            numbers: tuple[str, ...] = (
+                ("degree",) if found.name == "stage.decode_shard" else ("experts",)
+            )
         else:
             numbers = ("rank", "degree", "expert", "experts")
         if maker is None or maker.name not in _CACHED:
