@@ -6,7 +6,7 @@ of the side taken. Defaults come from the program text alone; history replaces t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gangline.ir.program import STEP_OPS, Program, Stage
@@ -105,6 +105,10 @@ def _declared(visit: Visit, producers: Mapping[int, Stage], shared: bool) -> Sta
     prompt = _prompt_tokens(stage, producers)
     # Items that compute one prompt compute it once; the others find it in the prefix cache.
     cached = prompt.mean * (visit.width - 1.0) / visit.width if shared and visit.width > 1 else 0.0
+    if stage.op == "prefill" and len(stage.operands) > 1:
+        begun = producers.get(stage.operands[1])
+        held = _prompt_tokens(begun, producers).mean if begun is not None else 0.0
+        cached = max(cached, min(held, prompt.mean - 1.0))
     return StageProfile(
         op=stage.op,
         visits=visit.visits,
@@ -134,8 +138,14 @@ def _prompt_tokens(stage: Stage, producers: Mapping[int, Stage]) -> Amount:
         return Amount(DEFAULT_FIELD_TOKENS, 0.2 * DEFAULT_FIELD_TOKENS, 4.0 * DEFAULT_FIELD_TOKENS)
     template = source.attributes.get("template", ())
     text = sum(len(str(message.get("text", ""))) for message in template) / CHARS_PER_TOKEN
-    fields = DEFAULT_FIELD_TOKENS * len(source.operands)
+    fields = DEFAULT_FIELD_TOKENS * sum(1 for name in _names(source) if name != "prefix")
     return Amount(text + fields, text + 0.2 * fields, text + 4.0 * fields)
+
+
+def _names(tokenize: Stage) -> Sequence[str]:
+    """Give the names of a tokenize stage's operands; what is not named counts as a field."""
+    names: Sequence[str] = tokenize.attributes.get("names", ())
+    return [*names, *[""] * (len(tokenize.operands) - len(names))]
 
 
 def _output_tokens(stage: Stage, producers: Mapping[int, Stage]) -> Amount:

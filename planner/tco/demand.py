@@ -154,12 +154,20 @@ def _calls(rows: Mapping[str, StageProfile], models: Mapping[str, str]) -> list[
             found.append(
                 Call(name, names, row.visits, _joined(row, rows.get(prefill)), models[name])
             )
-        elif row.op == "embed":  # a prompt after which the first token ends the request
+        elif row.op == "embed" or _is_alone(name, row, rows):
+            # A prompt after which the first token ends the request.
             prompt = replace(row, output_tokens=Amount.exactly(1.0))
             found.append(Call(name, {"prefill": name}, row.visits, prompt, models[name]))
         elif row.op != "prefill":
             found.append(Call(name, {"cpu": name}, row.visits, row))
     return found
+
+
+def _is_alone(name: str, row: StageProfile, rows: Mapping[str, StageProfile]) -> bool:
+    """Tell whether a prefill has no decode of its own: it begins prompts that come later."""
+    base, mark, number = name.partition("#")
+    decode = f"{base.removesuffix('.prefill')}.decode"
+    return row.op == "prefill" and decode not in rows and f"{decode}{mark}{number}" not in rows
 
 
 def _joined(decode: StageProfile, prefill: StageProfile | None) -> StageProfile:

@@ -47,12 +47,16 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """Turn chat messages into prompt tokens with the tokenizer of `model`."""
+    """Turn chat messages into prompt tokens with the tokenizer of `model`.
+
+    Of an `open` prompt the last message goes on (see `prompt.tokens_of`).
+    """
 
     step: Step
     model: str
     messages: tuple[Mapping[str, str], ...]
     serving_device: str
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,21 @@ class SubmitRequest:
     model: str
     prompt_tokens: tuple[int, ...]
     sampling: SamplingParams
+    deadline_s: float
+    remaining_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Have an engine compute the beginning of prompts that are not known whole yet.
+
+    It stays in the engine's prefix cache; requests that begin with these tokens find it there.
+    """
+
+    step: Step
+    request_id: str
+    model: str
+    prompt_tokens: tuple[int, ...]
     deadline_s: float
     remaining_s: float
 
@@ -197,6 +216,7 @@ Command = (
     RunTool
     | Encode
     | SubmitRequest
+    | Prefill
     | Embed
     | UseMemory
     | ParseOutput
@@ -209,7 +229,7 @@ Command = (
     | Complete
     | Fail
 )
-Request = SubmitRequest | Embed
+Request = SubmitRequest | Prefill | Embed
 """Commands that engines carry out."""
 Call = RunTool | Encode | UseMemory
 """Commands that a host carries out, and that give a value."""

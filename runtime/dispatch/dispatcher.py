@@ -333,9 +333,11 @@ class Dispatcher:
         self.spent_usd += event.data.get("usd") or 0.0
         self._missing -= "from_job" in event.data
         if event.data.get("op") == "prefill":
-            # Of a fork it may stand before its decodes are ready, as another had recorded it.
             self._prefilled.add(event.step_id)
-            return []
+            if event.step_id not in self._flights and event.step_id not in self._parked:
+                # Of a pair. A fork may have it before its decodes are ready, as another had
+                # recorded it.
+                return []
         activation, value = self._landed(event).activation, event.data.get("value")
         if activation is self._gate:
             self._gate = None
@@ -481,7 +483,7 @@ class Dispatcher:
     def _take_back(self, step_id: str, flight: Flight, wanted: bool) -> Iterator[Command]:
         """Say that nobody waits for a step; `wanted`: what it writes is of use to a retry."""
         stage = flight.activation.stage
-        if stage.op in ("decode", "embed"):
+        if stage.op in ("prefill", "decode", "embed"):
             yield CancelRequest(f"{self.job_id}:{step_id}:{flight.attempt}", step_id)
         elif (
             stage.op == "tool"

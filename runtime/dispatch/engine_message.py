@@ -5,13 +5,16 @@ from __future__ import annotations
 from gangline.ir.specs.event import LOCAL
 from gangline.ir.specs.request import SamplingParams, Submit
 
-from .commands import Embed, Request
+from .commands import Embed, Request, SubmitRequest
 from .job import DEFAULT_PRIORITY
 
 
 def submit_message(command: Request, now: float, cache_salt: str = "", priority: int = 0) -> Submit:
     """Give the message of a request that arrives at an engine now."""
-    sampling = SamplingParams(max_tokens=1) if isinstance(command, Embed) else command.sampling
+    # What writes nothing ends with the first token, which an engine draws in any case.
+    sampling = (
+        command.sampling if isinstance(command, SubmitRequest) else SamplingParams(max_tokens=1)
+    )
     return Submit(
         request_id=command.request_id,
         model=command.model,

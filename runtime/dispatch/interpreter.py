@@ -74,6 +74,8 @@ class Interpreter:
             self._planned_ended(*activation.planned, Bound(value, (activation.id,)))
         elif activation.stage.op == "expand":
             self._expand(activation, value)
+        elif activation.stage.op == "prefill":
+            self._finish(activation.frame, activation.position, _kept(activation))
         else:
             bound = Bound(value, (activation.id,))
             self._finish(activation.frame, activation.position, bound)
@@ -237,8 +239,10 @@ class Interpreter:
                 self._finish(frame, position, Bound(stage.attributes["value"]))
             case "compute":
                 self._finish(frame, position, _compute(stage, operands))
+            case "prefill" if position in frame.layout.begun and operands[0].value:
+                self.ready.append(_activation(frame, position, stage, operands))
             case "prefill":
-                self._finish(frame, position, _prefill(frame, stage, operands[0]))
+                self._finish(frame, position, _prefill(frame, stage, operands))
             case "map":
                 self._map(frame, position, operands[0])
             case "branch":
@@ -349,10 +353,20 @@ def _compute(stage: Stage, operands: list[Bound]) -> Bound:
     return Bound(value, merge([bound.parents for bound in operands]))
 
 
-def _prefill(frame: Frame, stage: Stage, tokens: Bound) -> Bound:
-    step_id = frame.prefix + stage.name
-    parents = merge([tokens.parents, frame.control])
-    return Bound(KvHandle(step_id, stage, tuple(tokens.value), parents), (step_id,))
+def _prefill(frame: Frame, stage: Stage, operands: Sequence[Bound]) -> Bound:
+    """Give the value of a prefill that is computed with its first decode.
+
+    The tokens are those of the whole prompt; a cache it goes on from was only waited for.
+    """
+    step_id, tokens = frame.prefix + stage.name, operands[0].value
+    parents = merge([*[bound.parents for bound in operands], frame.control])
+    return Bound(KvHandle(step_id, stage, tuple(tokens), parents), (step_id,))
+
+
+def _kept(prefill: Activation) -> Bound:
+    """Give the value of a prefill that was a step of its own."""
+    tokens = tuple(prefill.operands[0])
+    return Bound(KvHandle(prefill.id, prefill.stage, tokens, prefill.parents), (prefill.id,))
 
 
 def _reading(frame: Frame, position: int, stage: Stage) -> Activation:

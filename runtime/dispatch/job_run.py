@@ -29,6 +29,7 @@ from .commands import (
     Encode,
     Fail,
     ParseOutput,
+    Prefill,
     ReadPlan,
     Request,
     RetryAfter,
@@ -219,7 +220,7 @@ class JobRun:
 
     def first_token(self, command: Request, event: FirstToken, now: float) -> Advance:
         """Take the end of a prefill: its decode has started."""
-        if isinstance(command, Embed) or not self._current(command.step):
+        if not isinstance(command, SubmitRequest) or not self._current(command.step):
             return Advance()
         device = self.device(command.step)
         if not self.dispatcher.prefilled(command.prefill.id):
@@ -241,6 +242,9 @@ class JobRun:
             return Advance()
         if isinstance(command, Embed):
             done = self._embedded(command, outcome)
+            return self._advance([("step.completed", command.step.id, done)], now)
+        if isinstance(command, Prefill):
+            done = self._begun(command, outcome)
             return self._advance([("step.completed", command.step.id, done)], now)
         drafts = []
         submitted_s, at_s = outcome.submitted_s, outcome.at_s
@@ -347,7 +351,7 @@ class JobRun:
 
     def _handle(self, command: Command, advance: Advance, now: float) -> Sequence[Command]:
         match command:
-            case RunTool() | Encode() | UseMemory() | SubmitRequest() | Embed():
+            case RunTool() | Encode() | UseMemory() | SubmitRequest() | Prefill() | Embed():
                 return self._begin(command, advance, now)
             case ParseOutput():
                 return self._parse(command, advance, now)
@@ -489,6 +493,15 @@ class JobRun:
     def _described(self, step: Step, started_s: float, ended_s: float) -> dict[str, Any]:
         data = _static(step, self.device(step))
         data.update(start_s=started_s - self.started_s, end_s=ended_s - self.started_s)
+        return data
+
+    def _begun(self, command: Prefill, outcome: RequestOutcome) -> dict[str, Any]:
+        data = self._described(command.step, outcome.submitted_s, outcome.at_s)
+        data.update(prefill_data(data["device"], outcome, self._pricing))
+        # The first token comes with the prompt: what an engine counts as its decode is ours too.
+        decode_s = outcome.finished.decode_busy_s
+        data["busy_s"] += decode_s
+        data["usd"] += self._pricing.busy_usd(data["device"], decode_s)
         return data
 
     def _embedded(self, command: Embed, outcome: RequestOutcome) -> dict[str, Any]:

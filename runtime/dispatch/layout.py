@@ -22,6 +22,8 @@ class RegionLayout:
         outer: (value, region that owns it, positions that read it) for values of regions around.
         streams: positions of expands that read their plan while the decode at the other position
             writes it: they begin when that does.
+        begun: positions of prefills that other prefills go on from: steps of their own, which
+            begin before it is known what follows.
     """
 
     index: int
@@ -31,6 +33,7 @@ class RegionLayout:
     counts: tuple[int, ...]
     outer: tuple[tuple[int, int, tuple[int, ...]], ...]
     streams: Mapping[int, int] = field(default_factory=dict)
+    begun: frozenset[int] = frozenset()
 
 
 Layouts = tuple[RegionLayout, ...]
@@ -48,7 +51,10 @@ def layouts(program: Program) -> Layouts:
 
 def _layouts(program: Program) -> Layouts:
     owners = _owners(program)
-    return tuple(_layout(program, index, owners) for index in range(len(program.regions)))
+    prefills = (stage for stage in program.stages if stage.op == "prefill")
+    continued = frozenset(value for stage in prefills for value in stage.operands[1:])
+    regions = range(len(program.regions))
+    return tuple(_layout(program, index, owners, continued) for index in regions)
 
 
 def _owners(program: Program) -> dict[int, int]:
@@ -60,7 +66,9 @@ def _owners(program: Program) -> dict[int, int]:
     return owners
 
 
-def _layout(program: Program, index: int, owners: dict[int, int]) -> RegionLayout:
+def _layout(
+    program: Program, index: int, owners: dict[int, int], continued: frozenset[int]
+) -> RegionLayout:
     region = program.regions[index]
     stages = tuple(program.stages[stage] for stage in region.stages)
     streams = _streams(stages)
@@ -77,7 +85,12 @@ def _layout(program: Program, index: int, owners: dict[int, int]) -> RegionLayou
             counts[position] += owners[value] == index
     local = {v: tuple(at) for v, at in readers.items() if owners[v] == index}
     outer = tuple((v, owners[v], tuple(at)) for v, at in readers.items() if owners[v] != index)
-    return RegionLayout(index, region, stages, local, tuple(counts), outer, streams)
+    begun = frozenset(
+        at
+        for at, stage in enumerate(stages)
+        if stage.op == "prefill" and not continued.isdisjoint(stage.results)
+    )
+    return RegionLayout(index, region, stages, local, tuple(counts), outer, streams, begun)
 
 
 def _streams(stages: Sequence[Stage]) -> dict[int, int]:

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gangline.ir.errors import StepError
+
+Encode = Callable[[Sequence[Mapping[str, str]]], Sequence[int]]
+
+_CONTINUATIONS = ("A", "0", "\n")
+"""A letter, a digit, a line break: tokenizers cut texts between classes of characters."""
 
 _MARK = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 
@@ -38,6 +43,31 @@ def render(
         {"role": message["role"], "content": _MARK.sub(fill, message["text"])}
         for message in template
     )
+
+
+def tokens_of(
+    encode: Encode, messages: Sequence[Mapping[str, str]], is_open: bool = False
+) -> list[int]:
+    """Give the tokens of a prompt; of an open one those that its continuations begin with.
+
+    The last tokens of a text depend on what follows, and so does how a chat template ends a
+    message. What several continuations have in common is safe: what is wrongly taken for common
+    costs an engine one block of its cache, and no answer changes, as prompts are encoded whole.
+    """
+    if not is_open:
+        return list(encode(messages))
+    *before, last = messages
+    content = last["content"]
+    first, *others = (
+        encode([*before, {**last, "content": content + more}]) for more in _CONTINUATIONS
+    )
+    same = 0
+    # Invariant: all encodings agree on their first `same` tokens.
+    while same < len(first) and all(
+        same < len(other) and other[same] == first[same] for other in others
+    ):
+        same += 1
+    return list(first[:same])
 
 
 def as_text(value: Any) -> str:

@@ -15,6 +15,7 @@ from .commands import (
     Embed,
     Encode,
     ParseOutput,
+    Prefill,
     ReadPlan,
     RunTool,
     Step,
@@ -45,7 +46,8 @@ def work_for(
     match step.stage.op:
         case "tokenize":
             messages = render(attributes["template"], named, step.where)
-            return Encode(step, attributes["model"], messages, serving_device)
+            is_open = bool(attributes.get("open", False))
+            return Encode(step, attributes["model"], messages, serving_device, is_open)
         case "decode":
             handle = activation.operands[0]
             assert isinstance(handle, KvHandle) and prefill is not None
@@ -56,6 +58,15 @@ def work_for(
                 model=attributes["model"],
                 prompt_tokens=handle.tokens,
                 sampling=_sampling(attributes, named, step.where),
+                deadline_s=due[0],
+                remaining_s=due[1],
+            )
+        case "prefill":
+            return Prefill(
+                step=step,
+                request_id=f"{job_id}:{step.id}:{step.attempt}",
+                model=attributes["model"],
+                prompt_tokens=tuple(activation.operands[0]),
                 deadline_s=due[0],
                 remaining_s=due[1],
             )

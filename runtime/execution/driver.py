@@ -27,6 +27,7 @@ from gangline.runtime.dispatch.commands import (
     CancelTool,
     Embed,
     Encode,
+    Prefill,
     Request,
     RetryAfter,
     RunTool,
@@ -189,7 +190,7 @@ class Driver:
             case FirstToken():
                 flight.first_token_s = at_s
                 self.advance(self.run.first_token(flight.command, event, at_s))
-            case TokenDelta():
+            case TokenDelta() if isinstance(flight.command, SubmitRequest):
                 step_id = flight.command.step.id
                 data = {"text": event.text, "num_tokens": event.num_tokens}
                 delta = Event(self.job_id, 0, "step.delta", at_s, step_id, data)
@@ -304,7 +305,7 @@ class Driver:
                 self._tools.memory(action, user)
             case Embed():
                 self._embed(action)
-            case SubmitRequest():
+            case SubmitRequest() | Prefill():
                 self._send(action)
             case CancelRequest():
                 self._engines.cancel(action)

@@ -14,6 +14,7 @@ from gangline.backends.base import Backend, OpenBackend
 from gangline.ir.errors import BackendError, JobCancelled, StepError
 from gangline.runtime.dispatch.commands import Call as HostCall
 from gangline.runtime.dispatch.commands import Embed, Encode, RunTool, Step, UseMemory
+from gangline.runtime.dispatch.prompt import tokens_of
 from gangline.workflows.cancel_token import CancelToken
 
 from .memory_calls import MemoryUser, use_memory
@@ -94,7 +95,7 @@ class StepCalls:
 
         def prepare() -> Callable[[], Any]:
             encode = backend.encoder(command.model)
-            return lambda: list(encode(command.messages))
+            return lambda: tokens_of(encode, command.messages, command.open)
 
         waiting = self._wait_for(command.step, None)
         waiting.call = self._work(command, prepare, waiting.token)

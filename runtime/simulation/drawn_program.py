@@ -87,7 +87,8 @@ def _write(
             data = {"model": step.model, "template": text, "drawn_s": step.seconds}
             return writer.add("tokenize", step.stage, row, operands, **data)
         case "prefill":
-            return writer.add("prefill", step.stage, row, operands[:1], model=step.model)
+            # The second is a prefill that this one goes on from, if any.
+            return writer.add("prefill", step.stage, row, operands[:2], model=step.model)
         case "embed":
             return _embed(writer, step, operands, job, index)
         case "decode":

@@ -33,6 +33,7 @@ from gangline.runtime.dispatch.commands import (
     CancelTool,
     Embed,
     Encode,
+    Prefill,
     Request,
     RetryAfter,
     RunTool,
@@ -44,6 +45,7 @@ from gangline.runtime.dispatch.job import Job
 from gangline.runtime.dispatch.job_run import Action, Advance, JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.pricing import Pricing
+from gangline.runtime.dispatch.prompt import tokens_of
 from gangline.runtime.dispatch.routing import LeastLoaded
 from gangline.runtime.dispatch.step_fold import fold_steps
 
@@ -212,7 +214,7 @@ class Simulator:
                 self._in_slot(job.run.device(action.step), lambda: self._memory(job, action))
             case Embed():
                 self._embed(job, action)
-            case SubmitRequest():
+            case SubmitRequest() | Prefill():
                 self._submit(job, action)
             case CancelRequest():
                 self._cancel(action)
@@ -262,7 +264,8 @@ class Simulator:
     def _encoded(self, job: _Simulated, command: Encode, started_s: float) -> None:
         now = self._clock.now()
         device = self._routing.pick(command.serving_device)
-        tokens = list(self._backend(device).encoder(command.model)(command.messages))
+        encode = self._backend(device).encoder(command.model)
+        tokens = tokens_of(encode, command.messages, command.open)
         self._follow(job, job.run.completed(command, tokens, now, started_s, now))
 
     def _memory(self, job: _Simulated, command: UseMemory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from gangline.ir.specs.model import ModelSpec
 from gangline.planner.draws import draw_jobs
 from gangline.planner.profile import Profile
 from gangline.planner.proposal import propose
+from gangline.planner.workload import DEFAULT_FIELD_TOKENS, default_profile
 from gangline.runtime.simulation.drawn_program import drawn_program, encode_drawn, stage_of
 from gangline.runtime.simulation.verdict import simulate_plan
 from tests.runtime.conftest import planned_tool
@@ -35,7 +37,7 @@ MODELS = {
 }
 
 SHAPES = st.recursive(
-    st.sampled_from(["tool", "llm", "question", "expand"]),
+    st.sampled_from(["tool", "llm", "cached", "question", "expand"]),
     lambda inner: st.one_of(
         st.tuples(st.sampled_from(["map", "loop", "branch", "call"]), inner),
         st.tuples(st.just("then"), inner, inner),
@@ -44,12 +46,25 @@ SHAPES = st.recursive(
 )
 
 
+def cached(p: Any, value: int) -> int:
+    """Write two answers that go on from one beginning."""
+    begun = p.op("tokenize", "c.tokenize", value, names=["a"], template=[], model="m", open=True)
+    kv = p.op("prefill", "c.prefill", begun, model="m")
+    for _ in range(2):
+        known = {"names": ["prefix", "a", "b"], "template": [], "model": "m"}
+        tokens = p.op("tokenize", "d.tokenize", begun, value, value, **known)
+        whole = p.op("prefill", "d.prefill", tokens, kv, model="m")
+        out = p.op("decode", "d.decode", whole, model="m", max_tokens=8)
+    return int(p.op("detokenize", "d.detokenize", out, model="m", format="text"))
+
+
 def write(p: Any, shape: Any, value: int) -> int:
     """Write a workflow of some shape; gives its result."""
     if isinstance(shape, str):
-        write_step = {
+        write_step: dict[str, Callable[[], Any]] = {
             "tool": lambda: p.tool("t", value),
             "llm": lambda: p.llm("ask", value),
+            "cached": lambda: cached(p, value),
             "question": lambda: p.ask(value, type="string"),
             "expand": lambda: p.expand(value, tools=[planned_tool("t")]),
         }
@@ -115,6 +130,19 @@ def test_the_cached_part_of_prompts_is_not_computed_again(builder: Any) -> None:
         return verdict.stages["ask.prefill"].mean_s
 
     assert prefill_s(3936.0) < 0.2 * prefill_s(0.0)
+
+
+def test_a_beginning_is_computed_once_and_first(builder: Any) -> None:
+    p = builder("q")
+    program = p.done(cached(p, p.inputs[0]))
+    profile = default_profile(program).stages
+    begun, rest = profile["c.prefill"], profile["d.prefill"]
+    assert begun.cached_tokens.mean == 0.0 and begun.prompt_tokens.mean == DEFAULT_FIELD_TOKENS
+    assert rest.prompt_tokens.mean == 2 * DEFAULT_FIELD_TOKENS
+    assert rest.cached_tokens.mean == begun.prompt_tokens.mean
+    plan = propose(program, None, FLEET, MODELS)
+    verdict = simulate_plan(program, None, plan, FLEET, MODELS, rate=0.01, num_jobs=20)
+    assert verdict.stages["c.prefill"].mean_s > 0.0
 
 
 def test_a_session_plans_what_its_engines_can_run(builder: Any) -> None:
