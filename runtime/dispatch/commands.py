@@ -143,6 +143,16 @@ class AskPerson:
     schema: Mapping[str, Any]
     findings: Sequence[Mapping[str, Any]] = ()
 
+    def interrupt(self) -> dict[str, Any]:
+        """Give the question as `step.started` records it."""
+        told = {
+            "id": self.step.id,
+            "question": self.question,
+            "schema": dict(self.schema),
+            "choices": self.schema.get("enum"),
+        }
+        return {**told, "findings": list(self.findings)} if self.findings else told
+
 
 @dataclass(frozen=True, slots=True)
 class CheckPlan:

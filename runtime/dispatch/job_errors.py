@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from gangline.ir.errors import BudgetError, ConflictError, DeadlineError, JobError, StoreError
+from gangline.ir.errors import (
+    BudgetError,
+    ConflictError,
+    DeadlineError,
+    JobError,
+    StepTimeout,
+    StoreError,
+)
 
 
 def deadline_error(job_id: str) -> DeadlineError:
@@ -31,6 +38,14 @@ def incomplete_fork(job_id: str) -> StoreError:
     )
 
 
+def broken_log(job_id: str, step_id: str) -> StoreError:
+    """Say that a log ends a step that it never began."""
+    return StoreError(
+        f"The log of job {job_id} ends step {step_id!r}, which is not running",
+        next_step="Run the job again; this one cannot be continued.",
+    )
+
+
 def overspend(spent_usd: float, next_usd: float, budget_usd: float, step_id: str) -> BudgetError:
     """Say that the next step would cost more than is left."""
     return BudgetError(
@@ -49,6 +64,15 @@ def unknown_effect(tool: str, step_id: str) -> JobError:
         where=f"step {step_id}",
         next_step="Check what it did, then retry the job and confirm that this step may run again:"
         f" gangline jobs retry ... --rerun '{step_id}'",
+    )
+
+
+def unended(tool: str, where: str) -> StepTimeout:
+    """Say that a write is waited for no longer, though its effect may still come."""
+    return StepTimeout(
+        f"{tool} went on after its job was told to end. Whether its effect happened is not known",
+        where=where,
+        next_step="Check what it did. A tool that looks at gl.cancelled() ends in time.",
     )
 
 

@@ -7,21 +7,18 @@ change of state is an event first: it gets the next number of the log, and is ap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError, StepTimeout
+from gangline.ir.errors import GanglineError, JobCancelled, JobError, StepError
 from gangline.ir.specs.event import STOP_EVENTS, Event
-from gangline.ir.specs.memory import vector_to_json
 from gangline.ir.specs.request import FirstToken, RequestFailed
-from gangline.runtime.plain_json import parse
 
+from .advance import Advance, Draft
+from .answer_event import answer_event
 from .answers import accepted
 from .commands import (
     AskPerson,
     Call,
-    CancelRequest,
-    CancelTool,
     CheckPlan,
     Command,
     Complete,
@@ -32,7 +29,6 @@ from .commands import (
     Prefill,
     ReadPlan,
     Request,
-    RetryAfter,
     RunTool,
     Step,
     SubmitRequest,
@@ -41,30 +37,14 @@ from .commands import (
 from .dispatcher import Dispatcher
 from .fork import effective
 from .job import DEFAULT_PRIORITY
-from .job_errors import deadline_error, expired_before
+from .job_errors import deadline_error, expired_before, unended
 from .open_plans import OpenPlans, PlanNews
-from .outcome import RequestOutcome, decode_data, embed_data, prefill_data
-from .policing import NO, denied
+from .outcome import RequestOutcome
+from .output_value import output_value
 from .pricing import Pricing
-from .shared_prefills import SharedPrefills
-
-_ON_CORES = frozenset({"tool", "tokenize", "lookup", "store", "observe"})
+from .step_data import StepData
 
 Check = Callable[[RunTool], JobError | None]
-Action = Call | Request | CancelRequest | CancelTool | RetryAfter
-"""Commands that are left for the world to carry out."""
-
-
-@dataclass(slots=True)
-class Advance:
-    """What one outcome led to: events to store, in order, and then actions to carry out."""
-
-    events: list[Event] = field(default_factory=list)
-    actions: list[Action] = field(default_factory=list)
-
-
-def _no_check(_: RunTool) -> JobError | None:
-    return None
 
 
 class JobRun:
@@ -74,13 +54,16 @@ class JobRun:
         check: says why a tool call must not be made (its signature changed), before its
             step.started is recorded.
         route: chooses the device id a step runs on, given the device the plan names.
+
+    Attributes:
+        ended: whether the job has stopped: for good, or to ask a person.
     """
 
     def __init__(
         self,
         job_id: str,
         pricing: Pricing,
-        check: Check = _no_check,
+        check: Check | None = None,
         route: Callable[[Step], str] = lambda step: step.device,
     ) -> None:
         self.dispatcher = Dispatcher(job_id)
@@ -88,22 +71,11 @@ class JobRun:
         self.tenant = ""
         self.priority = DEFAULT_PRIORITY
         self.last_seq = 0
-        self.started_s = 0.0
-        self.queued_s = 0.0
-        self.ended_s: float | None = None
-        self._pricing = pricing
+        self.ended = False
         self._check = check
-        self._route = route
-        self._devices: dict[str, str] = {}
-        self._issued_s: dict[str, float] = {}
+        self._data = StepData(pricing, route)
         self._prefills: set[str] = set()
         self._plans = OpenPlans(self.dispatcher)
-        self._shared = SharedPrefills()
-
-    @property
-    def ended(self) -> bool:
-        """Say whether the job has stopped: for good, or to ask a person."""
-        return self.ended_s is not None
 
     @property
     def stopping(self) -> bool:
@@ -141,11 +113,10 @@ class JobRun:
             if self.dispatcher.finished:
                 raise expired_before(self.job_id)
             return self._expired_at_rest(now)
-        self.ended_s = None
-        self._issued_s.clear()
+        self.ended = False
+        self._data.clear()
         self._prefills.clear()
         self._plans.clear()
-        self._shared.clear()
         given, advance = dict(data or {}), Advance()
         if self.dispatcher.status == "queued":
             given.pop("resumed", None)  # a fork has steps, but has not run yet
@@ -166,23 +137,12 @@ class JobRun:
         at_rest = self.ended or self.dispatcher.status != "running"
         return self._advance([self._answer(interrupt, value, now, at_rest)], now)
 
-    def _answer(
-        self, interrupt: str, value: Any, now: float, at_rest: bool
-    ) -> tuple[str, str, dict[str, Any]]:
-        asked = self.dispatcher.interrupts(at_rest)
-        value = accepted(asked, interrupt, value, self.job_id)
+    def _answer(self, interrupt: str, value: Any, now: float, at_rest: bool) -> Draft:
+        questions = self.dispatcher.interrupts(at_rest)
+        value = accepted(questions, interrupt, value, self.job_id)
+        asked = next(row for row in questions if row["id"] == interrupt)
         step, since_s = self.dispatcher.open_step(interrupt)
-        findings = next(row for row in asked if row["id"] == interrupt).get("findings")
-        if findings and value == NO:
-            error = denied(findings, step.where).to_json()
-            data = {**self._described(step, since_s, now), "usd": 0.0, "error": error}
-            return "step.failed", interrupt, {**data, "retryable": False, "denied": True}
-        if findings and step.stage.op != "ask":
-            return "step.retrying", interrupt, {"attempt": step.attempt, "approved": True}
-        if step.stage.op != "ask" and "rerun" in value:
-            return "step.retrying", interrupt, {"attempt": step.attempt + 1, "confirmed": True}
-        data = {**self._described(step, since_s, now), "usd": 0.0}
-        return "step.completed", interrupt, {**data, "value": _answered(step, value)}
+        return answer_event(asked, step, value, self._data.ended(step, since_s, now))
 
     def completed(
         self, command: Call, value: Any, now: float, started_s: float, ended_s: float
@@ -190,11 +150,7 @@ class JobRun:
         """Take the result of a tool, of a tokenizer or of memory."""
         if not self._current(command.step):
             return Advance()
-        data = self._described(command.step, started_s, ended_s)
-        data["usd"] = self._pricing.core_usd(data["device"], ended_s - started_s)
-        if isinstance(command, Encode):
-            data["prompt_tokens"] = len(value)
-        data["value"] = value
+        data = self._data.called(command, value, started_s, ended_s)
         return self._advance([("step.completed", command.step.id, data)], now)
 
     def failed(
@@ -207,14 +163,9 @@ class JobRun:
         """Take the failure of a step."""
         if not self._current(step):
             return Advance()
-        told = dict(error.to_json() if isinstance(error, GanglineError) else error)
-        told["where"] = told.get("where") or step.where
-        started_s = self._issued_s.get(step.id, now)
-        data = self._described(step, started_s, now)
-        if step.stage.op in _ON_CORES:
-            data["usd"] = self._pricing.core_usd(data["device"], now - started_s)
-        data.update(error=told, retryable=retryable)
-        if self.dispatcher.keeps(step, told, retryable):
+        told = error.to_json() if isinstance(error, GanglineError) else error
+        data = {**self._data.failed(step, told, now), "retryable": retryable}
+        if self.dispatcher.keeps(step, data["error"], retryable):
             data["kept"] = True
         return self._advance([("step.failed", step.id, data)], now)
 
@@ -222,10 +173,9 @@ class JobRun:
         """Take the end of a prefill: its decode has started."""
         if not isinstance(command, SubmitRequest) or not self._current(command.step):
             return Advance()
-        device = self.device(command.step)
         if not self.dispatcher.prefilled(command.prefill.id):
-            self._shared.begin(command, event, self._issued_s.get(command.step.id, now), now)
-        data = {**_static(command.step, device), "cached_tokens": event.cached_tokens}
+            self._data.prefill_ended(command, event, now)
+        data = {**self._data.started(command.step), "cached_tokens": event.cached_tokens}
         return self._advance([("step.started", command.step.id, data)], now)
 
     def wrote(self, command: Request, text: str, now: float) -> Advance:
@@ -241,32 +191,20 @@ class JobRun:
         if not self._current(command.step):
             return Advance()
         if isinstance(command, Embed):
-            done = self._embedded(command, outcome)
+            done = self._data.embedded(command, outcome)
             return self._advance([("step.completed", command.step.id, done)], now)
         if isinstance(command, Prefill):
-            done = self._begun(command, outcome)
+            done = self._data.begun(command, outcome)
             return self._advance([("step.completed", command.step.id, done)], now)
-        drafts = []
-        submitted_s, at_s = outcome.submitted_s, outcome.at_s
-        decode = self._described(command.step, outcome.first_s(submitted_s), at_s)
-        decode.update(decode_data(decode["device"], outcome, self._pricing))
+        drafts: list[Draft] = []
         if not self.dispatcher.prefilled(command.prefill.id):
-            first = self._shared.of(command, outcome)
-            drafts.append(("step.completed", command.prefill.id, self._prefill(command, first)))
-        if not self._shared.is_of(command):
-            # Another's prefill is recorded; what ours computed beside it is charged here.
-            again = self._prefill(command, outcome)
-            decode["usd"] += again["usd"]
-            decode["busy_s"] += again["busy_s"]
+            prefill = self._data.prefilled(command, outcome)
+            drafts.append(("step.completed", command.prefill.id, prefill))
+        decode = self._data.decoded(command, outcome)
         drafts.append(("step.completed", command.step.id, decode))
         advance = self._advance(drafts, now)
         self._planned(self._plans.finish(command.step.id, outcome.finished.text), advance, now)
         return advance
-
-    def _prefill(self, command: SubmitRequest, outcome: RequestOutcome) -> dict[str, Any]:
-        data = self._described(command.prefill, outcome.submitted_s, outcome.first_s(outcome.at_s))
-        data.update(prefill_data(data["device"], outcome, self._pricing))
-        return data
 
     def request_failed(self, command: Request, event: RequestFailed, now: float) -> Advance:
         """Take the failure of an engine request."""
@@ -274,7 +212,7 @@ class JobRun:
 
     def retrying(self, step: Step, now: float) -> Advance:
         """Record that the delay before another attempt has passed."""
-        if self.ended or not self.dispatcher.in_flight(step.id):
+        if self.ended or step.id not in self.dispatcher.flights.flying:
             return Advance()
         return self._advance([("step.retrying", step.id, {"attempt": step.attempt + 1})], now)
 
@@ -311,15 +249,9 @@ class JobRun:
         """Wait no longer for writes of a job that is to end: it is not known what became of them."""
         advance = Advance()
         for step in self.dispatcher.writing() if self.stopping and not self.ended else ():
-            error = StepTimeout(
-                f"{step.stage.name} went on after its job was told to end. Whether its effect "
-                "happened is not known",
-                where=step.where,
-                next_step="Check what it did. A tool that looks at gl.cancelled() ends in time.",
-            )
+            error = unended(step.stage.name, step.where)
             more = self.failed(step, error, now, retryable=False)
-            advance.events += more.events
-            advance.actions += more.actions
+            advance.extend(more)
         return advance
 
     def _expired_at_rest(self, now: float) -> Advance:
@@ -329,13 +261,13 @@ class JobRun:
 
     def device(self, step: Step) -> str:
         """Give the device id the step was routed to."""
-        return self._devices.get(step.id, step.device)
+        return self._data.device(step)
 
     def _current(self, step: Step) -> bool:
         """Say whether this attempt is still awaited (a timed-out tool may answer late)."""
-        return not self.ended and self.dispatcher.flying(step.id, step.attempt)
+        return not self.ended and self.dispatcher.flights.is_under_way(step.id, step.attempt)
 
-    def _advance(self, drafts: Sequence[tuple[str, str, Mapping[str, Any]]], now: float) -> Advance:
+    def _advance(self, drafts: Sequence[Draft], now: float) -> Advance:
         advance = Advance()
         for kind, step_id, data in drafts:
             self._follow(self._record(kind, step_id, data, now, advance), advance, now)
@@ -370,7 +302,7 @@ class JobRun:
     def _begin(self, command: Call | Request, advance: Advance, now: float) -> Sequence[Command]:
         """Begin a step, unless the job stops or the tool is not the one the program knows."""
         step_id, dispatcher = command.step.id, self.dispatcher
-        refusal = self._check(command) if isinstance(command, RunTool) else None
+        refusal = self._check(command) if self._check and isinstance(command, RunTool) else None
         commands: list[Command] = []
         if refusal is not None:
             commands = dispatcher.stop("job.input_required", refusal, step_id, now)
@@ -381,48 +313,34 @@ class JobRun:
 
     def _issue(self, command: Call | Request, advance: Advance, now: float) -> None:
         step = command.prefill if isinstance(command, SubmitRequest) else command.step
-        device = self._devices[command.step.id] = self._route(command.step)
-        self._issued_s[command.step.id] = now
-        data = _static(step, device)
+        device = self._data.route(command.step)
+        self._data.issue(command.step, now)
+        data = self._data.started(step, device)
         advance.actions.append(command)
         if isinstance(command, SubmitRequest):
             self._plans.restart(command.step.id)
             if step.id in self._prefills or self.dispatcher.prefilled(step.id):
                 return
             self._prefills.add(step.id)
-            self._devices[step.id] = device
+            self._data.place(step, device)
         self._record("step.started", step.id, data, now, advance)
 
     def _parse(self, command: ParseOutput, advance: Advance, now: float) -> Sequence[Command]:
         step = command.step
-        self._devices[step.id] = self._route(step)
-        data = {**self._described(step, now, now), "usd": 0.0}
+        self._data.route(step)
+        data = {**self._data.ended(step, now, now), "usd": 0.0}
         try:
-            value = parse(command.text) if command.format == "json" else command.text
-        except ValueError as error:
-            told = StepError(
-                f"The model's answer is not JSON: {error}",
-                where=step.where,
-                next_step="Allow more tokens (max_tokens), or give the llm a grammar.",
-            )
-            data.update(error=told.to_json(), retryable=False)
+            data["value"] = output_value(command)
+        except StepError as error:
+            data.update(error=error.to_json(), retryable=False)
             return self._record("step.failed", step.id, data, now, advance)
-        data["value"] = value
         return self._record("step.completed", step.id, data, now, advance)
 
     def _ask(self, command: AskPerson, advance: Advance, now: float) -> Sequence[Command]:
         step = command.step
         if self.dispatcher.stopping:
             return self.dispatcher.withdraw(step.id, now)
-        interrupt = {
-            "id": step.id,
-            "question": command.question,
-            "schema": dict(command.schema),
-            "choices": command.schema.get("enum"),
-        }
-        if command.findings:
-            interrupt["findings"] = list(command.findings)
-        data = {**_static(step, step.device), "interrupt": interrupt}
+        data = {**self._data.started(step, step.device), "interrupt": command.interrupt()}
         return self._record("step.started", step.id, data, now, advance)
 
     def _take_plan(self, command: CheckPlan | ReadPlan, advance: Advance, now: float) -> None:
@@ -437,8 +355,8 @@ class JobRun:
             else:
                 self._planned([news], advance, now)
         else:
-            self._issued_s[step.id] = now
-            self._record("step.started", step.id, _static(step, self.device(step)), now, advance)
+            self._data.issue(step, now)
+            self._record("step.started", step.id, self._data.started(step), now, advance)
             self._planned(self._plans.begin(command), advance, now)
 
     def _planned(self, told: Iterable[PlanNews], advance: Advance, now: float) -> None:
@@ -447,8 +365,8 @@ class JobRun:
             if self.dispatcher.stopping:
                 return
             if kind != "step.planned":
-                started_s = self._issued_s.get(step.id, now)
-                data = {**self._described(step, started_s, now), "usd": 0.0, **data}
+                ended = self._data.ended(step, self._data.issued_s(step, now), now)
+                data = {**ended, "usd": 0.0, **data}
             self._follow(self._record(kind, step.id, data, now, advance), advance, now)
 
     def _fail(self, command: Fail, advance: Advance, now: float) -> None:
@@ -462,7 +380,7 @@ class JobRun:
 
     def _complete(self, command: Complete, advance: Advance, now: float) -> None:
         data: dict[str, Any] = {"output": command.output, "late": command.late}
-        data.update(seconds=now - self.started_s, usd=self.dispatcher.spent_usd)
+        data.update(seconds=now - self._data.origin_s, usd=self.dispatcher.spent_usd)
         self._record("job.completed", "", data, now, advance)
 
     def _record(
@@ -479,50 +397,12 @@ class JobRun:
             case "step.started":
                 return
             case "step.completed" | "step.failed":
-                self._issued_s.pop(event.step_id, None)
-                self._devices.pop(event.step_id, None)
+                self._data.forget(event.step_id)
             case "job.queued":
-                self.queued_s = self.started_s = event.at_s
+                self._data.origin_s = event.at_s
                 self.tenant = event.data.get("tenant", "")
                 self.priority = event.data.get("priority", DEFAULT_PRIORITY)
             case "job.started" if not event.data.get("resumed"):
-                self.started_s = event.at_s
+                self._data.origin_s = event.at_s
             case kind if kind in STOP_EVENTS:
-                self.ended_s = event.at_s
-
-    def _described(self, step: Step, started_s: float, ended_s: float) -> dict[str, Any]:
-        data = _static(step, self.device(step))
-        data.update(start_s=started_s - self.started_s, end_s=ended_s - self.started_s)
-        return data
-
-    def _begun(self, command: Prefill, outcome: RequestOutcome) -> dict[str, Any]:
-        data = self._described(command.step, outcome.submitted_s, outcome.at_s)
-        data.update(prefill_data(data["device"], outcome, self._pricing))
-        # The first token comes with the prompt: what an engine counts as its decode is ours too.
-        decode_s = outcome.finished.decode_busy_s
-        data["busy_s"] += decode_s
-        data["usd"] += self._pricing.busy_usd(data["device"], decode_s)
-        return data
-
-    def _embedded(self, command: Embed, outcome: RequestOutcome) -> dict[str, Any]:
-        data = self._described(command.step, outcome.submitted_s, outcome.at_s)
-        data.update(embed_data(data["device"], outcome, self._pricing))
-        data["value"] = vector_to_json(command.model, outcome.finished.embedding)
-        return data
-
-
-def _answered(step: Step, value: Any) -> Any:
-    return value if step.stage.op == "ask" else value["result"]
-
-
-def _static(step: Step, device: str) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "op": step.stage.op,
-        "stage": step.stage.attributes.get("of", step.stage.name),
-        "device": device,
-        "parents": list(step.parents),
-        "attempt": step.attempt,
-    }
-    if step.predicted_s is not None:
-        data.update(predicted_s=step.predicted_s, predicted_usd=step.predicted_usd)
-    return data
+                self.ended = True

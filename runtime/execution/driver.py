@@ -21,6 +21,7 @@ from gangline.ir.specs.request import (
     RequestFailed,
     TokenDelta,
 )
+from gangline.runtime.dispatch.advance import Action, Advance
 from gangline.runtime.dispatch.commands import (
     Call,
     CancelRequest,
@@ -36,7 +37,7 @@ from gangline.runtime.dispatch.commands import (
     UseMemory,
 )
 from gangline.runtime.dispatch.engine_message import engine_priority
-from gangline.runtime.dispatch.job_run import Action, Advance, JobRun
+from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.programs import as_json
 

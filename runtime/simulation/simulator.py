@@ -28,6 +28,7 @@ from gangline.ir.specs.request import (
     TokenDelta,
 )
 from gangline.runtime.clock import VirtualClock
+from gangline.runtime.dispatch.advance import Action, Advance
 from gangline.runtime.dispatch.commands import (
     CancelRequest,
     CancelTool,
@@ -42,7 +43,7 @@ from gangline.runtime.dispatch.commands import (
 )
 from gangline.runtime.dispatch.engine_message import submit_message
 from gangline.runtime.dispatch.job import Job
-from gangline.runtime.dispatch.job_run import Action, Advance, JobRun
+from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.pricing import Pricing
 from gangline.runtime.dispatch.prompt import tokens_of

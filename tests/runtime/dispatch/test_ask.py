@@ -12,8 +12,9 @@ from gangline.backends.fake import FakeBackend
 from gangline.ir.errors import ConflictError, InputError, StepTimeout
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan, StagePlan
+from gangline.runtime.dispatch.advance import Advance
 from gangline.runtime.dispatch.job import Job, result_of
-from gangline.runtime.dispatch.job_run import Advance, JobRun
+from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.pricing import Pricing
 from gangline.runtime.execution.executor import Executor
 from gangline.runtime.store import Store

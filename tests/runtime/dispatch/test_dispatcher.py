@@ -11,10 +11,11 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.ir.specs.request import FirstToken
+from gangline.runtime.dispatch.advance import Advance
 from gangline.runtime.dispatch.backoff import backoff_s
 from gangline.runtime.dispatch.commands import Encode, RetryAfter, RunTool, SubmitRequest
 from gangline.runtime.dispatch.job import Job
-from gangline.runtime.dispatch.job_run import Advance, Check, JobRun
+from gangline.runtime.dispatch.job_run import Check, JobRun
 from gangline.runtime.dispatch.pricing import Pricing
 
 
@@ -189,7 +190,7 @@ def test_changed_tool_asks_and_never_calls(builder: Any) -> None:
     assert todo(advance) == [] and types(advance)[-1] == "job.input_required"
     assert "step.started" not in types(advance)
     run.replay([])
-    assert set(run.dispatcher.outstanding) == {"old", "other"}
+    assert set(run.dispatcher.flights.outstanding) == {"old", "other"}
 
 
 def test_soft_deadline_is_recorded_as_late(builder: Any) -> None:

@@ -16,10 +16,11 @@ from gangline.ir.program import Program
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.ir.specs.request import Finished
+from gangline.runtime.dispatch.advance import Advance
 from gangline.runtime.dispatch.commands import Command, Encode, RetryAfter, RunTool, SubmitRequest
 from gangline.runtime.dispatch.compute import evaluate
 from gangline.runtime.dispatch.job import Job, result_of
-from gangline.runtime.dispatch.job_run import Advance, JobRun
+from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.pricing import Pricing
 from tests.runtime.conftest import planned_tool
@@ -315,7 +316,7 @@ def test_any_order_gives_the_same_output(builder: Any, data: Any) -> None:
     assert [event.seq for event in world.events] == list(range(1, len(world.events) + 1))
     assert all(count == 1 for count in completed(world.events).values())
     assert all(count == 1 for count in asked(world.events).values())
-    assert world.run.dispatcher.outstanding == ()
+    assert world.run.dispatcher.flights.outstanding == ()
 
 
 @SETTINGS
@@ -327,7 +328,7 @@ def test_replaying_any_prefix_gives_the_same_ready_set(builder: Any, data: Any) 
         replayed = JobRun("j", Pricing(None))
         replayed.replay(world.events)
         live = world.run.dispatcher
-        assert replayed.dispatcher.outstanding == live.outstanding
+        assert replayed.dispatcher.flights.outstanding == live.flights.outstanding
         assert replayed.dispatcher.spent_usd == live.spent_usd
         assert replayed.dispatcher.status == live.status
         assert replayed.dispatcher.interrupts(True) == live.interrupts(True)

@@ -13,10 +13,11 @@ from gangline.ir.errors import ConflictError, StepError, StepTimeout
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.plan import Plan, StagePlan
 from gangline.ir.specs.request import Finished, RequestFailed
+from gangline.runtime.dispatch.advance import Advance
 from gangline.runtime.dispatch.commands import Encode, RetryAfter, RunTool, SubmitRequest
 from gangline.runtime.dispatch.fork import fork, retry_from
 from gangline.runtime.dispatch.job import Job, result_of
-from gangline.runtime.dispatch.job_run import Advance, JobRun
+from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.plan_lines import read_line
 from gangline.runtime.dispatch.plan_reader import PlanReader
