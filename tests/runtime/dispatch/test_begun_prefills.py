@@ -14,6 +14,7 @@ from gangline.ir.errors import StepError
 from gangline.ir.specs.event import Event
 from gangline.ir.specs.request import Finished
 from gangline.runtime.api import run_job
+from gangline.runtime.dispatch.advance import Advance
 from gangline.runtime.dispatch.commands import (
     CancelRequest,
     Encode,
@@ -24,7 +25,7 @@ from gangline.runtime.dispatch.commands import (
 from gangline.runtime.dispatch.engine_message import submit_message
 from gangline.runtime.dispatch.fork import fork
 from gangline.runtime.dispatch.job import Job
-from gangline.runtime.dispatch.job_run import Advance, JobRun
+from gangline.runtime.dispatch.job_run import JobRun
 from gangline.runtime.dispatch.outcome import RequestOutcome
 from gangline.runtime.dispatch.pricing import Pricing
 from gangline.runtime.dispatch.prompt import tokens_of
