@@ -78,7 +78,17 @@ def _encode_mapping(value: Mapping[Any, Any]) -> Any:
 
 
 def decode(attribute: Any) -> Any:
-    """Give the JSON value of an attribute; the inverse of `encode`."""
+    """Give the JSON value of an attribute; the inverse of `encode`.
+
+    Raises LoweringError for what is no JSON value, or nests too deeply to be one.
+    """
+    try:
+        return _decode(attribute)
+    except RecursionError:
+        raise LoweringError("an attribute nests too deeply") from None
+
+
+def _decode(attribute: Any) -> Any:
     match attribute:
         case mlir.StringAttr() | mlir.BoolAttr() | mlir.FloatAttr():
             return attribute.value
@@ -87,19 +97,19 @@ def decode(attribute: Any) -> Any:
         case mlir.FlatSymbolRefAttr():
             return attribute.value
         case mlir.DictAttr():
-            return {entry.name: decode(entry.attr) for entry in attribute}
+            return {entry.name: _decode(entry.attr) for entry in attribute}
         case mlir.ArrayAttr():
             return _decode_array(attribute)
         case mlir.TypeAttr() if str(attribute) == "none":
             return None
-    raise LoweringError(f"the attribute {attribute} is no JSON value")
+    raise LoweringError(f"the attribute {str(attribute)[:80]} is no JSON value")
 
 
 def _decode_array(attribute: Any) -> Any:
     items = list(attribute)
     if items and isinstance(items[0], mlir.UnitAttr):
-        return {pair[0].value: decode(pair[1]) for pair in items[1:]}
-    return [decode(item) for item in items]
+        return {pair[0].value: _decode(pair[1]) for pair in items[1:]}
+    return [_decode(item) for item in items]
 
 
 def decode_all(op: Any) -> dict[str, Any]:

@@ -97,9 +97,11 @@ def _problem(place: str, name: str, row: AttributeSpec | None, given: Any) -> st
     try:
         value = decode(given)
     except GanglineError:
-        return f"{what} is {given}, which is no JSON value"
+        return f"{what} is {_short(given)}, which is no JSON value"
     if not _is_kind(value, given, row.kind):
-        return f"{what} is {given}, not of kind {row.kind}"
+        return f"{what} is {_short(given)}, not of kind {row.kind}"
+    if row.kind == "str" and row.required and not value:
+        return f"{what} is empty"
     if row.choices and value not in row.choices:
         return f"{what} is {value!r}, not one of {', '.join(row.choices)}"
     if row.minimum is not None and value < row.minimum:
@@ -113,10 +115,25 @@ def _unknown(place: str, name: str) -> str:
     return f"{place} has no attribute {name!r}"
 
 
+def _short(given: Any) -> str:
+    """Give the beginning of what an attribute prints, which may be long."""
+    printed = str(given)
+    return printed if len(printed) <= 80 else printed[:77] + "..."
+
+
+def _is_finite(value: Any) -> bool:
+    """Tell whether JSON can hold every number of a decoded value."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list) or all(map(_is_finite, value))
+
+
 def _is_kind(value: Any, given: Any, kind: str) -> bool:
     match kind:
         case "json":
-            return not isinstance(given, mlir.FlatSymbolRefAttr)
+            return not isinstance(given, mlir.FlatSymbolRefAttr) and _is_finite(value)
         case "symbol":
             return isinstance(given, mlir.FlatSymbolRefAttr)
         case "str":

@@ -8,7 +8,10 @@ from gangline.ir.errors import VerifyError
 from gangline.ir.module import blocks
 from gangline.ir.ops import HANDLES
 
-from .facts import Facts, Rule
+from .facts import Facts, OpFacts, Rule
+
+MAX_NESTING = 100
+"""Most control operations inside each other: passes and programs are read recursively."""
 
 
 def regions_have_one_block(facts: Facts) -> Iterator[VerifyError]:
@@ -16,6 +19,17 @@ def regions_have_one_block(facts: Facts) -> Iterator[VerifyError]:
     for found in (*facts.functions.values(), *facts.of("scf.if", "scf.for", "scf.while")):
         if len(list(blocks(found.op))) != len(found.op.regions):
             yield found.error(f"a region of {found.name} has no or many blocks")
+
+
+def nesting_is_bounded(facts: Facts) -> Iterator[VerifyError]:
+    """Control operations stand inside each other MAX_NESTING deep at most."""
+    depths: dict[OpFacts, int] = {}
+    for found in facts.ops:
+        if len(found.op.regions):
+            above = found.parent
+            depth = depths[found] = 1 + (depths.get(above, 0) if above else 0)
+            if depth == MAX_NESTING + 1:
+                yield found.error(f"{found.name} is inside of {MAX_NESTING} others")
 
 
 def branches_give_one(facts: Facts) -> Iterator[VerifyError]:
@@ -60,6 +74,7 @@ def loops_end_by_until(facts: Facts) -> Iterator[VerifyError]:
 
 RULES: tuple[Rule, ...] = (
     regions_have_one_block,
+    nesting_is_bounded,
     branches_give_one,
     control_gives_values,
     loops_are_bounded,

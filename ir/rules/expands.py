@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,9 @@ def grants_are_of_writers(facts: Facts) -> Iterator[VerifyError]:
         granted = found.attrs.get("granted")
         for grant in granted if isinstance(granted, list) else ():
             name, _, times = str(grant).partition(":")
-            if name not in writers or (":" in str(grant) and not times.isdigit()):
+            if name not in writers or (
+                ":" in str(grant) and not (times.isascii() and times.isdigit())
+            ):
                 yield found.error(f"{found.name} grants {grant!r}, which is no tool that writes")
 
 
@@ -77,17 +80,42 @@ def _is_planned(row: Any) -> bool:
     labels = row.get("labels", [])
     return (
         row.keys() - {"labels"} == (PLANNED_AGENT if called == "agent" else PLANNED_TOOL)
-        and isinstance(row[called], str)
-        and isinstance(row["name"], str)
+        and _is_text(row[called])
+        and _is_text(row["name"])
         and row["effects"] in EFFECTS
         and isinstance(row["parameters"], dict)
-        and isinstance(row["required"], list)
+        and all(isinstance(schema, dict | bool) for schema in row["parameters"].values())
+        and _are_texts(row["required"])
         and set(row["required"]) <= set(row["parameters"])
-        and isinstance(row["given"], list)
+        and _are_texts(row["given"])
         and not set(row["given"]) & set(row["parameters"])
         and isinstance(labels, list)
         and all(label in TOOL_LABELS for label in labels)
+        and (called == "agent" or _can_be_called(row))
     )
+
+
+def _can_be_called(row: dict[str, Any]) -> bool:
+    """Tell whether a tool's row has the limits that a tool stage has, of their kinds."""
+    timeout, retries = row["timeout_s"], row["retries"]
+    return (
+        isinstance(timeout, int | float)
+        and not isinstance(timeout, bool)
+        and 0 <= timeout < math.inf
+        and isinstance(retries, int)
+        and not isinstance(retries, bool)
+        and retries >= 0
+        and isinstance(row["idempotent"], bool)
+        and isinstance(row["signature"], str)
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 RULES: tuple[Rule, ...] = (

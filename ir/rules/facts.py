@@ -121,19 +121,29 @@ class Facts:
             self._read(found)
 
     def _read(self, outer: OpFacts) -> None:
+        # A stack of its own, not calls: a module read from outside may nest deeply.
+        pending = [self._children(outer)]
+        while pending:
+            for found in pending[-1]:
+                if len(found.op.regions):
+                    pending.append(self._children(found))
+                    break
+            else:
+                pending.pop()
+
+    def _children(self, outer: OpFacts) -> Iterator[OpFacts]:
+        """Yield what is directly inside an operation, each when what is inside the last is read."""
         children = self.inside[outer]
         for number, region in enumerate(outer.op.regions):
             for block in region.blocks:
                 for view in block.operations:
-                    op = view.operation
-                    found = OpFacts(op, outer, number, self)
+                    found = OpFacts(view.operation, outer, number, self)
                     self.ops.append(found)
                     children.append(found)
                     self._by_name[found.name].append(found)
                     for value in found.results:
                         self.producers[value] = found
-                    if len(op.regions):
-                        self._read(found)
+                    yield found
 
     def decoded(self, given: dict[str, Any]) -> dict[str, Any]:
         """Decode attributes, each different one once; what is no JSON is left out."""

@@ -40,6 +40,8 @@ def computes_have_keys(facts: Facts) -> Iterator[VerifyError]:
         count = len(keys) if isinstance(keys, list) else None
         if (count is not None) != (fn == "dict") or count not in (None, len(found.operands)):
             yield found.error(f"compute {fn}: `keys` goes with `dict`, one per operand")
+        elif isinstance(keys, list) and len(set(map(str, keys))) < len(keys):
+            yield found.error(f"compute {fn} has a key twice")
 
 
 def constants_fit_their_type(facts: Facts) -> Iterator[VerifyError]:

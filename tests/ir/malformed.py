@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.ir.malformed_parts import BAD_PARTS
+from tests.ir.malformed_values import BAD_VALUES
 from tests.ir.modules import (
     AGENT_ROW,
     BRANCH,
@@ -972,5 +973,6 @@ BAD: dict[str, tuple[str, str, int, bool]] = {
         YES,
     ),
     **BAD_PARTS,
+    **BAD_VALUES,
 }
 """By name: the text, a part of the message, the line it names, and whether iree-opt refuses it."""
