@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -18,6 +19,7 @@ from .ops import (
     AttributeSpec,
     OpSpec,
 )
+from .ops_examples import EXAMPLES, example_of
 
 _EFFECTS = {
     "none": "none",
@@ -64,6 +66,10 @@ def _lines() -> Iterator[str]:
         if rows is ANNOTATIONS:
             yield "Any operation may have them; a module without them means the same.\n"
         yield from _attributes(rows)
+    yield "\n## Example modules\n"
+    yield "The examples above are lines of these; a test parses, verifies and round-trips each."
+    for title, text in EXAMPLES.items():
+        yield f"\n### {title}\n\n```mlir\n{text.strip()}\n```"
 
 
 def _operation(spec: OpSpec) -> Iterator[str]:
@@ -80,6 +86,9 @@ def _operation(spec: OpSpec) -> Iterator[str]:
     if spec.attributes:
         yield ""
         yield from _attributes(spec.by_name)
+    statement, title = example_of(spec.name)
+    anchor = re.sub(r"[^a-z ]", "", title.lower()).replace(" ", "-")
+    yield f"\n```mlir\n{statement}\n```\n\nFrom [{title}](#{anchor})."
 
 
 def _types(allowed: Iterable[str]) -> str:
