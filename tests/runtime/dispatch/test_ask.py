@@ -263,11 +263,11 @@ def test_a_running_job_takes_an_answer(
     builder: Any, tools: dict[str, Any], plain_tool: Any, executor: Executor, store: Store
 ) -> None:
     release = threading.Event()
-    tools["a"] = plain_tool(lambda: release.wait(20.0))
+    tools["a"] = plain_tool(lambda: release.wait(60.0))
     p = builder()
     job = Job("w", p.done(p.compute("list", p.ask(text(p, "Go?")), p.tool("a"))), {})
     future = executor.submit(job)
-    ends = time.monotonic() + 10.0
+    ends = time.monotonic() + 30.0
     while not (rows := store.jobs()) or store.job(rows[0].id).last_seq < 4:
         assert time.monotonic() < ends
         time.sleep(0.005)
@@ -275,4 +275,4 @@ def test_a_running_job_takes_an_answer(
         executor.answer(rows[0].id, "nothing", 1)
     executor.answer(rows[0].id, "ask", "yes")
     release.set()
-    assert future.result(10.0).output == ["yes", True]
+    assert future.result(20.0).output == ["yes", True]

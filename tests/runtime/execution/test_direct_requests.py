@@ -62,7 +62,7 @@ async def executor(**backends: FakeBackend | EngineBackend) -> AsyncIterator[Exe
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.002)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -186,7 +187,7 @@ def test_async_tool_that_hangs_is_cancelled(
     p = builder()
     result = executor.run(job(p.done(p.tool("hang", timeout_s=0.05))))
     assert result.error is not None and result.error["code"] == "timeout"
-    assert ended.wait(10)
+    assert ended.wait(20)
 
 
 def test_async_tool_that_ran_out_of_time_ends_before_it_is_tried_again(
@@ -372,7 +373,10 @@ def test_lost_lease_stops_the_job(
     builder: Any, plain_tool: Any, tools: Any, executor: Executor, store: Store
 ) -> None:
     def steal() -> int:
-        store.flush()
+        limit = time.monotonic() + 20
+        while not store.jobs() or len(store.events(store.jobs()[0].id)) < 3:
+            assert time.monotonic() < limit  # a tool that reads begins before it is on disk
+            time.sleep(0.001)
         (row,) = store.jobs()
         store.unregister(row.owner)
         store.acquire(row.id, "thief")

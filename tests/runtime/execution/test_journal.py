@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from gangline.runtime.dispatch.job import Job, result_of
@@ -51,7 +52,7 @@ def test_reads_do_not_wait_for_commits(
     ended, gate, commit = threading.Event(), threading.Event(), store._writer._commit
 
     def held(batch: Any) -> Any:
-        gate.wait(20)
+        gate.wait(60)
         return commit(batch)
 
     monkeypatch.setattr(store._writer, "_commit", held)
@@ -61,7 +62,7 @@ def test_reads_do_not_wait_for_commits(
     for _ in range(5):
         value = p.tool("add", value)
     future = executor.submit(job(p.done(p.tool("end", value)), n=0))
-    assert ended.wait(10) and not future.done()
+    assert ended.wait(20) and not future.done()
     gate.set()
     assert future.result(20).status == "succeeded"
 
@@ -73,7 +74,7 @@ def test_what_happens_during_a_commit_goes_together_in_the_next(
     appends, append, commit = list[int](), store.append, store._writer._commit
 
     def held(batch: Any) -> Any:
-        gate.wait(20)
+        gate.wait(60)
         return commit(batch)
 
     def counting(job_id: str, events: Any, *rest: Any) -> Any:
@@ -88,7 +89,12 @@ def test_what_happens_during_a_commit_goes_together_in_the_next(
     for _ in range(8):
         value = p.tool("add", value)
     future = executor.submit(job(p.done(p.tool("end", value)), n=0))
-    assert ended.wait(10)
+    assert ended.wait(20)
+    (driver,) = executor.running.values()
+    limit = time.monotonic() + 20
+    while not driver.run.ended:  # the last step's end comes a moment after the tool's
+        assert time.monotonic() < limit
+        time.sleep(0.001)
     gate.set()
     result = future.result(20)
     # job.started and the first step.started; then all the rest at once.
@@ -105,7 +111,7 @@ def test_what_was_gathered_is_kept_when_the_job_is_interrupted(
     commit = store._writer._commit
 
     def held(batch: Any) -> Any:
-        gate.wait(20)
+        gate.wait(60)
         return commit(batch)
 
     def wait(a0: int) -> int:
@@ -123,11 +129,11 @@ def test_what_was_gathered_is_kept_when_the_job_is_interrupted(
     tools.update(add=plain_tool(add), wait=plain_tool(wait))
     p = builder("n")
     future = executor.submit(job(p.done(p.tool("wait", p.tool("add", p.inputs[0]))), n=0))
-    assert reached.wait(10)
+    assert reached.wait(20)
     opener = threading.Timer(0.05, gate.set)
     opener.start()
     executor.interrupt()
-    assert future.exception(10) is not None
+    assert future.exception(20) is not None
     release.set()
     (row,) = store.jobs()
     assert executor.resume(row.id).output == 2
@@ -166,7 +172,7 @@ def test_steps_wait_when_they_end_faster_than_they_can_be_stored(
     idle = threading.Event()
 
     def held(batch: Any) -> Any:
-        gate.wait(20)
+        gate.wait(60)
         return commit(batch)
 
     def add(a0: int) -> int:
@@ -181,7 +187,7 @@ def test_steps_wait_when_they_end_faster_than_they_can_be_stored(
         value = p.tool("add", value)
     future = executor.submit(job(p.done(value), n=0))
     executor._mailbox.post(idle.set)
-    assert idle.wait(10) and not future.done()
+    assert idle.wait(20) and not future.done()
     assert 0 < len(calls) <= 10  # two events each, and then no more without a commit
     gate.set()
     assert future.result(20).output == 50

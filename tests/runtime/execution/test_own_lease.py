@@ -36,14 +36,14 @@ def test_a_lease_that_could_not_be_given_back_is_given_back_at_a_later_beat(
     monkeypatch.setattr(store, "release", refuse)
     executor.interrupt()
     leave.set()
-    assert future.exception(10) is not None
+    assert future.exception(20) is not None
     assert store.owned(executor.owner) == {job_id: 1}
     monkeypatch.setattr(store, "release", release)
     assert executor._lease is not None
     executor._mailbox.post(executor._lease._beat)
     done = threading.Event()
     executor._mailbox.post(done.set)
-    assert done.wait(10)
+    assert done.wait(20)
     store.flush()
     assert store.owned(executor.owner) == {}
 

@@ -289,8 +289,8 @@ def test_the_newer_generation_of_the_protocol_works_too(fresh_server: Any, entra
 
 
 async def _until(jobs: Callable[[], list[dict[str, Any]]], status: str) -> None:
-    """Wait until the only job has a status, at most ten seconds."""
-    for _ in range(1000):
+    """Wait until the only job has a status, at most thirty seconds."""
+    for _ in range(3000):
         (job,) = jobs()
         if job["status"] == status:
             return

@@ -52,7 +52,7 @@ def test_a_listener_that_waits_is_woken() -> None:
             waiting = asyncio.ensure_future(mine.get())
             await asyncio.sleep(0)
             hub.publish([event(1)])
-            assert (await asyncio.wait_for(waiting, 5)).seq == 1
+            assert (await asyncio.wait_for(waiting, 20)).seq == 1
 
     asyncio.run(main())
 

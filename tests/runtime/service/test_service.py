@@ -130,7 +130,7 @@ def test_another_tenants_job_does_not_exist(serve: Any, gate: Any) -> None:
                 lambda job_id: service.jobs(A, JobFilter(after=job_id)),
             ]
             # Nor does it take any longer to be told so, as a wait for its end would.
-            await asyncio.wait_for(refusal(service.wait(A, theirs, 60)), 5)
+            await asyncio.wait_for(refusal(service.wait(A, theirs, 60)), 20)
             for call in calls:
                 kind, absent = await refusal(call(ABSENT))
                 _, hidden = await refusal(call(theirs))
@@ -295,8 +295,8 @@ def test_an_event_told_elsewhere_is_fetched_from_the_log(serve: Any, gate: Any) 
             waiting = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(0.01)
             service.hub.publish(silent[1:])  # 4 was told by nobody
-            assert (await asyncio.wait_for(waiting, 5)).seq == 4
-            assert (await asyncio.wait_for(anext(stream), 5)).seq == 5
+            assert (await asyncio.wait_for(waiting, 20)).seq == 4
+            assert (await asyncio.wait_for(anext(stream), 20)).seq == 5
             await stream.aclose()
 
     asyncio.run(main())
@@ -490,7 +490,7 @@ def test_a_stopping_server_takes_nothing_and_lets_others_go_on(serve: Any, gate:
             opened.set()
             async with serve() as second:
                 for made in (running, waiting):
-                    done = await asyncio.wait_for(second.wait(A, made.id, 20), 5)
+                    done = await asyncio.wait_for(second.wait(A, made.id, 20), 20)
                     assert done["status"] == "succeeded"
                 events = [event async for event in await second.events(A, running.id)]
                 starts = [event.data for event in events if event.type == "job.started"]

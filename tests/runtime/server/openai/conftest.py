@@ -155,11 +155,11 @@ def make_key() -> Callable[..., KeyRow]:
 
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool]], None]:
-    """Wait until something holds, at most ten seconds."""
+    """Wait until something holds, at most thirty seconds."""
 
     def wait(condition: Callable[[], bool]) -> None:
         waiting = threading.Event()
-        for _ in range(2000):
+        for _ in range(6000):
             if condition():
                 return
             waiting.wait(0.005)
