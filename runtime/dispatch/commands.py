@@ -9,6 +9,8 @@ from typing import Any
 from gangline.ir.program import Stage
 from gangline.ir.specs.request import SamplingParams
 
+from .prefixes import Prefix
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -64,7 +66,7 @@ class SubmitRequest:
     """Send one engine request that covers a prefill step and a decode step.
 
     `deadline_s` is absolute on the clock of the events; `remaining_s` is what the plan expects
-    the job to need after this request.
+    the job to need after this request. `prefixes` are beginnings that its prompt shares.
     """
 
     step: Step
@@ -75,6 +77,7 @@ class SubmitRequest:
     sampling: SamplingParams
     deadline_s: float
     remaining_s: float
+    prefixes: tuple[Prefix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Prefill:
     prompt_tokens: tuple[int, ...]
     deadline_s: float
     remaining_s: float
+    prefixes: tuple[Prefix, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from gangline.ir.specs.event import LOCAL
 from gangline.ir.specs.request import SamplingParams, Submit
 
-from .commands import Embed, Request, SubmitRequest
+from .commands import Call, Embed, Prefill, Request, SubmitRequest
 from .job import DEFAULT_PRIORITY
+from .prefixes import Wanted, wanted
 
 
 def submit_message(command: Request, now: float, cache_salt: str = "", priority: int = 0) -> Submit:
@@ -27,6 +28,15 @@ def submit_message(command: Request, now: float, cache_salt: str = "", priority:
         priority=priority,
         embed=isinstance(command, Embed),
     )
+
+
+def want_of(command: Call | Request, tenant: str) -> Wanted | None:
+    """Say what a tenant's request looks for; None for what no prefix cache helps."""
+    if not isinstance(command, SubmitRequest | Prefill):
+        return None
+    output = command.sampling.max_tokens if isinstance(command, SubmitRequest) else 1
+    num_tokens = len(command.prompt_tokens)
+    return wanted(command.request_id, num_tokens, output, command.prefixes, tenant)
 
 
 def engine_priority(tenant: str, priority: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gangline.ir.errors import GanglineError, LoweringError, StepError
@@ -19,6 +19,7 @@ from .compute import evaluate
 from .expansion import Expansion, PlannedCall, WrittenPlan
 from .frame import Bound, Control, Frame, Parents, merge
 from .layout import layouts
+from .prefixes import Prefix, prefix_of_tokens, prefixes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class KvHandle:
     """The value of a prefill until its request has run: what the decode will submit.
 
     It lives in memory only; a handle never survives a crash, the pair is run again as a unit.
+    `prefixes` are the beginnings that its prompt shares with others.
     """
 
     step_id: str
     stage: Stage
     tokens: tuple[int, ...]
     parents: Parents
+    prefixes: tuple[Prefix, ...] = field(default=(), compare=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +61,7 @@ class Interpreter:
         self._layouts = layouts(program)
         self._work: deque[tuple[Frame, int]] = deque()
         self._expansions: dict[str, Expansion] = {}  # whose plan is not whole yet
+        self._prompts: dict[str, Activation] = {}  # tokenize steps whose prompts begin like others
         self.ready: deque[Activation] = deque()
         self.operations = 0
         self.output: Bound | None = None
@@ -75,8 +79,11 @@ class Interpreter:
         elif activation.stage.op == "expand":
             self._expand(activation, value)
         elif activation.stage.op == "prefill":
-            self._finish(activation.frame, activation.position, _kept(activation))
+            kept = Bound(activation.operands[0], (activation.id,))
+            self._finish(activation.frame, activation.position, kept)
         else:
+            if "prefix_ids" in activation.stage.attributes:
+                self._prompts[activation.id] = activation
             bound = Bound(value, (activation.id,))
             self._finish(activation.frame, activation.position, bound)
         self._drain()
@@ -239,10 +246,8 @@ class Interpreter:
                 self._finish(frame, position, Bound(stage.attributes["value"]))
             case "compute":
                 self._finish(frame, position, _compute(stage, operands))
-            case "prefill" if position in frame.layout.begun and operands[0].value:
-                self.ready.append(_activation(frame, position, stage, operands))
             case "prefill":
-                self._finish(frame, position, _prefill(frame, stage, operands))
+                self._prefill(frame, position, operands)
             case "map":
                 self._map(frame, position, operands[0])
             case "branch":
@@ -254,6 +259,35 @@ class Interpreter:
                 self._call(frame, position, operands)
             case _:
                 self.ready.append(_activation(frame, position, stage, operands))
+
+    def _prefill(self, frame: Frame, position: int, operands: Sequence[Bound]) -> None:
+        """Leave a prefill to its first decode; one that others go on from is a step of its own.
+
+        The tokens are those of the whole prompt: a cache it goes on from was only waited for.
+        """
+        stage, tokens = frame.layout.stages[position], tuple(operands[0].value)
+        is_begun = position in frame.layout.begun and len(tokens) > 0
+        parents = merge([*[bound.parents for bound in operands], frame.control])
+        prefixes = self._prefixes(operands, tokens)
+        if is_begun:
+            prefixes += prefix_of_tokens(stage.attributes["model"], tokens)
+        step_id = frame.prefix + stage.name
+        handle = Bound(KvHandle(step_id, stage, tokens, parents, prefixes), parents)
+        if is_begun:
+            self.ready.append(_activation(frame, position, stage, [handle]))
+        else:
+            self._finish(frame, position, Bound(handle.value, (step_id,)))
+
+    def _prefixes(self, operands: Sequence[Bound], tokens: Sequence[int]) -> tuple[Prefix, ...]:
+        """Give the beginnings that a prompt shares, among them that which it goes on from."""
+        found: tuple[Prefix, ...] = ()
+        for bound in operands[1:]:
+            if isinstance(bound.value, KvHandle):
+                found += bound.value.prefixes
+        prompt = self._prompts.pop(operands[0].parents[0], None) if operands[0].parents else None
+        if prompt is not None:
+            found += prefixes_of(prompt.stage, prompt.operands, len(tokens))
+        return found
 
     def _inner(
         self,
@@ -351,22 +385,6 @@ def _compute(stage: Stage, operands: list[Bound]) -> Bound:
     values = [bound.value for bound in operands]
     value = evaluate(stage.attributes["fn"], values, stage.attributes, where)
     return Bound(value, merge([bound.parents for bound in operands]))
-
-
-def _prefill(frame: Frame, stage: Stage, operands: Sequence[Bound]) -> Bound:
-    """Give the value of a prefill that is computed with its first decode.
-
-    The tokens are those of the whole prompt; a cache it goes on from was only waited for.
-    """
-    step_id, tokens = frame.prefix + stage.name, operands[0].value
-    parents = merge([*[bound.parents for bound in operands], frame.control])
-    return Bound(KvHandle(step_id, stage, tuple(tokens), parents), (step_id,))
-
-
-def _kept(prefill: Activation) -> Bound:
-    """Give the value of a prefill that was a step of its own."""
-    tokens = tuple(prefill.operands[0])
-    return Bound(KvHandle(prefill.id, prefill.stage, tokens, prefill.parents), (prefill.id,))
 
 
 def _reading(frame: Frame, position: int, stage: Stage) -> Activation:

@@ -35,6 +35,7 @@ from .commands import (
     UseMemory,
 )
 from .dispatcher import Dispatcher
+from .engine_message import want_of
 from .fork import effective
 from .job import DEFAULT_PRIORITY
 from .job_errors import deadline_error, expired_before, unended
@@ -42,7 +43,7 @@ from .open_plans import OpenPlans, PlanNews
 from .outcome import RequestOutcome
 from .output_value import output_value
 from .pricing import Pricing
-from .step_data import StepData
+from .step_data import Route, StepData
 
 Check = Callable[[RunTool], JobError | None]
 
@@ -53,7 +54,8 @@ class JobRun:
     Args:
         check: says why a tool call must not be made (its signature changed), before its
             step.started is recorded.
-        route: chooses the device id a step runs on, given the device the plan names.
+        route: chooses the device id a step runs on, given the device the plan names, and what a
+            request looks for.
 
     Attributes:
         ended: whether the job has stopped: for good, or to ask a person.
@@ -64,7 +66,7 @@ class JobRun:
         job_id: str,
         pricing: Pricing,
         check: Check | None = None,
-        route: Callable[[Step], str] = lambda step: step.device,
+        route: Route = lambda step, want: step.device,
     ) -> None:
         self.dispatcher = Dispatcher(job_id)
         self.job_id = job_id
@@ -313,7 +315,7 @@ class JobRun:
 
     def _issue(self, command: Call | Request, advance: Advance, now: float) -> None:
         step = command.prefill if isinstance(command, SubmitRequest) else command.step
-        device = self._data.route(command.step)
+        device = self._data.route(command.step, want_of(command, self.tenant))
         self._data.issue(command.step, now)
         data = self._data.started(step, device)
         advance.actions.append(command)

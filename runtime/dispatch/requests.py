@@ -60,15 +60,18 @@ def work_for(
                 sampling=_sampling(attributes, named, step.where),
                 deadline_s=due[0],
                 remaining_s=due[1],
+                prefixes=handle.prefixes,
             )
         case "prefill":
+            begun: KvHandle = activation.operands[0]
             return Prefill(
                 step=step,
                 request_id=f"{job_id}:{step.id}:{step.attempt}",
                 model=attributes["model"],
-                prompt_tokens=tuple(activation.operands[0]),
+                prompt_tokens=begun.tokens,
                 deadline_s=due[0],
                 remaining_s=due[1],
+                prefixes=begun.prefixes,
             )
         case "embed":
             return Embed(

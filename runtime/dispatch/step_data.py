@@ -10,8 +10,11 @@ from gangline.ir.specs.request import FirstToken
 
 from .commands import Call, Embed, Encode, Prefill, Step, SubmitRequest
 from .outcome import RequestOutcome, decode_data, embed_data, prefill_data
+from .prefixes import Wanted
 from .pricing import Pricing
 from .shared_prefills import SharedPrefills
+
+Route = Callable[[Step, Wanted | None], str]
 
 _ON_CORES = frozenset({"tool", "tokenize", "lookup", "store", "observe"})
 
@@ -20,13 +23,13 @@ class StepData:
     """Makes the data of one job's step events.
 
     Args:
-        route: chooses the device id a step runs on, given the device the plan names.
+        route: see `JobRun`.
 
     Attributes:
         origin_s: when the job started; the steps' times are told from there.
     """
 
-    def __init__(self, pricing: Pricing, route: Callable[[Step], str]) -> None:
+    def __init__(self, pricing: Pricing, route: Route) -> None:
         self.origin_s = 0.0
         self._pricing = pricing
         self._route = route
@@ -44,9 +47,9 @@ class StepData:
         self._issued_s.pop(step_id, None)
         self._devices.pop(step_id, None)
 
-    def route(self, step: Step) -> str:
-        """Choose the device of a step that begins."""
-        device = self._devices[step.id] = self._route(step)
+    def route(self, step: Step, want: Wanted | None = None) -> str:
+        """Choose the device of a step that begins; `want` is what its request looks for."""
+        device = self._devices[step.id] = self._route(step, want)
         return device
 
     def place(self, step: Step, device: str) -> None:

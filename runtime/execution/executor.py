@@ -26,6 +26,7 @@ from gangline.runtime.dispatch.commands import Step
 from gangline.runtime.dispatch.fork import retry_from
 from gangline.runtime.dispatch.job import Job, JobResult, result_of, with_inputs
 from gangline.runtime.dispatch.job_run import JobRun
+from gangline.runtime.dispatch.prefixes import Wanted
 from gangline.runtime.dispatch.pricing import Pricing
 from gangline.runtime.dispatch.routing import LeastLoaded
 from gangline.runtime.job_id import new_job_id
@@ -382,6 +383,7 @@ class Executor:
 
         def done(driver: Driver, error: BaseException | None) -> None:
             self._drivers.pop(job_id, None)
+            self._around.routing.forget(job_id)
             if self._lease is not None and error is not None:
                 # A job that stopped is nobody's: the store sees to that with its last event.
                 self._lease.release(job_id, epoch)
@@ -394,8 +396,8 @@ class Executor:
     def _check(self, command: Any) -> JobError | None:
         return mismatch(self._around.find_tool, command)
 
-    def _route(self, step: Step) -> str:
-        return self._around.routing.pick(step.device)
+    def _route(self, step: Step, want: Wanted | None) -> str:
+        return self._around.routing.pick(step.device, want)
 
     def _cancel(self, job_id: str) -> None:
         driver = self._drivers.get(job_id)
@@ -436,7 +438,7 @@ class Executor:
             return
         if isinstance(event, Finished | RequestFailed):
             del self._around.requests[event.request_id]
-            self._around.routing.end(flight.device)
+            self._around.routing.end(flight.device, event.request_id)
         flight.driver.safely(flight.driver.on_engine, flight, event, at_s)
 
     def _serve(self) -> None:

@@ -185,7 +185,9 @@ class Simulator:
                 self._engine_event(event)
 
     def _arrive(self, index: int, at_s: float, job: Job) -> _Simulated:
-        run = JobRun(f"job-{index}", self._pricing, route=lambda s: self._routing.pick(s.device))
+        run = JobRun(
+            f"job-{index}", self._pricing, route=lambda s, want: self._routing.pick(s.device, want)
+        )
         simulated = _Simulated(run, at_s)
         data = job.to_event_data(as_json=False)
 
@@ -341,7 +343,7 @@ class Simulator:
 
     def _end_request(self, request: _Request) -> None:
         del self._requests[request.command.request_id]
-        self._routing.end(request.device)
+        self._routing.end(request.device, request.command.request_id)
 
 
 def _ended(job: _Simulated) -> SimulatedJob:
