@@ -40,14 +40,14 @@ REPLY = (
 
 
 class Gate:
-    """What waiting tools wait for. It is open until a test closes it."""
+    """What waiting tools, or models, wait for. It is open until a test closes it."""
 
     def __init__(self) -> None:
         self._open = threading.Event()
         self._open.set()
 
     def close(self) -> None:
-        """Hold every tool that comes by."""
+        """Hold whatever comes by."""
         self._open.clear()
 
     def open(self) -> None:
@@ -60,6 +60,7 @@ class Gate:
 
 
 gate = Gate()
+words = Gate()
 broken = threading.Event()
 """While it is set, `lookup` fails."""
 
@@ -262,6 +263,7 @@ class SlowRunner(FakeRunner):
 
     def execute(self, output: SchedulerOutput, num_steps: int = 1) -> Mapping[str, Sampled]:
         """Draw for a step, slowly."""
+        words.pass_through()
         time.sleep(TOKEN_S * num_steps)
         return super().execute(output, num_steps)
 

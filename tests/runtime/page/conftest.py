@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from benchmarks.page_server import Served, broken, gate, serving
+from benchmarks.page_server import Served, broken, gate, serving, words
 
 Story = Callable[[Any], Any]
 CHROMIUM = os.environ.get("GANGLINE_CHROMIUM") or shutil.which("chromium") or ""
-WAIT_MS = 8_000
+WAIT_MS = 30_000
 STORY_S = 120
 
 
@@ -86,9 +86,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
-    """Leave the gate open and the lookup working for the next test."""
+    """Leave the gates open and the lookup working for the next test."""
     yield
     gate.open()
+    words.open()
     broken.clear()
 
 
