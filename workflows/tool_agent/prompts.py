@@ -6,14 +6,13 @@ from __future__ import annotations
 
 _TASK = """\
 Write a plan of calls that answers the question. One call per line, numbered from 1.
-$1 stands for the result of line 1 (in text: ${{1}}, a member of it: $1.name).
-Call only what the question asks for, with values that stand in it. The last line is join().
+$1 stands for the result of line 1 (in text: ${{1}}; a member of it: $1.price, in text ${{1.price}}).
+Call only what the question asks for, each call once, with values that stand in the question. The
+last line is join().
 
 {tools}
 
-Question: {example}
-Plan:
-{example_plan}
+{examples}
 
 Question: {question}
 """
@@ -36,3 +35,31 @@ Calls:
 
 Question: {question}
 Answer:"""
+
+EXAMPLES = (
+    (
+        "How many more miles are 40 km than 12 nautical miles, and how many orders were returned?",
+        """\
+1. convert(value=40, unit_from="km", unit_to="mi")
+2. convert(value=12, unit_from="nmi", unit_to="mi")
+3. count_orders(status="returned")
+4. calculate(expression="${1} - ${2}")
+5. join()""",
+    ),
+    (
+        "Which mats are there, and what do 4 Cirrus Duffels and one Delta Shell cost?",
+        """\
+1. search_catalogue(words="mat")
+2. find_product(name="Cirrus Duffel")
+3. find_product(name="Delta Shell")
+4. calculate(expression="4 * ${2.price} + ${3.price}")
+5. join()""",
+    ),
+    (
+        "What is 7 times the square root of 20?",
+        """\
+1. calculate(expression="7 * sqrt(20)")
+2. join()""",
+    ),
+)
+"""Questions for the bundled tools with their plans: one of each kind, the plainest last."""

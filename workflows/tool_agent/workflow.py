@@ -70,7 +70,7 @@ def make_tool_agent(
     name: str = "assistant",
     model: str = settings.MODEL,
     max_steps: int = settings.MAX_STEPS,
-    example: tuple[str, str] | None = None,
+    examples: Sequence[tuple[str, str]] = (),
     granted: Sequence[Tool[..., Any]] = (),
     deadline: float = settings.DEADLINE_S,
 ) -> Workflow[..., Any]:
@@ -90,8 +90,8 @@ def make_tool_agent(
         name: what the workflow is called.
         model: the model that plans and answers.
         max_steps: most calls of a plan.
-        example: a question and its plan, as the model should write them; by default one that
-            calls the first tool.
+        examples: questions with their plans, as the model should write them; by default one
+            that calls the first tool. A small model needs one of every kind of plan.
         granted: tools that write and that plans may call without asking a person first.
         deadline: seconds one question should take at most.
 
@@ -100,7 +100,10 @@ def make_tool_agent(
     """
     given = _databases(tools)
     shapes = [call_shape(found, given) for found in tools]
-    asked, example_plan = example or _example(tools, given)
+    shown = "\n\n".join(
+        f"Question: {asked}\nPlan:\n{written}"
+        for asked, written in (examples or [_example(tools, given)])
+    )
     listed, grammar = signatures(tools, given), lark(plan_grammar(shapes, max_steps))
 
     @llm(
@@ -109,7 +112,7 @@ def make_tool_agent(
         grammar=grammar,
         template=prompts.PLAN,
     )
-    def plan(tools: str, example: str, example_plan: str, question: str) -> str:
+    def plan(tools: str, examples: str, question: str) -> str:
         """Write a plan."""
 
     @llm(
@@ -118,7 +121,7 @@ def make_tool_agent(
         grammar=grammar,
         template=prompts.AGAIN,
     )
-    def plan_again(tools: str, example: str, example_plan: str, question: str, report: str) -> str:
+    def plan_again(tools: str, examples: str, question: str, report: str) -> str:
         """Write a plan, knowing what went wrong with the first."""
 
     @llm(model=model, max_tokens=settings.MAX_ANSWER_TOKENS, template=prompts.ANSWER)
@@ -139,10 +142,10 @@ def make_tool_agent(
 
     def flow(question: str, filled: Mapping[str, Any]) -> ToolAnswer:
         checked = check_asked(question)
-        first = run(plan(listed, asked, example_plan, checked), "calls", filled)
+        first = run(plan(listed, shown, checked), "calls", filled)
 
         def again() -> PlanOutcome:
-            text = plan_again(listed, asked, example_plan, checked, told(first))
+            text = plan_again(listed, shown, checked, told(first))
             return joined(first, run(text, "more_calls", filled))
 
         last = branch(first.ok, lambda: first, again)
@@ -200,19 +203,5 @@ def _example(tools: Sequence[Tool[..., Any]], given: Sequence[str]) -> tuple[str
     return "(another one)", f"1. {name}({arguments})\n2. join()"
 
 
-EXAMPLE_PLAN = """\
-1. convert(value=40, unit_from="km", unit_to="mi")
-2. convert(value=12, unit_from="nmi", unit_to="mi")
-3. count_orders(status="returned")
-4. calculate(expression="${1} - ${2}")
-5. join()"""
-
-tool_agent = make_tool_agent(
-    BUNDLED,
-    name="tool_agent",
-    example=(
-        "How many more miles are 40 km than 12 nautical miles, and how many orders were returned?",
-        EXAMPLE_PLAN,
-    ),
-)
+tool_agent = make_tool_agent(BUNDLED, name="tool_agent", examples=prompts.EXAMPLES)
 """Answer a question with the bundled tools."""
