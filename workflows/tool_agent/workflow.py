@@ -64,6 +64,18 @@ def joined(first: PlanOutcome, second: PlanOutcome) -> PlanOutcome:
     return PlanOutcome(ok=second.ok, calls=[*good, *later], error=second.error)
 
 
+@tool(effects="none", timeout=5.0)
+def is_answerable(outcome: PlanOutcome) -> bool:
+    """Say whether a model may answer: a plan without calls, or with one that gave a result."""
+    return not outcome.calls or any(not call.error for call in outcome.calls)
+
+
+@tool(effects="none", timeout=5.0)
+def no_answer(outcome: PlanOutcome) -> str:
+    """Say why there is no answer. A small model would make one up."""
+    return f"There is no answer: no call gave a result ({outcome.calls[0].error})."
+
+
 def make_tool_agent(
     tools: Sequence[Tool[..., Any]],
     *,
@@ -151,7 +163,11 @@ def make_tool_agent(
         last = branch(first.ok, lambda: first, again)
         return record(
             ToolAnswer,
-            answer=answer(checked, told(last)),
+            answer=branch(
+                is_answerable(last),
+                lambda: answer(checked, told(last)),
+                lambda: no_answer(last),
+            ),
             calls=last.calls,
             plans=branch(first.ok, lambda: 1, lambda: 2),
             error=last.error,

@@ -104,6 +104,14 @@ def test_a_failed_call_is_fed_back_exactly_once(tmp_path: Path) -> None:
     assert model.prompts[1].startswith(model.prompts[0].removesuffix("Plan:\n")), "a common prefix"
 
 
+def test_where_no_call_gave_a_result_no_model_makes_up_an_answer(tmp_path: Path) -> None:
+    failing = '1. sky_over(city="Atlantis")\n2. join()'
+    model = Model(failing, failing)
+    result = ask(assistant, model, tmp_path)
+    assert "there is no such city" in result.output["answer"]
+    assert len(model.prompts) == 2, "two plans, and nobody is asked for an answer"
+
+
 def test_a_plan_that_is_none_is_fed_back_too(tmp_path: Path) -> None:
     result = ask(assistant, Model("Let me think (((", GOOD), tmp_path)
     assert result.output["plans"] == 2 and len(result.output["calls"]) == 2
