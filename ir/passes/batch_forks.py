@@ -21,7 +21,8 @@ class BatchForks(Pass):
 
     The prompt of a map's items moves in front of the map where it is the same for all of them,
     and of equal prompts the first serves all that it dominates. Nothing is computed for an empty
-    map: a prefill is work of the first decode that reads it.
+    map: a prefill is work of the first decode that reads it. One that other prefills go on from is
+    computed for itself, so it stays in its map.
     """
 
     name: ClassVar[str] = "batch-forks"
@@ -43,10 +44,22 @@ def _move_out(op: Any) -> None:
         inner = found.operation
         # Invariant: `inside` holds the values of the map's body that were made so far. What a
         # nested block makes is no operand of this one.
-        if inner.name in _SAME_PROMPT and not any(value in inside for value in inner.operands):
+        if (
+            inner.name in _SAME_PROMPT
+            and not any(value in inside for value in inner.operands)
+            and not _is_continued(inner)
+        ):
             inner.move_before(op)
         else:
             inside.update(inner.results)
+
+
+def _is_continued(op: Any) -> bool:
+    """Tell whether another prefill goes on from this one."""
+    uses = (use for result in op.results for use in result.uses)
+    return op.name == "stage.prefill" and any(
+        use.owner.operation.name == "stage.prefill" for use in uses
+    )
 
 
 def _merge(block: Any, outer: dict[Any, Any]) -> None:

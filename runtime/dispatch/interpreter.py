@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gangline.ir.errors import GanglineError, LoweringError, StepError
@@ -34,7 +34,7 @@ class KvHandle:
     stage: Stage
     tokens: tuple[int, ...]
     parents: Parents
-    prefixes: tuple[Prefix, ...] = field(default=(), compare=False)
+    prefixes: tuple[Prefix, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

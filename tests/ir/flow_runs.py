@@ -39,6 +39,9 @@ def result(step: Activation, world: World) -> Any:
             named = dict(zip(attributes["names"], operands, strict=False))
             (message,) = render(attributes["template"], named)
             return list(message["content"].encode())
+        case "prefill":
+            world.count("prefill")
+            return None
         case "decode":
             named = dict(zip(attributes["names"], operands[1:], strict=False))
             prompt = bytes(operands[0].tokens).decode()

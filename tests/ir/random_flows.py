@@ -147,6 +147,12 @@ def fuzz_seeded(text: str, seed: int) -> str:
 
 
 @gl.llm(model="m", max_tokens=8)
+def fuzz_begun(text: str, other: str, third: str) -> str:
+    """Say {text} of {other} to {third}, {text}"""
+    raise NotImplementedError
+
+
+@gl.llm(model="m", max_tokens=8)
 def fuzz_planner(text: str) -> str:
     """Plan {text}"""
     raise NotImplementedError
@@ -154,7 +160,7 @@ def fuzz_planner(text: str) -> str:
 
 _READS = ("read", "read", "ask", "recall")
 _WRITES = ("write", "write", "remember", "observe", "plan", "planner")
-_LEAVES = ("constant", "pure", "pure", *_READS, *_WRITES, "greedy", "seeded")
+_LEAVES = ("constant", "pure", "pure", *_READS, *_WRITES, "greedy", "seeded", "begun")
 _CONTROL = ("branch", "map", "loop", "call", "call")
 _BLOCKS = {"branch": 2, "map": 1, "loop": 1, "call": 1}
 _ARGUMENTS = {"branch": 0, "map": 1, "loop": 1, "call": 1}
@@ -243,6 +249,9 @@ def _done(statement: Statement, known: list[str], world: World) -> str:
             return world.model(f"Say {one}", None)
         case "seeded":
             return world.model(f"Say {one}", number)
+        case "begun":
+            world.calls["prefill"] += min(number, 2)
+            return world.model(f"Say {one} of {other} to {third}, {one}", None)
         case "branch":
             return carried_out(blocks[0 if one == other else 1], known, world)
         case "map":
@@ -336,6 +345,8 @@ def _line(statement: Statement, known: list[Any]) -> Any:
             return fuzz_greedy(one)
         case "seeded":
             return fuzz_seeded(one, seed=number)
+        case "begun":
+            return _begun(one, other, third, number)
         case "branch":
             return gl.branch(one == other, inner(0), inner(1))
         case "map":
@@ -344,6 +355,16 @@ def _line(statement: Statement, known: list[Any]) -> Any:
             return gl.loop(body, one, until=lambda value: value == other, max_trips=number + 1)
         case _:
             return _workflow(blocks[0], number)(*[one, other][:number])
+
+
+def _begun(one: Any, other: Any, third: Any, number: int) -> Any:
+    """Ask without a cache, with one, or with one that goes on from another."""
+    if number == 0:
+        return fuzz_begun(one, other, third)
+    first = fuzz_begun.cache(text=one)
+    if number == 1:
+        return fuzz_begun(other=other, third=third, cache=first)
+    return fuzz_begun(third=third, cache=fuzz_begun.cache(other=other, cache=first))
 
 
 def _expanded(plan: Any) -> Any:

@@ -33,6 +33,13 @@ def pc_judge(dialect: str, schema: str, query: str) -> str:
     Question: was this a good query? {query}"""
 
 
+@gl.llm(model="m", max_tokens=8, system="You write {dialect}.")
+def pc_worded(dialect: str, schema: str, question: str) -> str:
+    """Tables {{all}}: {schema}
+
+    Question: {question}"""
+
+
 @gl.llm(model="m", max_tokens=8)
 def pc_other(schema: str, question: str) -> str:
     """{schema} {question}"""
@@ -266,6 +273,11 @@ WRONG: dict[str, tuple[Callable[[str], Any], str, str]] = {
         "does not begin with what the cache of pc_draft() holds",
         "pc_other.cache",
     ),
+    "another wording": (
+        lambda t: pc_worded(schema=t, question=t, cache=pc_draft.cache(dialect=t)),
+        "does not begin with what the cache of pc_draft() holds",
+        "pc_worded.cache",
+    ),
     "another model": (
         lambda t: pc_elsewhere(question=t, cache=pc_draft.cache(dialect=t, schema=t)),
         "is of the model 'm'",
@@ -326,3 +338,18 @@ def test_a_parameter_named_cache_is_refused_where_it_is_defined() -> None:
 def test_a_cache_is_made_in_a_workflow() -> None:
     with pytest.raises(TraceError, match="only possible inside a workflow"):
         pc_draft.cache(dialect="SQL")
+
+
+def test_a_cache_stays_in_a_map_that_may_have_no_item() -> None:
+    """Unlike a prefill that its first decode computes, a cache is computed for nothing there."""
+
+    def body(text: str) -> Any:
+        def one(item: str) -> str:
+            kv = pc_draft.cache(dialect=text, schema=text)
+            return pc_draft(question=text, cache=kv)
+
+        return gl.map(one, pc_words(text))
+
+    lowered = to_stages(made(body, list[str]))
+    verify(lowered, level="stage")
+    assert lowered.text.index("scf.for") < lowered.text.index('"stage.prefill"')
