@@ -119,8 +119,9 @@ class _Inliner:
             op.move_before(call)
             _rename(op, name)
             _note(op, within)
-        ops = Arrival(self.effects, given[:count], given[count:]).let_wait(ops)
-        Departure(self.effects, ops, end.operands[0]).leave(call)
+        arrival = Arrival(self.effects, given[:count], given[count:])
+        ops = arrival.let_wait(ops)
+        Departure(self.effects, ops, end.operands[0], arrival.waited).leave(call)
         clone.erase()
         return ops
 

@@ -11,11 +11,13 @@ from gangline.runtime.dispatch.planned_steps import checked_plan
 from gangline.runtime.dispatch.prompt import render
 from tests.ir.random_flows import World, shown
 
-_ACTS = frozenset({"ask", "lookup", "store", "observe", "expand"})
-
 
 def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
-    """Run a program on the dispatcher's interpreter, ready steps in an order of chance."""
+    """Run a program on the dispatcher's interpreter.
+
+    Of the ready steps the next is that which became ready first or last (seeds 0 and 1), one that
+    reads or one that writes where there is one (2 and 3), or any.
+    """
     interpreter, order, ready = Interpreter(program), random.Random(seed), list[Activation]()
     interpreter.start([text])
     # Invariant: every step is in `ready` once, and finished once.
@@ -24,12 +26,26 @@ def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
         interpreter.ready.clear()
         if not ready:
             break
-        step = ready.pop(order.randrange(len(ready)))
-        if step.stage.op in _ACTS or step.stage.attributes.get("effects", "none") != "none":
+        step = ready.pop(_next(ready, seed, order))
+        if step.stage.op == "expand" or _effect(step) != "none":
             world.acts.append(step.id)
         interpreter.finish(step, result(step, world))
     assert interpreter.error is None and interpreter.output is not None
     return interpreter.output.value
+
+
+def _next(ready: list[Activation], seed: int, order: random.Random) -> int:
+    if seed < 2:
+        return -seed
+    wanted = {2: "read", 3: "write"}.get(seed)
+    found = [at for at, step in enumerate(ready) if _effect(step) == wanted]
+    return order.choice(found or range(len(ready)))
+
+
+def _effect(step: Activation) -> str:
+    effects = {"ask": "read", "lookup": "read", "store": "write", "observe": "write"}
+    found = effects.get(step.stage.op) or step.stage.attributes.get("effects", "none")
+    return str(found)
 
 
 def result(step: Activation, world: World) -> Any:

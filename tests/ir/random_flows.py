@@ -169,7 +169,10 @@ _ARGUMENTS = {"branch": 0, "map": 1, "loop": 1, "call": 1}
 @st.composite
 def flows(draw: st.DrawFn, leaves: Sequence[str] = _LEAVES) -> Block:
     """Draw a flow of one input, value 0; `leaves` are the kinds without blocks it may have."""
-    return _Author(draw, leaves).block(1, 0, writes=True)
+    few = tuple(kind for kind in ("read", "write") if kind in leaves)
+    # Of many kinds two that depend on each other are rarely side by side.
+    drawn = draw(st.sampled_from((leaves, few))) if len(few) == 2 else leaves
+    return _Author(draw, drawn).block(1, 0, writes=True)
 
 
 class _Author:
