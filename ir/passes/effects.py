@@ -13,7 +13,7 @@ _EFFECTS = {name: spec.effects for name, spec in OPS.items()}
 _PURE = frozenset(name for name, spec in OPS.items() if spec.pure) | {"arith.constant"}
 _SAMPLING = frozenset({"agent.llm", "stage.decode"})
 _STEERED = frozenset({"seed", "temperature"})
-_CONTROL = frozenset({"scf.if", "scf.for", "scf.while"})
+CONTROL = frozenset({"scf.if", "scf.for", "scf.while"})
 
 
 class Effects:
@@ -29,7 +29,7 @@ class Effects:
         name = op.name
         found = _EFFECTS.get(name)
         if found is None:
-            return strongest(map(self.of, walk(op))) if name in _CONTROL else "none"
+            return strongest(map(self.of, walk(op))) if name in CONTROL else "none"
         if found != "attribute":
             return found
         if name == "agent.call":
@@ -37,11 +37,6 @@ class Effects:
         if "effects" in op.attributes:
             return str(op.attributes["effects"].value)
         return strongest(str(row["effects"]) for row in decode(op.attributes["tools"]))
-
-    def of_value(self, value: Any) -> str:
-        """Give the effect of the operation that gives a value."""
-        owner = value.owner
-        return "none" if isinstance(owner, mlir.Block) else self.of(owner.operation)
 
     def of_function(self, name: str) -> str:
         """Give the strongest effect of a function."""
@@ -73,11 +68,6 @@ class Effects:
 def strongest(effects: Iterable[str]) -> str:
     """Give the strongest of several effects; none where there are none."""
     return max(effects, key=EFFECTS.index, default="none")
-
-
-def conflict(one: str, other: str) -> bool:
-    """Tell whether the order of two effects shows."""
-    return "write" in (one, other) and "none" not in (one, other)
 
 
 def names_of(op: Any) -> list[str]:

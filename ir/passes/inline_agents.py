@@ -13,9 +13,9 @@ from gangline.ir.ops import OPS
 
 from .base import Pass
 from .dead_stages import callees
-from .effect_order import Arrival, Departure
+from .effect_order import Scope, order_effects
 from .effects import Effects
-from .rewrite import text, texts
+from .rewrite import replace, text, texts
 
 _WITHIN = "agent.within"
 _CONTROL = frozenset({"scf.if", "scf.for", "scf.while"})
@@ -74,13 +74,16 @@ class _Inliner:
         """Inline the calls of a function, and the calls those bring."""
         self.calls.clear()
         visits = self.visits(function.attributes["sym_name"].value, Counter())
-        # Last calls first: what waits for a call comes after it, and may be made anew.
+        is_changed = False
         pending = list(zip(_calls([function]), visits, strict=True))
         while pending:
             call, visit = pending.pop()
             if visit.is_inlined:
+                is_changed = True
                 ops = self.inline(call, visit.suffix)
                 pending += zip(_calls(ops), visit.inner, strict=True)
+        if is_changed:
+            order_effects(function.regions[0].blocks[0], self.effects, Scope())
 
     def visits(self, name: str, numbers: Counter[str]) -> tuple[_Visit, ...]:
         """Decide on the calls of a function in program order, which is that of `decoding`."""
@@ -110,8 +113,8 @@ class _Inliner:
         name = call.attributes["name"].value + suffix
         clone = callee.clone(mlir.InsertionPoint(self.module.mlir.body)).operation
         body = clone.regions[0].blocks[0]
-        given, count = list(call.operands), len(body.arguments)
-        for argument, value in zip(body.arguments, given[:count], strict=True):
+        # Operands beyond the arguments order effects, which is done once all calls are gone.
+        for argument, value in zip(body.arguments, call.operands, strict=False):
             argument.replace_all_uses_with(value)
         *ops, end = [found.operation for found in body.operations]
         within = [*_within(call), _own(name)]
@@ -119,9 +122,7 @@ class _Inliner:
             op.move_before(call)
             _rename(op, name)
             _note(op, within)
-        arrival = Arrival(self.effects, given[:count], given[count:])
-        ops = arrival.let_wait(ops)
-        Departure(self.effects, ops, end.operands[0], arrival.waited).leave(call)
+        replace(call, list(end.operands))
         clone.erase()
         return ops
 
