@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gangline.ir.compiler import compile_module
+from gangline.ir.passes import Pass
 from gangline.ir.program import Program
 from gangline.runtime.dispatch.interpreter import Activation, Interpreter
 from gangline.runtime.dispatch.planned_steps import checked_plan
 from gangline.runtime.dispatch.prompt import render
-from tests.ir.random_flows import World, shown
+from tests.ir.random_flows import Block, World, carried_out, shown, traced
+
+ORDERS = range(4)
+"""Orders of ready steps that are no chance (`dispatched`)."""
+
+
+def compare(flow: Block, pipelines: Mapping[str, Iterable[Pass]], seed: int) -> None:
+    """Fail where a pipeline of passes makes a flow do other than the obvious order does."""
+    expected = World()
+    output = carried_out(flow, ["q"], expected)
+    module, worlds = traced(flow), dict[str, World]()
+    for name, passes in pipelines.items():
+        program = compile_module(module, passes)
+        for order in (*ORDERS, seed):
+            world = worlds[name] = World()
+            assert dispatched(program, "q", world, order) == output, (name, order)
+            assert world.written == expected.written, (name, order)
+            assert world.reads.keys() == expected.reads.keys(), (name, order)
+            assert len(set(world.acts)) == len(world.acts), name
+        for kind, count in world.calls.items():
+            # A branch or a map may hold what another place computes too, never more of it.
+            assert count <= expected.calls.get(kind, 0), f"{name}: more {kind}"
+    # Inlined steps are called what they are in a call, but for the numbers of equal names: those
+    # change where a step without effects is saved.
+    for name in {"none", "inline", "inline a little"}.intersection(pipelines):
+        assert _plain(worlds[name].acts) == _plain(worlds["none"].acts), name
+
+
+def _plain(steps: Iterable[str]) -> Counter[str]:
+    return Counter(re.sub(r"#\d+", "", step) for step in steps)
 
 
 def dispatched(program: Program, text: str, world: World, seed: int) -> Any:
