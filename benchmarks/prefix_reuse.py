@@ -1,200 +1,160 @@
-"""Prompt tokens that text_to_sql does not compute twice, on real questions and databases.
+"""Prompt tokens that are not computed twice, on real questions and databases, and the seconds.
 
-Every question of a file of pairs becomes the prompts of its job: the draft, and a repair of it.
-They are encoded with the model's own tokenizer and looked up in the engine's own block manager,
-whose cache is never short of memory. Three prompts are compared: as they are compiled, with
-the parts of both calls in a bad order, and that bad order with its fields marked free after the
-pass. The optimum is the best of all orders. Skips with a message where data or model are absent.
+    python -m benchmarks.prefix_reuse [--pairs FILE --db-dir DIR] [--limit N] [--quick] [--json]
 
-    python -m benchmarks.prefix_reuse --pairs FILE --db-dir DIR [--limit N] [--json]
+Every question of a file of pairs becomes a text_to_sql job of a draft and one repair. Workflows
+are traced and compiled as users' are (`compile_module`, default passes, no lengths given), prompts
+encoded with the model's own tokenizer, and looked up in the engine's own block manager.
+
+- `percent_not_recomputed`: three wordings, as written (passes in front of lowering left out) and
+  compiled: in one job, in jobs on one database, across databases.
+- `against_brute_force`: compiled against the best of all orders of free parts, tried one by one.
+- `template_share`: which part of the prompts is template, and which schema.
+- `published_templates`: the same for a workflow with the template lengths of HexGen-Text2SQL.
+- `engine`: reuse predicted this way against the cached tokens an engine reports in its records.
+- `virtual_seconds`: whole jobs in virtual time on a named GPU, with and without reuse.
+- `cpu_seconds`: the same prompts through the real engine on this CPU, with --cpu.
+
+Skips with a message where data or model are absent. Kept in benchmarks/results/prefix_reuse.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import os
+import platform
+import sys
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gangline.backends.engine.block_manager import BlockManager, extend_keys, root_key
 from gangline.backends.engine.encoder import Encoder, load_encoder
-from gangline.ir.passes.prompt_order import Movable, best_orders
-from gangline.ir.passes.prompt_parts import FIELD, arranged, orders, parts_of
-from gangline.ir.passes.prompt_reuse import Atom, Prompt
-from gangline.runtime.dispatch.prompt import render
+from gangline.ir.passes.prompt_parts import arranged, orders, parts_of
 from gangline.runtime.machine import models
-from gangline.workflows.text_to_sql import prompts, settings
-from gangline.workflows.text_to_sql.workflow import show_hints, show_schema
+from gangline.workflows.text_to_sql import settings
 
-BLOCK = 16
-BAD = {
-    "draft": "Question: {question}\n\n{schema}\n\n{hints}\n\nSQL:",
-    "repair": "{hints}\n\nSQL: {sql}\n\nQuestion: {question}\n\n{schema}\n\nCorrected SQL:",
-}
-FREE = ("question", "schema", "hints")
-SCOPES = {"schema": 1, "question": 2, "hints": 2, "sql": 2}
-TOKENS = {"schema": 512.0, "question": 24.0, "hints": 32.0, "sql": 40.0}
+from . import prefix_engine, prefix_templates
+from .prefix_cache import Prompts, shares
+from .sql_jobs import BAD_ORDER, CALLS, WORDINGS, Job, Wording, compiled, encoded, jobs_of, templates
+from .virtual_jobs import BLOCK
 
-Job = dict[str, str]
-Templates = dict[str, str]
+RESULT = Path(__file__).parent / "results" / "prefix_reuse.json"
+DATA = Path("../shared/data/text2sql")
+
+Jobs = dict[str, list[Job]]
 
 
-def jobs_of(pairs: Path, folder: Path, limit: int) -> dict[str, list[Job]]:
-    """Give what the prompts of each question hold, by database."""
-    found: dict[str, list[Job]] = defaultdict(list)
-    for line in pairs.read_text().splitlines():
-        row = json.loads(line)
-        jobs = found[row["db"]]
-        if len(jobs) >= limit:
-            continue
-        db = str(folder / row["db"])
-        hints = show_hints.fn(row["question"], db)
-        jobs.append(
-            {
-                "schema": jobs[0]["schema"] if jobs else show_schema.fn(db),
-                "question": row["question"],
-                "hints": hints,
-                "sql": row["gold"][0] if isinstance(row["gold"], list) else row["gold"],
-                "problem": prompts.NO_ROWS,
-            }
-        )
-    return found
+def share_of(encoder: Encoder, wording: Wording, jobs: Jobs, passes: bool) -> dict[str, float]:
+    """Give the three shares of a wording, compiled with or without the passes."""
+    found = templates(compiled(wording, passes=passes))
+    return shares({db: [encoded(encoder, found, job) for job in rows] for db, rows in jobs.items()})
 
 
-class Cache:
-    """Blocks that were computed so far, as an engine with memory to spare would hold them."""
-
-    def __init__(self) -> None:
-        self._blocks = BlockManager(200_000, BLOCK)
-        self._root = root_key("")
-        self._count = 0
-        self.total = self.reused = 0
-
-    def take(self, tokens: Sequence[int]) -> None:
-        """Compute a prompt; its last token is computed in any case."""
-        keys: list[bytes] = []
-        extend_keys(keys, self._root, tokens, BLOCK, len(tokens) // BLOCK)
-        matched = self._blocks.match_prefix(keys[: (len(tokens) - 1) // BLOCK])
-        self._count += 1
-        name = str(self._count)
-        self._blocks.allocate(name, matched, len(tokens))
-        for index in range(len(matched), len(keys)):
-            self._blocks.publish(name, index, keys[index])
-        self._blocks.free(name)
-        self.total += len(tokens)
-        self.reused += len(matched) * BLOCK
-
-
-def encoded(encoder: Encoder, templates: Templates, job: Job) -> list[tuple[int, ...]]:
-    """Give the tokens of a job's prompts, in the order in which they come."""
-    rows = ([{"role": "user", "text": templates[name]}] for name in ("draft", "repair"))
-    return [encoder.encode(render(row, job)) for row in rows]
-
-
-def shares(encoder: Encoder, templates: Templates, jobs: dict[str, list[Job]]) -> dict[str, float]:
-    """Give the share of prompt tokens not computed, in the three settings."""
-    prompts_of = {
-        db: [encoded(encoder, templates, job) for job in rows] for db, rows in jobs.items()
-    }
-    every = [[job] for rows in prompts_of.values() for job in rows]
-    return {
-        "one_job": _share(every),
-        "one_database": _share(list(prompts_of.values())),
-        "across_databases": _share([[job for rows in prompts_of.values() for job in rows]]),
-    }
-
-
-def _share(runs: Iterable[list[list[tuple[int, ...]]]]) -> float:
-    """Run each list of jobs on a cold cache; give the share over all."""
-    total = reused = 0
-    for run in runs:
-        cache = Cache()
-        for job in run:
-            for tokens in job:
-                cache.take(tokens)
-        total, reused = total + cache.total, reused + cache.reused
-    return round(100.0 * reused / max(total, 1), 2)
-
-
-def compiled(templates: Templates) -> Templates:
-    """Put the parts of both prompts in the order that the pass chooses."""
-    rows = [_movable(name, text) for name, text in templates.items()]
-    chosen = best_orders(rows)
-    texts = (arranged(row.parts, order) for row, order in zip(rows, chosen, strict=True))
-    return dict(zip(templates, texts, strict=True))
-
-
-def _movable(name: str, text: str) -> Movable:
-    parts = parts_of(text, FREE)
-    inside = tuple(tuple(_atoms(part.text + part.separator)) for part in parts)
-    return Movable(Prompt(1.0, (Atom("role", 4.0),), inside), parts)
-
-
-def _atoms(text: str) -> Iterable[Atom]:
-    end = 0
-    for match in FIELD.finditer(text):
-        if match.start() > end:
-            yield Atom(text[end : match.start()], (match.start() - end) / 3.5)
-        yield Atom(("field", match[1]), TOKENS[match[1]], SCOPES[match[1]])
-        end = match.end()
-    if end < len(text):
-        yield Atom(text[end:], (len(text) - end) / 3.5)
-
-
-def optimum(encoder: Encoder, jobs: dict[str, list[Job]]) -> dict[str, float]:
+def optimum(encoder: Encoder, wording: Wording, jobs: Jobs) -> dict[str, float]:
     """Give, for each setting, the best share of all orders of both prompts."""
-    cut = {name: parts_of(text, FREE) for name, text in BAD.items()}
+    rows = [job for found in jobs.values() for job in found]
+    tried: list[list[dict[int, Any]]] = []
+    for call in CALLS:
+        parts = parts_of(wording.text(call), wording.free)
+        texts = [arranged(parts, order) for order in orders(parts)]
+        tried.append(
+            [
+                {id(job): encoded(encoder, {call: _message(text)}, job, (call,))[0] for job in rows}
+                for text in texts
+            ]
+        )
     best: dict[str, float] = {}
-    for pair in product(*(orders(parts) for parts in cut.values())):
-        templates = {n: arranged(p, o) for (n, p), o in zip(cut.items(), pair, strict=True)}
-        for setting, share in shares(encoder, templates, jobs).items():
+    for draft, repair in product(*tried):
+        prompts: dict[str, list[Prompts]] = {
+            db: [(draft[id(job)], repair[id(job)]) for job in found] for db, found in jobs.items()
+        }
+        for setting, share in shares(prompts).items():
             best[setting] = max(best.get(setting, 0.0), share)
     return best
 
 
-def measure(arguments: Any) -> dict[str, Any]:
+def _message(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "text": text}]
+
+
+def brute_force(encoder: Encoder, jobs: Jobs) -> dict[str, Any]:
+    """Hold the compiled order against the best of all."""
+    mine = share_of(encoder, BAD_ORDER, jobs, passes=True)
+    best = optimum(encoder, BAD_ORDER, jobs)
+    return {
+        "wording": "bad_order",
+        "questions": sum(map(len, jobs.values())),
+        "compiled": mine,
+        "optimum": best,
+        "points_below": {name: round(best[name] - mine[name], 2) for name in best},
+    }
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure all; a document with `skipped` where something is missing."""
     spec = models.find(settings.MODEL)
-    if not arguments.pairs.exists() or not models.is_present(spec):
-        return {"skipped": f"{arguments.pairs} or the model {settings.MODEL} is not there"}
+    if not options.pairs.exists() or not models.is_present(spec):
+        return {"skipped": f"{options.pairs} or the model {settings.MODEL} is not there"}
     encoder = load_encoder(models.file_path(spec))
-    jobs = jobs_of(arguments.pairs, arguments.db_dir, arguments.limit)
-    few = {db: rows[:3] for db, rows in list(jobs.items())[:4]}
-    own = {"draft": prompts.DRAFT, "repair": prompts.REPAIR}
-    return {
+    most, databases = (2, 3) if options.quick else (options.limit, 0)
+    jobs = jobs_of(options.pairs, options.db_dir, most, databases)
+    few = {db: rows[: 1 if options.quick else 3] for db, rows in list(jobs.items())[:4]}
+    document = {
+        "unit": "% of prompt tokens; seconds where said",
         "model": settings.MODEL,
         "block_tokens": BLOCK,
         "questions": sum(map(len, jobs.values())),
         "databases": len(jobs),
+        "jobs": "a draft and one repair each; the gold query stands for the draft",
+        **conditions(),
         "percent_not_recomputed": {
-            "text_to_sql": shares(encoder, own, jobs),
-            "bad_order": shares(encoder, BAD, jobs),
-            "bad_order_compiled": shares(encoder, compiled(BAD), jobs),
+            name: {
+                "as_written": share_of(encoder, wording, jobs, passes=False),
+                "compiled": share_of(encoder, wording, jobs, passes=True),
+            }
+            for name, wording in WORDINGS.items()
         },
-        "against_brute_force": {
-            "questions": sum(map(len, few.values())),
-            "compiled": shares(encoder, compiled(BAD), few),
-            "optimum": optimum(encoder, few),
-        },
+        "against_brute_force": brute_force(encoder, few),
+        "template_share": prefix_templates.own(encoder, jobs),
+        "published_templates": prefix_templates.published(encoder, few),
+        "engine": prefix_engine.exactness(encoder, jobs),
+        "virtual_seconds": prefix_engine.virtual_seconds(encoder, jobs, options.seed),
+    }
+    if options.cpu:
+        document["cpu_seconds"] = prefix_engine.cpu_seconds(few, options.repeats)
+    return document
+
+
+def conditions() -> dict[str, Any]:
+    """Say where this was measured."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load_1min": round(os.getloadavg()[0], 2),
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the document, and keep it beside this file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=Path, default=Path("../shared/data/text2sql/pairs.jsonl"))
-    parser.add_argument("--db-dir", type=Path, default=Path("../shared/data/text2sql/db"))
+    parser = argparse.ArgumentParser(description="Prompt tokens that are not computed twice.")
+    parser.add_argument("--pairs", type=Path, default=DATA / "pairs.jsonl")
+    parser.add_argument("--db-dir", type=Path, default=DATA / "db")
     parser.add_argument("--limit", type=int, default=6, help="questions of each database")
-    parser.add_argument("--json", action="store_true")
-    document = measure(parser.parse_args())
-    if "skipped" not in document:
-        kept = Path(__file__).parent / "results" / "prefix_reuse.json"
-        kept.write_text(json.dumps(document, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    parser.add_argument("--seed", type=int, default=0, help="of arrivals in virtual time")
+    parser.add_argument("--quick", action="store_true", help="few questions; nothing is kept")
+    parser.add_argument("--cpu", action="store_true", help="run the real engine too")
+    parser.add_argument("--repeats", type=int, default=5, help="of the real engine's runs")
+    parser.add_argument("--json", action="store_true", help="one line")
+    options = parser.parse_args(arguments)
+    document = measure(options)
+    if "skipped" not in document and not options.quick:
+        RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(document, indent=None if options.json else 2))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
