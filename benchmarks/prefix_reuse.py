@@ -37,7 +37,17 @@ from gangline.workflows.text_to_sql import settings
 
 from . import prefix_engine, prefix_templates
 from .prefix_cache import Prompts, shares
-from .sql_jobs import BAD_ORDER, CALLS, WORDINGS, Job, Wording, compiled, encoded, jobs_of, templates
+from .sql_jobs import (
+    BAD_ORDER,
+    CALLS,
+    WORDINGS,
+    Job,
+    Wording,
+    compiled,
+    encoded,
+    jobs_of,
+    templates,
+)
 from .virtual_jobs import BLOCK
 
 RESULT = Path(__file__).parent / "results" / "prefix_reuse.json"

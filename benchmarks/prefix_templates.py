@@ -22,10 +22,38 @@ from gangline.runtime.dispatch.prompt import render
 from .prefix_cache import Prompts, shares
 from .sql_jobs import CALLS, OWN, Job, compiled, templates
 
-WORDS = (
-    " data table value column query name list order group result answer question number text type "
-    "string first last key date count sum field record row join filter model step rule"
-).split()
+WORDS = [
+    "data",
+    "table",
+    "value",
+    "column",
+    "query",
+    "name",
+    "list",
+    "order",
+    "group",
+    "result",
+    "answer",
+    "question",
+    "number",
+    "text",
+    "type",
+    "string",
+    "first",
+    "last",
+    "key",
+    "date",
+    "count",
+    "sum",
+    "field",
+    "record",
+    "row",
+    "join",
+    "filter",
+    "model",
+    "step",
+    "rule",
+]
 
 
 @dataclass(frozen=True, slots=True)

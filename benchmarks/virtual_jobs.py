@@ -14,6 +14,7 @@ from typing import Any
 from gangline.backends.base import Backend, Encode
 from gangline.backends.engine.config import SchedulerConfig
 from gangline.backends.fake import FakeRunner, Replies
+from gangline.backends.fake import encode as fake_encode
 from gangline.backends.virtual import VirtualBackend
 from gangline.ir.program import Program
 from gangline.ir.specs.model import ModelSpec
@@ -48,9 +49,7 @@ class Served:
 def served(device: str, model: ModelSpec | ModelShape) -> Served:
     """Give a model on one device of the catalogue, by the planner's times."""
     times: EngineTimes = engine_times(catalogue()[device].spec, model)
-    virtual = VirtualModel(
-        times.mixed_s, times.kv_tokens, times.max_batch, times.max_step_tokens
-    )
+    virtual = VirtualModel(times.mixed_s, times.kv_tokens, times.max_batch, times.max_step_tokens)
     return Served(f"{model.name} on one {device} ({times.source} times)", virtual)
 
 
@@ -79,9 +78,13 @@ def backend(
         max_num_seqs=where.model.max_batch,
         chunk_tokens=where.model.max_step_tokens,
     )
-    more = {"encoder": encoder} if encoder is not None else {}
     return VirtualBackend(
-        times.step_s, runner, config=config, step_times=times.steps_s, deltas=False, **more
+        times.step_s,
+        runner,
+        config=config,
+        encoder=encoder or (lambda model: fake_encode),
+        step_times=times.steps_s,
+        deltas=False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gangline.ir.errors import InputError
 from gangline.workflows.combinators import loop, record
 from gangline.workflows.decorators import llm, tool, workflow
-from gangline.workflows.values import Database, Free
+from gangline.workflows.values import Database
 
 from . import prompts, settings
 from .attempt import Answer, Attempt, follow, try_query
@@ -73,7 +73,7 @@ def attempt_repair(db: Database, sql: str, earlier: Attempt) -> Attempt:
     grammar=schema_grammar,
     template=prompts.DRAFT,
 )
-def draft(question: str, schema: Free[str], hints: str, db: Database) -> str:
+def draft(question: str, schema: str, hints: str, db: Database) -> str:
     """Write a first query."""
     raise NotImplementedError
 
@@ -86,7 +86,7 @@ def draft(question: str, schema: Free[str], hints: str, db: Database) -> str:
 )
 def repair(
     question: str,
-    schema: Free[str],
+    schema: str,
     hints: str,
     db: Database,
     sql: str,
