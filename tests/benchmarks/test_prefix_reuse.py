@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.prefix_cache import Count, counted, shares
+from benchmarks.prefix_cache import Count, Prompts, counted, shares
 from benchmarks.virtual_jobs import BLOCK
 
 ONE = tuple(range(2 * BLOCK + 1))
@@ -18,7 +18,7 @@ def test_whole_blocks_are_found_and_the_last_token_is_computed() -> None:
 
 
 def test_each_setting_has_a_cache_of_its_own() -> None:
-    jobs = {"a": [[ONE], [ONE]], "b": [[OTHER]]}
+    jobs: dict[str, list[Prompts]] = {"a": [[ONE], [ONE]], "b": [[OTHER]]}
     tokens = 3 * len(ONE)
     assert shares(jobs) == {
         "one_job": 0.0,

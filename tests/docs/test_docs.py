@@ -32,9 +32,11 @@ LAYERS = ("workflows", "ir", "planner", "backends", "runtime")
         "memory.md",
         "passes.md",
         "policy.md",
+        "prompt_cache.md",
         "steering.md",
         "tco.md",
         "telemetry.md",
+        "tool_agent.md",
         "tutorial.md",
     ),
 )
